@@ -1,0 +1,94 @@
+"""What follows one attempt. In: an AttemptResult; out: a NextStep. The schedule is data."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_never
+
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import (
+    AttemptResult,
+    Delivered,
+    KeyIsOpen,
+    KeySpent,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+    Reason,
+    Reference,
+    TransientFailure,
+    UnknownOutcome,
+)
+
+BACKOFF_FIRST = timedelta(seconds=1)
+BACKOFF_MAX = timedelta(minutes=5)  # DESIGN section 3: no stored backoff is longer
+LOOK_UP_PATIENCE = 3  # look-ups that find nothing before waiting longer: the list can lag behind a create (A7)
+
+LANE_PARKS_FOR = frozenset({Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN})  # the lane waits, not the delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The delivery is over; `reference` is the incident at the upstream, when the answer named one."""
+
+    reference: Reference | None
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryIn:
+    """Call again. `sent`: this attempt may have worked, so that nothing but its key makes a repeat safe."""
+
+    delay: timedelta
+    phase: Phase
+    reason: Reason
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextKey:
+    """The key belongs to an incident that is over: the same create again under the episode's next key."""
+
+    reason: Reason = Reason.KEY_SPENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """The same call would be refused again: a dead letter."""
+
+    reason: Reason
+
+
+NextStep = Done | RetryIn | NextKey | GiveUp
+
+
+def backoff(attempt: int, jitter: float) -> timedelta:
+    """Full jitter: anywhere up to 1 s after the first attempt, doubling to 5 min; jitter is 0.0 to 1.0."""
+    ceiling = min(BACKOFF_MAX, BACKOFF_FIRST * (1 << min(attempt - 1, 16)))
+    return ceiling * jitter
+
+
+def next_step(result: AttemptResult, *, attempt: int, phase: Phase, key_rule: KeyRule, jitter: float) -> NextStep:
+    """Decide what follows attempt number `attempt` (1 for the first); jitter is 0.0 to 1.0, drawn by the caller.
+
+    Waiting for the lane (rate limits, a refused key) is the lane's business: the delivery itself stays due at once.
+    """
+    look_up = Phase.LOOK_UP if key_rule is KeyRule.WHILE_OPEN else Phase.SEND
+    match result:
+        case Delivered(reference=reference, adopted=adopted):
+            return Done(reference=reference, adopted=adopted)
+        case TransientFailure(reason=reason):
+            delay = timedelta(0) if reason in LANE_PARKS_FOR else backoff(attempt, jitter)
+            return RetryIn(delay=delay, phase=phase, reason=reason, sent=False)
+        case UnknownOutcome(reason=reason):
+            return RetryIn(delay=backoff(attempt, jitter), phase=look_up, reason=reason, sent=True)
+        case KeyIsOpen():
+            delay = timedelta(0) if attempt < LOOK_UP_PATIENCE else backoff(attempt, jitter)
+            return RetryIn(delay=delay, phase=look_up, reason=Reason.KEY_OPEN, sent=True)
+        case NothingFound():
+            delay = timedelta(0) if attempt < LOOK_UP_PATIENCE else backoff(attempt, jitter)
+            return RetryIn(delay=delay, phase=Phase.SEND, reason=Reason.NOTHING_FOUND, sent=True)
+        case KeySpent():
+            return NextKey()
+        case PermanentFailure(reason=reason):
+            return GiveUp(reason=reason)
+    assert_never(result)

@@ -1,0 +1,185 @@
+"""Lanes: the pace is never exceeded, criticals keep their token, parking is believed but bounded."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.alert import Severity
+from bridge.domain.delivery import Delivered, LaneClass, PermanentFailure, Reason, TransientFailure, UnknownOutcome
+from bridge.domain.lane import (
+    LEASE,
+    PARK_MAX,
+    LaneState,
+    Pace,
+    after,
+    interval,
+    is_failing,
+    order_key,
+    parked_sentence,
+    reserve_of,
+    sane,
+    slot,
+    slot_at,
+    speed,
+    take,
+    tokens,
+)
+
+NOW = datetime(2026, 8, 1, 3, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+PACE = Pace(
+    interval=timedelta(seconds=5),
+    burst=4,
+    reserve=1,
+    update_interval=timedelta(milliseconds=100),
+    promote_after=timedelta(seconds=60),
+    give_up_after=timedelta(hours=24),
+)
+FRESH = LaneState(name="pd", create_tat=NOW, update_tat=NOW)
+CREATE, UPDATE = LaneClass.CREATE, LaneClass.UPDATE
+
+
+def limited(seconds: float | None) -> TransientFailure:
+    return TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=seconds)
+
+
+@given(st.lists(st.integers(0, 20_000), min_size=1, max_size=200))
+def test_no_window_holds_more_creates_than_its_share_and_the_burst(waits_ms: list[int]) -> None:
+    state, now, starts = FRESH, NOW, []
+    for wait_ms in waits_ms:
+        now += timedelta(milliseconds=wait_ms)
+        if slot(PACE, state, CREATE, now, in_flight=0).critical:
+            state = take(PACE, state, CREATE, now)
+            starts.append(now)
+    for first in starts:
+        window = [at for at in starts if first <= at < first + timedelta(seconds=60)]
+        assert len(window) <= 12 + PACE.burst
+
+
+def test_the_last_token_is_for_a_critical_only() -> None:
+    state = FRESH
+    for _ in range(3):
+        assert slot(PACE, state, CREATE, NOW, in_flight=0).anyone
+        state = take(PACE, state, CREATE, NOW)
+    reserved = slot(PACE, state, CREATE, NOW, in_flight=0)
+    assert (reserved.anyone, reserved.critical) == (False, True)
+    state = take(PACE, state, CREATE, NOW)
+    assert not slot(PACE, state, CREATE, NOW, in_flight=0).critical
+
+
+def test_a_slot_comes_exactly_when_it_was_announced() -> None:
+    state = FRESH
+    for _ in range(4):
+        state = take(PACE, state, CREATE, NOW)
+    for critical in (True, False):
+        at = slot_at(PACE, state, CREATE, NOW, critical=critical)
+        before = slot(PACE, state, CREATE, at - timedelta(milliseconds=1), in_flight=0)
+        then = slot(PACE, state, CREATE, at, in_flight=0)
+        assert not (before.critical if critical else before.anyone)
+        assert then.critical if critical else then.anyone
+
+
+@pytest.mark.parametrize(
+    ("burst", "wanted", "kept"), [(1, None, 0), (2, None, 1), (4, None, 1), (40, None, 10), (4, 9, 3)]
+)
+def test_the_reserve_is_a_quarter_at_least_one_and_never_everything(burst: int, wanted: int | None, kept: int) -> None:
+    assert reserve_of(burst, wanted) == kept
+
+
+def test_order_is_critical_first_then_age_with_a_minute_for_each_step_down() -> None:
+    at = 1_800_000_000_000_000
+    minute = PACE.promote_after
+    key = {name: order_key(Severity(name), at, minute) for name in ("critical", "error", "warning", "info")}
+    assert sorted(key, key=lambda name: key[name]) == ["critical", "error", "warning", "info"]
+    assert order_key(Severity.CRITICAL, at + 10**12, minute) < key["error"]
+    assert key["warning"] == order_key(Severity.ERROR, at + 60_000_000, minute)
+
+
+@pytest.mark.parametrize(
+    ("says", "parked_s"), [(20.0, 20), (0.0, 1), (86_400.0, 900), (None, 60)], ids=["20 s", "0 s", "a day", "nothing"]
+)
+def test_a_429_on_create_parks_as_long_as_it_says_within_bounds(says: float | None, parked_s: int) -> None:
+    state = after(FRESH, CREATE, limited(says), NOW)
+    assert not slot(PACE, state, CREATE, NOW + timedelta(seconds=parked_s) - SECOND / 2, in_flight=0).critical
+    assert slot(PACE, state, CREATE, NOW + timedelta(seconds=parked_s), in_flight=0).critical
+    assert slot(PACE, state, UPDATE, NOW, in_flight=0).anyone
+
+
+def test_a_429_halves_the_rate_which_comes_back_over_ten_minutes() -> None:
+    state = after(FRESH, CREATE, limited(1), NOW)
+    assert speed(state, NOW) == 0.5
+    assert interval(PACE, state, CREATE, NOW) == timedelta(seconds=10)
+    assert speed(state, NOW + timedelta(minutes=5)) == 0.75
+    assert speed(state, NOW + timedelta(minutes=10)) == 1.0
+    assert interval(PACE, state, UPDATE, NOW) == PACE.update_interval
+
+
+def test_a_refused_key_parks_the_whole_lane_and_says_what_to_do() -> None:
+    state = after(FRESH, UPDATE, TransientFailure(reason=Reason.AUTH, detail="401"), NOW)
+    assert not slot(PACE, state, CREATE, NOW, in_flight=0).critical
+    assert "check token and region" in (parked_sentence(state, NOW) or "")
+    assert slot(PACE, state, CREATE, NOW + timedelta(seconds=60), in_flight=0).critical
+
+
+def test_a_forbidden_action_parks_its_class_alone() -> None:
+    state = after(FRESH, CREATE, TransientFailure(reason=Reason.FORBIDDEN, detail="403"), NOW)
+    assert not slot(PACE, state, CREATE, NOW, in_flight=0).critical
+    assert slot(PACE, state, UPDATE, NOW, in_flight=0).anyone
+
+
+def test_a_success_that_says_nothing_is_left_parks_its_class() -> None:
+    state = after(FRESH, CREATE, Delivered(reference=None, exhausted_s=30.0), NOW)
+    assert not slot(PACE, state, CREATE, NOW + timedelta(seconds=29), in_flight=0).critical
+    assert slot(PACE, state, CREATE, NOW + timedelta(seconds=30), in_flight=0).critical
+
+
+def test_after_three_failures_one_probe_at_a_time_until_an_answer_mends_it() -> None:
+    down = UnknownOutcome(reason=Reason.SERVER_ERROR, detail="503")
+    state = FRESH
+    for _ in range(3):
+        assert not is_failing(state)
+        state = after(state, CREATE, down, NOW)
+    assert not slot(PACE, state, CREATE, NOW, in_flight=0).critical
+    later = NOW + timedelta(seconds=10)
+    assert slot(PACE, state, CREATE, later, in_flight=0).critical
+    assert not slot(PACE, state, UPDATE, later, in_flight=1).anyone
+    probing = take(PACE, state, CREATE, later)
+    assert not slot(PACE, probing, UPDATE, later, in_flight=0).anyone
+    mended = after(probing, CREATE, PermanentFailure(reason=Reason.BAD_REQUEST, detail="400"), later)
+    assert slot(PACE, mended, UPDATE, later, in_flight=0).anyone
+
+
+def test_probes_are_ten_to_sixty_seconds_apart() -> None:
+    state, gaps = FRESH, []
+    for _ in range(8):
+        state = after(state, CREATE, UnknownOutcome(reason=Reason.TIMEOUT, detail=""), NOW)
+        if state.probe_at is not None:
+            gaps.append((state.probe_at - NOW).total_seconds())
+    assert gaps == [10, 20, 40, 60, 60, 60]
+
+
+def test_a_paused_lane_starts_nothing() -> None:
+    state = LaneState(name="pd", create_tat=NOW, update_tat=NOW, paused_at=NOW)
+    assert not slot(PACE, state, UPDATE, NOW, in_flight=0).anyone
+    assert "paused" in (parked_sentence(state, NOW) or "")
+
+
+def test_an_hour_on_the_clock_freezes_nothing() -> None:
+    ahead = NOW + timedelta(hours=1)
+    state = LaneState(
+        name="pd",
+        create_tat=ahead,
+        update_tat=ahead,
+        create_parked_until=ahead,
+        create_parked_why=Reason.RATE_LIMITED,
+        probe_at=ahead,
+        failures=9,
+        armed_until=ahead,
+    )
+    back = sane(PACE, state, NOW)
+    assert back.create_parked_until == NOW + PARK_MAX
+    assert back.armed_until == NOW + LEASE
+    assert slot(PACE, back, UPDATE, NOW + timedelta(seconds=60), in_flight=0).anyone
+    assert tokens(PACE, back, UPDATE, NOW + timedelta(seconds=3)) > 1

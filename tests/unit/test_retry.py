@@ -1,0 +1,76 @@
+"""What follows an attempt: the schedule, and that an unknown outcome is never sent again blindly."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import (
+    AttemptResult,
+    Delivered,
+    KeyIsOpen,
+    KeySpent,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+    Reason,
+    Reference,
+    TransientFailure,
+    UnknownOutcome,
+)
+from bridge.domain.retry import BACKOFF_MAX, Done, GiveUp, NextKey, NextStep, RetryIn, backoff, next_step
+
+
+def step(result: AttemptResult, *, attempt: int = 1, key_rule: KeyRule = KeyRule.WHILE_OPEN) -> NextStep:
+    return next_step(result, attempt=attempt, phase=Phase.SEND, key_rule=key_rule, jitter=1.0)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_a_backoff_is_never_longer_than_five_minutes(attempt: int, jitter: float) -> None:
+    assert timedelta(0) <= backoff(attempt, jitter) <= BACKOFF_MAX
+
+
+def test_backoff_doubles_from_a_second() -> None:
+    assert [backoff(n, 1.0).total_seconds() for n in (1, 2, 3, 9, 10, 99)] == [1, 2, 4, 256, 300, 300]
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR])
+def test_an_unknown_outcome_is_looked_up_where_there_is_a_look_up(reason: Reason) -> None:
+    found = step(UnknownOutcome(reason=reason, detail=""))
+    assert isinstance(found, RetryIn)
+    assert (found.phase, found.sent) == (Phase.LOOK_UP, True)
+
+
+def test_an_unknown_outcome_is_repeated_under_its_key_where_the_key_is_kept_for_ever() -> None:
+    found = step(UnknownOutcome(reason=Reason.TIMEOUT, detail=""), key_rule=KeyRule.FOR_EVER)
+    assert isinstance(found, RetryIn)
+    assert found.phase is Phase.SEND
+
+
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN])
+def test_what_parks_the_lane_leaves_the_delivery_due_and_unsent(reason: Reason) -> None:
+    found = step(TransientFailure(reason=reason, detail="", retry_after_s=900), attempt=50)
+    assert found == RetryIn(delay=timedelta(0), phase=Phase.SEND, reason=reason, sent=False)
+
+
+def test_an_open_key_is_looked_up_at_once_and_later_with_patience() -> None:
+    first, late = step(KeyIsOpen(detail="")), step(KeyIsOpen(detail=""), attempt=9)
+    assert isinstance(first, RetryIn)
+    assert isinstance(late, RetryIn)
+    assert (first.phase, first.delay) == (Phase.LOOK_UP, timedelta(0))
+    assert late.delay > timedelta(minutes=1)
+
+
+def test_nothing_found_sends_again() -> None:
+    found = step(NothingFound(detail=""))
+    assert isinstance(found, RetryIn)
+    assert found.phase is Phase.SEND
+
+
+def test_the_ends() -> None:
+    reference = Reference(id="P1")
+    assert step(Delivered(reference=reference)) == Done(reference=reference, adopted=False)
+    assert step(PermanentFailure(reason=Reason.NOT_FOUND, detail="")) == GiveUp(reason=Reason.NOT_FOUND)
+    assert step(KeySpent(reference=reference, detail="")) == NextKey()
