@@ -1,0 +1,46 @@
+"""Locks between processes, kept in files."""
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+from types import TracebackType
+
+
+class FileLock:
+    """An exclusive lock that any number of threads and processes on this machine share; fair enough to wait in line.
+
+    A thread waits for its own process first and for the file after that, so that one process holds one place in line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """The file is made when it is missing, and never removed: its holder may still have it open."""
+        self.path = path
+        self._threads = threading.Lock()
+        self._fd: int | None = None
+        self._pid = -1
+
+    def __enter__(self) -> "FileLock":
+        self._threads.acquire()
+        try:
+            fcntl.flock(self._descriptor(), fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._fd is not None:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def _descriptor(self) -> int:
+        """This process's own descriptor: one inherited over a fork would share its parent's lock."""
+        if self._fd is None or self._pid != os.getpid():
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._pid = os.getpid()
+        return self._fd

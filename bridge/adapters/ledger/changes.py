@@ -1,0 +1,281 @@
+"""What one transaction will write about incidents and deliveries, gathered while the domain decides, written at once.
+
+Settling webhooks and recording attempts both end here. The statements are `executemany`, so that a batch of webhooks
+costs as many statements as one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, update
+
+from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.rows import (
+    clean,
+    create_body_json,
+    dumps,
+    fields_json,
+    incident_row,
+    member_row,
+    names_json,
+)
+from bridge.adapters.ledger.schema import deliveries, incidents, members, series, to_us
+from bridge.domain.alert import Severity
+from bridge.domain.delivery import Action, DeliveryState, LaneClass, Phase, Reason, lane_class
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
+from bridge.domain.lane import Pace, order_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where an account's deliveries wait, and at what pace they go."""
+
+    lane: str
+    pace: Pace
+    required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
+
+
+UNROUTED = Pace(  # of an account that is no longer configured: its deliveries wait, and are shown
+    interval=timedelta(minutes=1),
+    burst=1,
+    reserve=0,
+    update_interval=timedelta(minutes=1),
+    promote_after=timedelta(minutes=1),
+    give_up_after=timedelta(hours=24),
+)
+
+_CANCEL = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.incident_id == bindparam("of_incident"),
+        deliveries.c.action == bindparam("of_action"),
+        deliveries.c.state == DeliveryState.PENDING.value,
+        deliveries.c.sent.is_(False),
+    )
+    .values(state=DeliveryState.CANCELLED.value, reason=bindparam("why"), done_at=bindparam("at"))
+)
+_REPLACE_CREATE = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.incident_id == bindparam("of_incident"),
+        deliveries.c.action == Action.CREATE.value,
+        deliveries.c.state == DeliveryState.PENDING.value,
+        deliveries.c.sent.is_(False),
+    )
+    .values(
+        fields=bindparam("new_fields"),
+        names=bindparam("new_names"),
+        notes=bindparam("new_notes"),
+        order_key=bindparam("new_order_key"),
+    )
+)
+_INCIDENT_CHANGES = (
+    "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
+    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason",
+)  # fmt: skip
+_UPDATE_INCIDENT = Statement(
+    update(incidents)
+    .where(incidents.c.id == bindparam("of_incident"))
+    .values({name: bindparam("new_" + name) for name in _INCIDENT_CHANGES})
+)
+_UPDATE_MEMBER = Statement(
+    update(members)
+    .where(members.c.incident_id == bindparam("of_incident"), members.c.problem_id == bindparam("of_problem"))
+    .values(
+        firing=bindparam("new_firing"),
+        severity=bindparam("new_severity"),
+        joined_at=bindparam("new_joined_at"),
+        left_at=bindparam("new_left_at"),
+    )
+)
+_UPDATE_SERIES = Statement(
+    update(series).where(series.c.id == bindparam("of_series")).values(next_no=bindparam("new_next_no"))
+)
+_INSERT_INCIDENTS = Statement(insert(incidents))
+_INSERT_MEMBERS = Statement(insert(members))
+_INSERT_DELIVERIES = Statement(insert(deliveries))
+_INSERT_SERIES = Statement(insert(series))
+
+
+@dataclass(slots=True)
+class Changes:
+    """The changes of one transaction. Mutable on purpose, and gone when the transaction ends."""
+
+    now: datetime
+    routes: Mapping[str, Route]
+    new_id: Callable[[], str]
+    next_no: dict[str, int] = field(default_factory=dict)  # series -> number of its next delivery
+    new_series: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows to insert
+    lanes: set[str] = field(default_factory=set)  # lanes that got something to do
+    _new_incidents: dict[str, Incident] = field(default_factory=dict)
+    _changed_incidents: dict[str, Incident] = field(default_factory=dict)
+    _new_members: dict[tuple[str, str], Member] = field(default_factory=dict)
+    _changed_members: dict[tuple[str, str], Member] = field(default_factory=dict)
+    _deliveries: list[dict[str, Any]] = field(default_factory=list)
+    _cancels: list[dict[str, Any]] = field(default_factory=list)
+    _replaces: list[dict[str, Any]] = field(default_factory=list)
+    _touched_series: set[str] = field(default_factory=set)
+
+    def open(self, incident: Incident, body: CreateBody) -> None:
+        """A new incident with its create."""
+        self._new_incidents[incident.id] = incident
+        self.add_delivery(incident, Action.CREATE, body)
+
+    def put(self, incident: Incident) -> None:
+        """An incident as it is from now on."""
+        kept = self._new_incidents if incident.id in self._new_incidents else self._changed_incidents
+        kept[incident.id] = incident
+
+    def put_member(self, member: Member, *, is_new: bool) -> None:
+        """A member as it is from now on."""
+        key = (member.incident, member.problem)
+        if is_new or key in self._new_members:
+            self._new_members[key] = member
+        else:
+            self._changed_members[key] = member
+
+    def apply(self, transition: Transition, body: CreateBody | None = None, severity: Severity | None = None) -> None:
+        """What the domain decided about one incident; `body` and `severity` are the joining alert's."""
+        incident = transition.incident
+        self.put(incident)
+        for action in transition.cancel:
+            self.cancel(incident.id, action, Reason.JOINED_AGAIN if incident.firing else Reason.RECOVERED)
+        for action in transition.add:
+            self.add_delivery(incident, action, None)
+        if transition.replace_create and body is not None and severity is not None:
+            self._replace_create(incident, body, severity)
+
+    def cancel(self, incident: str, action: Action, why: Reason) -> None:
+        """Cancel what waits of this action and surely was never sent."""
+        for row in self._deliveries:
+            if row["incident_id"] == incident and row["action"] == action and row["state"] == DeliveryState.PENDING:
+                row.update(state=DeliveryState.CANCELLED.value, reason=why.value, done_at=self.now)
+        self._cancels.append({"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now})
+
+    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> None:
+        """One more thing to tell the upstream, behind everything the series already has to tell."""
+        route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
+        no = self.next_no.get(incident.series, 0)
+        self.next_no[incident.series] = no + 1
+        self._touched_series.add(incident.series)
+        self.lanes.add(route.lane)
+        of = lane_class(action, Phase.SEND)
+        created_us = to_us(self.now)
+        is_create = of is LaneClass.CREATE
+        hold = incident.policy.hold_resolve if action is Action.RESOLVE else timedelta(0)
+        content = {"resolution": incident.policy.resolution} if action is Action.RESOLVE else {}
+        self._deliveries.append(
+            {
+                "id": self.new_id(),
+                "incident_id": incident.id,
+                "series": incident.series,
+                "no": no,
+                "lane": route.lane,
+                "account": incident.account,
+                "action": action.value,
+                "class": of.value,
+                "phase": Phase.SEND.value,
+                "state": DeliveryState.PENDING.value,
+                "reason": None,
+                "detail": None,
+                "order_key": order_key(incident.severity, created_us, route.pace.promote_after)
+                if is_create
+                else created_us,
+                "next_at": self.now + hold,
+                "created_at": self.now,
+                "give_up_at": self.now + hold + route.pace.give_up_after,
+                "first_attempt_at": None,
+                "done_at": None,
+                "attempts": 0,
+                "sent": False,
+                "strikes": 0,
+                "lease_token": None,
+                "lease_until": None,
+                "key": clean(incident.key),
+                "fields": fields_json(content if body is None else body.fields),
+                "names": "[]" if body is None else names_json(body.names),
+                "ids": "{}",
+                "notes": dumps([] if body is None else body.notes),
+            }
+        )
+
+    def flush(self, connection: Connection) -> None:
+        """Write everything gathered; one statement per kind of change."""
+        _CANCEL.run(connection, self._cancels)
+        _REPLACE_CREATE.run(connection, self._replaces)
+        # a superseded incident must stop being live before its successor starts
+        _UPDATE_INCIDENT.run(connection, (_incident_change(i) for i in self._changed_incidents.values()))
+        _INSERT_INCIDENTS.run(connection, (_new_incident_row(i) for i in self._new_incidents.values()))
+        _INSERT_MEMBERS.run(connection, (member_row(m) for m in self._new_members.values()))
+        _UPDATE_MEMBER.run(connection, (_member_change(m) for m in self._changed_members.values()))
+        _INSERT_DELIVERIES.run(connection, self._deliveries)
+        fresh = ({**row, "next_no": self.next_no.get(s, 0)} for s, row in self.new_series.items())
+        _INSERT_SERIES.run(connection, fresh)
+        known = sorted(self._touched_series - self.new_series.keys())
+        _UPDATE_SERIES.run(connection, ({"of_series": s, "new_next_no": self.next_no[s]} for s in known))
+
+    def _replace_create(self, incident: Incident, body: CreateBody, severity: Severity) -> None:
+        route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
+        key = order_key(severity, to_us(incident.opened_at), route.pace.promote_after)
+        new = {
+            "fields": fields_json(body.fields),
+            "names": names_json(body.names),
+            "notes": dumps(body.notes),
+            "order_key": key,
+        }
+        for row in self._deliveries:
+            if row["incident_id"] == incident.id and row["action"] == Action.CREATE:
+                row.update(new)
+                return
+        self._replaces.append({"of_incident": incident.id, **{"new_" + name: new[name] for name in new}})
+
+
+def renewed(old: Incident, *, new_id: str, key: str, episode_id: str, episode_n: int, now: datetime) -> Incident:
+    """The next episode of an incident whose problems fired again while its resolve was on its way."""
+    fresh = replace(old, id=new_id, key=key, episode_id=episode_id, episode_n=episode_n, opened_at=now)
+    return restarted(fresh)
+
+
+def restarted(incident: Incident) -> Incident:
+    """The same incident with nothing told to the upstream yet."""
+    return replace(
+        incident,
+        state=IncidentState.PENDING,
+        live=True,
+        acknowledged=False,
+        claimed=False,
+        resolve_claimed=False,
+        renewal=None,
+        upstream_id=None,
+        upstream_url=None,
+        confirmed_at=None,
+        resolved_at=None,
+        reason=None,
+    )
+
+
+def _new_incident_row(incident: Incident) -> dict[str, Any]:
+    row = incident_row(incident)
+    row["title"] = clean(row["title"])
+    row["key"] = clean(row["key"])
+    return row
+
+
+def _incident_change(incident: Incident) -> dict[str, Any]:
+    change = {"new_" + name: getattr(incident, name) for name in _INCIDENT_CHANGES}
+    change["new_renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
+    change["of_incident"] = incident.id
+    return change
+
+
+def _member_change(member: Member) -> dict[str, Any]:
+    return {
+        "of_incident": member.incident,
+        "of_problem": member.problem,
+        "new_firing": member.firing,
+        "new_severity": member.severity,
+        "new_joined_at": member.joined_at,
+        "new_left_at": member.left_at,
+    }

@@ -1,0 +1,135 @@
+"""How the ledger is reached: connections, the two kinds of transaction, and the database's clock.
+
+SQLite: WAL, synchronous=FULL, and one file lock in front of `BEGIN IMMEDIATE` that every writing process takes: its
+own busy wait polls and sleeps unfairly. Behind the lock it is never needed. PostgreSQL: READ COMMITTED and row locks.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, literal_column, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from bridge.adapters.files import FileLock
+from bridge.adapters.ledger.schema import from_us
+from bridge.domain.errors import LedgerUnavailable
+
+BUSY_TIMEOUT_MS = 5000
+_NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", type_=BigInteger))
+WRITE = "ib_write"  # execution option: this transaction writes
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open transaction: its connection and the database's time at its start."""
+
+    connection: Connection
+    now: datetime
+
+
+class Database:
+    """One ledger database as this process reaches it. Make it after forking."""
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self.url = url
+        self.engine: Engine
+        self._trouble: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
+        self._lock: AbstractContextManager[Any] = nullcontext()
+        if self.is_sqlite:
+            path = make_url(url).database
+            if path and path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(Path(path + ".lock"))
+            self.engine = _sqlite_engine(url)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+        driver: Any = self.engine.dialect.dbapi
+        self._trouble += (driver.OperationalError, driver.InterfaceError)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that writes, committed durably when the block ends.
+
+        Raises LedgerUnavailable when the database cannot be reached, is full, or stays locked.
+        """
+        with self._unavailable(), self._lock, self.engine.connect() as connection:
+            connection = connection.execution_options(**{WRITE: True})
+            with connection.begin():
+                yield Transaction(connection, self.now(connection))
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A transaction that only reads; it takes no lock."""
+        with self._unavailable(), self.engine.connect() as connection, connection.begin():
+            yield Transaction(connection, self.now(connection))
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock: the one time all processes on all hosts agree on. An SQLite file has its host's."""
+        if self.is_sqlite:
+            return from_us(time.time_ns() // 1000)
+        return from_us(connection.execute(_NOW).scalar_one())
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        """Connection trouble as our own error; what a statement itself got wrong stays what it is."""
+        try:
+            yield
+        except self._trouble as error:
+            if is_contention(error):
+                raise
+            raise LedgerUnavailable(f"the ledger did not answer: {getattr(error, 'orig', error)}") from error
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise LedgerUnavailable(f"the connection to the ledger broke: {error.orig}") from error
+        except OSError as error:
+            raise LedgerUnavailable(f"the ledger's lock file cannot be used: {error}") from error
+
+
+def is_contention(error: BaseException) -> bool:
+    """Whether another transaction came in between, so that the same one may be tried again.
+
+    A deadlock, a failed serialisation, or a row that must be there once and was written by somebody else first.
+    """
+    cause = getattr(error, "orig", error)
+    once_only = isinstance(cause, sqlite3.IntegrityError)
+    return once_only or getattr(cause, "sqlstate", None) in {"40P01", "40001", "23505"}
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False, "cached_statements": 512}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "temp_store=MEMORY",
+            "cache_size=-8000",
+            "wal_autocheckpoint=2000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(WRITE, False)
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+    return engine

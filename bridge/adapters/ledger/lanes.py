@@ -1,0 +1,520 @@
+"""Working a lane: claim the next due delivery under a lease, and record what came of it, each in one transaction.
+
+Locks are taken lane first, then series. Recording the last attempt and claiming the next delivery share a transaction,
+so that a busy lane costs one durable commit per delivery.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cache
+from typing import Any, assert_never
+
+from sqlalchemy import bindparam, exists, func, insert, or_, select, update
+
+from bridge.adapters.ledger.changes import Changes, Route, renewed, restarted
+from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.names import NameBook
+from bridge.adapters.ledger.rows import Row, clean, delivery_from, dumps, incident_from, lane_from, lane_row, names_from
+from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, members, series
+from bridge.domain import keys
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    Delivered,
+    Delivery,
+    DeliveryState,
+    LaneClass,
+    Phase,
+    Reason,
+    lane_class,
+)
+from bridge.domain.incident import (
+    CreateBody,
+    Incident,
+    Member,
+    Transition,
+    on_claimed,
+    on_dead,
+    on_delivered,
+    on_not_sent,
+)
+from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, sane, slot, take
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, next_step
+
+STRIKES_MAX = 5
+CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
+RESPONSE_MAX_CHARS = 4096
+NAMES_RETRY = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A delivery under lease: send it now, then record with the token."""
+
+    delivery: Delivery
+    lane: str
+    token: str
+    attempt: int
+    of: LaneClass
+    key_rule: KeyRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesNeeded:
+    """A due delivery that cannot go before these lists of its account are fetched."""
+
+    account: str
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One attempt as the worker saw it."""
+
+    claimed: Claimed
+    call: str  # method and path, without credentials
+    status: int | None
+    request_id: str | None
+    response: str  # the beginning of the answer's body
+    duration_s: float
+    result: AttemptResult
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What the ledger made of a finished attempt; None fields when the lease had passed to somebody else."""
+
+    state: DeliveryState | None
+    reason: Reason | None
+
+
+Claim = Claimed | NamesNeeded | None
+
+_earlier = deliveries.alias("earlier")
+UNBLOCKED = ~exists().where(
+    _earlier.c.series == deliveries.c.series,
+    _earlier.c.no < deliveries.c.no,
+    or_(_earlier.c.state == DeliveryState.PENDING.value, _earlier.c.state == DeliveryState.SENDING.value),
+)
+"""First in its series: a resolve never overtakes its create, nor a new episode the end of the last one."""
+
+_LANE = Statement(select(lanes).where(lanes.c.name == bindparam("lane")).with_for_update())
+_IN_FLIGHT = Statement(
+    select(deliveries).where(deliveries.c.lane == bindparam("lane"), deliveries.c.state == "sending")
+)
+_NEXT = Statement(
+    select(deliveries.c.id, deliveries.c.series)
+    .where(
+        deliveries.c.lane == bindparam("lane"),
+        deliveries.c["class"] == bindparam("of"),
+        deliveries.c.state == "pending",
+        deliveries.c.next_at <= bindparam("now"),
+        deliveries.c.order_key < bindparam("below"),
+        UNBLOCKED,
+    )
+    .order_by(deliveries.c.order_key)
+    .limit(1)
+)
+_LOCK_SERIES = Statement(
+    select(series.c.id, series.c.next_no).where(series.c.id == bindparam("series")).with_for_update()
+)
+_DELIVERY = Statement(select(deliveries).where(deliveries.c.id == bindparam("delivery")))
+_INCIDENT = Statement(select(incidents).where(incidents.c.id == bindparam("incident")))
+_OWNED = Statement(
+    select(incidents.c.upstream_id).where(
+        incidents.c.series == bindparam("series"),
+        incidents.c.id != bindparam("incident"),
+        incidents.c.upstream_id.is_not(None),
+    )
+)
+_UPDATE_LANE = Statement(
+    update(lanes)
+    .where(lanes.c.name == bindparam("of_lane"))
+    .values({column.name: bindparam("new_" + column.name) for column in lanes.c if column.name != "name"})
+)
+_FIRING_MEMBERS = Statement(select(members).where(members.c.incident_id == bindparam("incident"), members.c.firing))
+_END_BACKOFFS = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.lane == bindparam("of_lane"),
+        deliveries.c.state == "pending",
+        deliveries.c.reason.is_not(None),
+        deliveries.c.next_at > bindparam("at"),
+    )
+    .values(next_at=bindparam("at"))
+)
+_NEXT_N = Statement(
+    select(func.coalesce(func.max(incidents.c.episode_n) + 1, 0).label("n")).where(
+        incidents.c.series == bindparam("series"),
+        incidents.c.episode_id == bindparam("episode"),
+        incidents.c.claimed,
+    )
+)
+_INSERT_ATTEMPT = Statement(insert(attempts))
+EVERYTHING = 1 << 62
+
+
+@cache
+def _update_of(names: tuple[str, ...]) -> Statement:
+    """The update of one delivery's columns."""
+    new: dict[str, Any] = {name: bindparam("new_" + name) for name in names}
+    return Statement(update(deliveries).where(deliveries.c.id == bindparam("of_delivery")).values(new))
+
+
+class LaneWork:
+    """One transaction at one lane. Made per transaction; `save` ends it, the commit is the caller's."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        lane: str,
+        *,
+        pace: Pace,
+        routes: Mapping[str, Route],
+        names: NameBook,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.connection = transaction.connection
+        self.now = transaction.now
+        self.lane = lane
+        self.pace = pace
+        self.routes = routes
+        self.names = names
+        self.new_id = new_id
+        row = _LANE.rows(self.connection, lane=lane)[0]
+        self.before = lane_from(row)
+        self.state: LaneState = sane(pace, self.before, self.now)
+
+    # -- claim
+
+    def claim(self) -> Claim:
+        """The next delivery that is due and has a slot, under a new lease; None when there is none."""
+        self.state = replace(self.state, armed_until=None)
+        busy = self._after_ended_leases()
+        found: Claim = None
+        for of in LaneClass:
+            if of in busy:
+                continue
+            now_slot = slot(self.pace, self.state, of, self.now, in_flight=len(busy))
+            if now_slot.critical:
+                found = self._claim_class(of, now_slot)
+            if found is not None:
+                break
+        return found
+
+    def _after_ended_leases(self) -> set[LaneClass]:
+        """Take back what dead workers held; the classes that are still in flight."""
+        busy: set[LaneClass] = set()
+        for row in _IN_FLIGHT.rows(self.connection, lane=self.lane):
+            lease_until = min(row["lease_until"], self.now + LEASE)
+            if lease_until > self.now:
+                busy.add(LaneClass(row["class"]))
+                if lease_until < row["lease_until"]:
+                    self._update_delivery(row["id"], lease_until=lease_until)
+            else:
+                self._lease_ended(row)
+        return busy
+
+    def _lease_ended(self, row: Row) -> None:
+        incident = self._lock_incident(row)
+        strikes = row["strikes"] + 1
+        if strikes >= STRIKES_MAX:
+            self._bury(row, incident, Reason.POISON, f"{strikes} workers died while sending it")
+            return
+        looks = row["action"] == Action.CREATE and incident.key_rule is KeyRule.WHILE_OPEN
+        phase = Phase.LOOK_UP if looks else Phase.SEND
+        self._update_delivery(
+            row["id"],
+            **self._waiting(row, phase),
+            strikes=strikes,
+            sent=True,
+            next_at=self.now,
+            reason=Reason.LEASE_ENDED.value,
+            detail="the worker that held it stopped answering; its call may have worked",
+        )
+
+    def _claim_class(self, of: LaneClass, now_slot: Slot) -> Claim:
+        below = EVERYTHING if now_slot.anyone else 0
+        for _ in range(CANDIDATES_MAX):
+            found = _NEXT.rows(self.connection, lane=self.lane, of=of.value, now=self.now, below=below)
+            if not found:
+                return None
+            claim = self._take(found[0]["id"], found[0]["series"], of)
+            if claim is not None:
+                return claim
+        return None
+
+    def _take(self, delivery_id: str, series_id: str, of: LaneClass) -> Claim:
+        """Claim one candidate; None when it turned out not to be one (the next is tried)."""
+        self._lock_series(series_id)
+        row = self._delivery(delivery_id)
+        if row["state"] != DeliveryState.PENDING:
+            return None
+        incident = self._incident(row["incident_id"])
+        if row["give_up_at"] <= self.now:
+            self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
+            return None
+        ids = json.loads(row["ids"])
+        notes = json.loads(row["notes"])
+        if not ids and row["names"] != "[]":
+            lookup = self.names.resolve(self.connection, row["account"], names_from(row["names"]), self.now)
+            if lookup.missing:
+                self._update_delivery(row["id"], next_at=self.now + NAMES_RETRY, reason=Reason.WAITING_FOR_NAMES.value)
+                return NamesNeeded(account=row["account"], kinds=lookup.missing)
+            ids, notes = dict(lookup.ids), [*notes, *lookup.notes]
+            required = self.routes[row["account"]].required if row["account"] in self.routes else frozenset()
+            lacking = [ref.field for ref in names_from(row["names"]) if ref.field in required and ref.field not in ids]
+            if lacking:
+                self._bury(row, incident, Reason.NAME_UNKNOWN, "; ".join(lookup.notes))
+                return None
+        return self._lease(row, incident, of, ids, notes)
+
+    def _lease(self, row: Row, incident: Incident, of: LaneClass, ids: Mapping[str, str], notes: list[str]) -> Claimed:
+        token = self.new_id()
+        first_at = row["first_attempt_at"] or self.now
+        leased = {
+            "state": DeliveryState.SENDING.value,
+            "lease_token": token,
+            "lease_until": self.now + LEASE,
+            "attempts": row["attempts"] + 1,
+            "first_attempt_at": first_at,
+            "ids": dumps(ids),
+            "notes": dumps(notes),
+        }
+        self._update_delivery(row["id"], **leased)
+        changes = self._changes()
+        claimed = on_claimed(incident, Action(row["action"]))
+        if claimed != incident:
+            changes.put(claimed)
+            changes.flush(self.connection)
+        self.state = take(self.pace, self.state, of, self.now)
+        owned: frozenset[str] = frozenset()
+        if row["phase"] == Phase.LOOK_UP:
+            earlier = _OWNED.rows(self.connection, series=incident.series, incident=incident.id)
+            owned = frozenset(one["upstream_id"] for one in earlier)
+        delivery = delivery_from({**row, **leased}, incident.upstream_id, owned, ids)
+        return Claimed(
+            delivery=delivery,
+            lane=self.lane,
+            token=token,
+            attempt=row["attempts"] + 1,
+            of=of,
+            key_rule=incident.key_rule,
+        )
+
+    def give_up(self, delivery_id: str) -> None:
+        """Bury a waiting delivery that became too old."""
+        row = self._delivery(delivery_id)
+        incident = self._lock_incident(row)
+        row = self._delivery(delivery_id)
+        if row["state"] == DeliveryState.PENDING and row["give_up_at"] <= self.now:
+            self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
+
+    # -- record
+
+    def record(self, finished: Finished) -> Recorded:
+        """Write one attempt and what follows from it, if the lease is still ours."""
+        claimed = finished.claimed
+        row = self._delivery(claimed.delivery.id)
+        if row["state"] != DeliveryState.SENDING or row["lease_token"] != claimed.token:
+            return Recorded(state=None, reason=Reason.LEASE_ENDED)
+        incident = self._lock_incident(row)
+        self._note_attempt(finished)
+        was_failing = is_failing(self.state)
+        self.state = after(self.state, claimed.of, finished.result, self.now)
+        if was_failing and not is_failing(self.state):
+            _END_BACKOFFS.run(self.connection, [{"of_lane": self.lane, "at": self.now}])
+        step = next_step(
+            finished.result,
+            attempt=claimed.attempt,
+            phase=claimed.delivery.phase,
+            key_rule=claimed.key_rule,
+            jitter=finished.jitter,
+        )
+        detail = clean(getattr(finished.result, "detail", ""))[:RESPONSE_MAX_CHARS] or None
+        match step:
+            case Done(reference=reference, adopted=adopted):
+                state = DeliveryState.ADOPTED if adopted else DeliveryState.DELIVERED
+                self._finish(row, state, None, detail)
+                transition = on_delivered(incident, claimed.delivery.action, reference, self.now)
+                self._follow(transition, incident)
+                recorded = Recorded(state=state, reason=None)
+            case RetryIn():
+                recorded = self._retry(row, incident, step, detail)
+            case NextKey(reason=reason):
+                self._finish(row, DeliveryState.CANCELLED, reason, detail)
+                self._next_key(row, incident)
+                recorded = Recorded(state=DeliveryState.CANCELLED, reason=reason)
+            case GiveUp(reason=reason):
+                self._bury(row, incident, reason, detail)
+                recorded = Recorded(state=DeliveryState.DEAD, reason=reason)
+            case _:
+                assert_never(step)
+        return recorded
+
+    def _retry(self, row: Row, incident: Incident, step: RetryIn, detail: str | None) -> Recorded:
+        if self.now + step.delay >= row["give_up_at"]:
+            why = f"older than the account's give_up_after; last: {detail or step.reason.value}"
+            self._bury(row, incident, Reason.TOO_OLD, why)
+            return Recorded(state=DeliveryState.DEAD, reason=Reason.TOO_OLD)
+        sent = row["sent"] or step.sent
+        self._update_delivery(
+            row["id"],
+            **self._waiting(row, step.phase),
+            sent=sent,
+            next_at=self.now + step.delay,
+            reason=step.reason.value,
+            detail=detail,
+        )
+        if not sent:
+            self._follow(on_not_sent(incident, Action(row["action"])), incident)
+        return Recorded(state=DeliveryState.PENDING, reason=step.reason)
+
+    def _next_key(self, row: Row, incident: Incident) -> None:
+        """The episode goes on under its next key, as a new delivery with the same body."""
+        n = incident.episode_n + 1
+        key = keys.upstream_key(
+            incident.key_rule, incident.series, incident.key_text, keys.episode(incident.episode_id, incident.id, n)
+        )
+        fresh = replace(restarted(incident), key=key, episode_n=n, acknowledged=incident.acknowledged)
+        body = CreateBody(
+            fields=json.loads(row["fields"])["fields"],
+            names=names_from(row["names"]),
+            notes=tuple(json.loads(row["notes"])),
+        )
+        changes = self._changes()
+        changes.put(fresh)
+        # whatever waits behind this create (its resolve, say) has to wait behind the next one
+        changes.cancel(incident.id, Action.RESOLVE, Reason.KEY_SPENT)
+        changes.cancel(incident.id, Action.ACKNOWLEDGE, Reason.KEY_SPENT)
+        self._load_next_no(changes, incident.series)
+        changes.add_delivery(fresh, Action.CREATE, body)
+        if incident.firing == 0:
+            changes.add_delivery(fresh, Action.RESOLVE, None)
+        changes.flush(self.connection)
+
+    def _follow(self, transition: Transition, old: Incident) -> None:
+        changes = self._changes()
+        if transition.add or transition.renews:
+            self._load_next_no(changes, old.series)
+        changes.apply(transition)
+        if transition.renews and old.renewal is not None:
+            self._renew(changes, transition.incident, old.renewal)
+        changes.flush(self.connection)
+
+    def _renew(self, changes: Changes, ended: Incident, body: CreateBody) -> None:
+        """A new episode with the problems that fired again while the resolve was on its way."""
+        episode_id = body.episode_id or ended.episode_id
+        n = _NEXT_N.rows(self.connection, series=ended.series, episode=episode_id)[0]["n"]
+        key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
+        fresh = renewed(ended, new_id=self.new_id(), key=key, episode_id=episode_id, episode_n=n, now=self.now)
+        changes.put(replace(ended, live=False, firing=0, renewal=None))
+        changes.open(fresh, body)
+        for row in _FIRING_MEMBERS.rows(self.connection, incident=ended.id):
+            moved = Member(
+                incident=fresh.id,
+                problem=row["problem_id"],
+                source=row["source"],
+                fingerprint=row["fingerprint"],
+                firing=True,
+                severity=ended.severity,
+                title=row["title"],
+                joined_at=self.now,
+            )
+            changes.put_member(moved, is_new=True)
+            changes.put_member(replace(moved, incident=ended.id, firing=False, left_at=self.now), is_new=False)
+
+    def _bury(self, row: Row, incident: Incident, reason: Reason, detail: str | None) -> None:
+        self._finish(row, DeliveryState.DEAD, reason, detail)
+        self._follow(on_dead(incident, Action(row["action"]), reason), incident)
+
+    # -- rows
+
+    def _finish(self, row: Row, state: DeliveryState, reason: Reason | None, detail: str | None) -> None:
+        self._update_delivery(
+            row["id"],
+            state=state.value,
+            reason=None if reason is None else reason.value,
+            detail=detail,
+            done_at=self.now,
+            lease_token=None,
+            lease_until=None,
+        )
+
+    def _waiting(self, row: Row, phase: Phase) -> dict[str, Any]:
+        return {
+            "state": DeliveryState.PENDING.value,
+            "phase": phase.value,
+            "class": lane_class(Action(row["action"]), phase).value,
+            "lease_token": None,
+            "lease_until": None,
+        }
+
+    def _delivery(self, delivery_id: str) -> Row:
+        return _DELIVERY.rows(self.connection, delivery=delivery_id)[0]
+
+    def _update_delivery(self, delivery_id: str, **values: Any) -> None:
+        statement = _update_of(tuple(values))
+        new = {"new_" + name: value for name, value in values.items()}
+        statement.run(self.connection, [{"of_delivery": delivery_id, **new}])
+
+    def _note_attempt(self, finished: Finished) -> None:
+        delivered = isinstance(finished.result, Delivered)
+        reason = None if delivered else getattr(finished.result, "reason", None)
+        _INSERT_ATTEMPT.run(
+            self.connection,
+            [
+                {
+                    "delivery_id": finished.claimed.delivery.id,
+                    "no": finished.claimed.attempt,
+                    "at": self.now - timedelta(seconds=finished.duration_s),
+                    "call": clean(finished.call),
+                    "status": finished.status,
+                    "reason": _reason_of(finished.result, reason),
+                    "detail": clean(finished.result.detail)[:RESPONSE_MAX_CHARS] or None,
+                    "duration_s": round(finished.duration_s, 6),
+                    "request_id": finished.request_id,
+                    "response": clean(finished.response[:RESPONSE_MAX_CHARS]),
+                }
+            ],
+        )
+
+    def _lock_incident(self, row: Row) -> Incident:
+        self._lock_series(row["series"])
+        return self._incident(row["incident_id"])
+
+    def _lock_series(self, series_id: str) -> None:
+        """SQLite needs none: its one lock is held."""
+        if self.connection.dialect.name != "sqlite":
+            _LOCK_SERIES.rows(self.connection, series=series_id)
+
+    def _incident(self, incident_id: str) -> Incident:
+        return incident_from(_INCIDENT.rows(self.connection, incident=incident_id)[0])
+
+    def _load_next_no(self, changes: Changes, series_id: str) -> None:
+        changes.next_no[series_id] = _LOCK_SERIES.rows(self.connection, series=series_id)[0]["next_no"]
+
+    def _changes(self) -> Changes:
+        return Changes(now=self.now, routes=self.routes, new_id=self.new_id)
+
+    def save(self) -> None:
+        """Write the lane's row, when it changed; last, so that recording and claiming cost one update."""
+        if self.state == self.before:
+            return
+        row = {"new_" + name: value for name, value in lane_row(self.state).items() if name != "name"}
+        _UPDATE_LANE.run(self.connection, [{"of_lane": self.lane, **row}])
+        self.before = self.state
+
+
+def _reason_of(result: AttemptResult, reason: Reason | None) -> str | None:
+    if isinstance(result, Delivered):
+        return None
+    if reason is not None:
+        return reason.value
+    name = {"KeyIsOpen": Reason.KEY_OPEN, "NothingFound": Reason.NOTHING_FOUND, "KeySpent": Reason.KEY_SPENT}
+    return name[type(result).__name__].value

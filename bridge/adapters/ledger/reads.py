@@ -1,0 +1,469 @@
+"""What people ask the ledger: the lists and records behind the API, the command line and the pages.
+
+Answers are plain JSON-ready mappings with the keys of DESIGN section 8; lists are newest first and paged by id.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+
+from bridge.adapters.ledger.changes import UNROUTED, Route
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.rows import Row, lane_from
+from bridge.adapters.ledger.schema import (
+    alerts,
+    attempts,
+    deliveries,
+    events,
+    heartbeats,
+    incidents,
+    lanes,
+    members,
+)
+from bridge.domain.alert import Severity
+from bridge.domain.delivery import LaneClass
+from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, slot_at, tokens
+
+LIMIT_MAX = 500
+LIMIT_DEFAULT = 50
+FREE_TEXT_SCAN = 20_000
+UNFINISHED = ("pending", "sending")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Part of a list: its items, and the `before` that asks for the following part (None at the end)."""
+
+    items: tuple[Mapping[str, Any], ...]
+    next: str | None
+    note: str | None = None  # a sentence when the list does not cover everything asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Filters of the list of events; None: not asked for."""
+
+    source: str | None = None
+    state: str | None = None
+    rule: str | None = None
+    outcome: str | None = None
+    q: str | None = None
+    since: datetime | None = None
+    limit: int = LIMIT_DEFAULT
+    before: str | None = None
+
+
+def rfc3339(instant: datetime | None) -> str | None:
+    """An instant as the API writes it."""
+    return None if instant is None else instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# -- events
+
+
+def list_events(transaction: Transaction, query: EventQuery) -> Page:
+    """Events, newest first. `q` is an id, a fingerprint or a key (exact), or the beginning of a title."""
+    conditions: list[ColumnElement[bool]] = []
+    note = None
+    if query.source:
+        conditions.append(events.c.source == query.source)
+    if query.state:
+        conditions.append(events.c.state == query.state)
+    if query.since:
+        conditions.append(events.c.received_at >= query.since)
+    if query.rule or query.outcome:
+        wanted = [alerts.c.event_id == events.c.id]
+        if query.rule:
+            wanted.append(alerts.c.rule == query.rule)
+        if query.outcome:
+            wanted.append(alerts.c.outcome == query.outcome)
+        conditions.append(exists().where(*wanted))
+    if query.q:
+        condition, note = _text_condition(transaction.connection, query.q)
+        conditions.append(condition)
+    return _page(transaction.connection, events, conditions, query.limit, query.before, event_item, note)
+
+
+def _text_condition(connection: Connection, q: str) -> tuple[ColumnElement[bool], str | None]:
+    of_key = select(incidents.c.id).where(incidents.c.key == q)
+    exact = or_(
+        events.c.id == q,
+        exists().where(alerts.c.event_id == events.c.id, alerts.c.fingerprint == q),
+        exists().where(alerts.c.event_id == events.c.id, alerts.c.incident_id.in_(of_key)),
+    )
+    if connection.execute(select(events.c.id).where(exact).limit(1)).first() is not None:
+        return exact, None
+    newest = select(events.c.id).order_by(events.c.id.desc()).offset(FREE_TEXT_SCAN).limit(1)
+    oldest = connection.execute(newest).scalar()
+    escaped = q.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    by_title = exists().where(
+        alerts.c.event_id == events.c.id, func.lower(alerts.c.title).like(f"%{escaped}%", escape="\\")
+    )
+    if oldest is None:
+        return by_title, None
+    note = f"searched the titles of the newest {FREE_TEXT_SCAN:,} events; narrow the time to go further back"
+    return and_(events.c.id > oldest, by_title), note
+
+
+def event_item(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "source": row["source"],
+        "received_at": rfc3339(row["received_at"]),
+        "state": row["state"],
+        "reason": row["reason"],
+        "alerts": row["alerts"],
+    }
+
+
+def event_alerts(transaction: Transaction, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """A short line per alert of these events: title, status, outcome, rule, incident."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    rows = transaction.connection.execute(
+        select(alerts).where(alerts.c.event_id.in_(ids)).order_by(alerts.c.event_id, alerts.c.position)
+    ).mappings()
+    for row in rows:
+        line = {key: row[key] for key in ("title", "status", "severity", "outcome", "rule", "fingerprint")}
+        found.setdefault(row["event_id"], []).append({**line, "incident": row["incident_id"]})
+    return found
+
+
+Payloads = Callable[[str, Mapping[str, str], bytes], Sequence[Any]]  # source, headers, body -> payload per alert
+
+
+def one_event(transaction: Transaction, event_id: str, payloads: Payloads) -> dict[str, Any] | None:
+    """One event whole: its alerts with decisions and trace, and the body while it is kept.
+
+    `payloads` reads the alerts' payloads out of a body again.
+    """
+    connection = transaction.connection
+    row = connection.execute(select(events).where(events.c.id == event_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    found = connection.execute(select(alerts).where(alerts.c.event_id == event_id).order_by(alerts.c.position))
+    headers = json.loads(row["headers"])
+    body = None if row["body"] is None else zlib.decompress(row["body"])
+    again = () if body is None else payloads(row["source"], headers, body)
+    items = [_alert_item(one) for one in found.mappings()]
+    for number, item in enumerate(items):
+        item["payload"] = again[number] if number < len(again) else None
+    return {
+        **event_item(row),
+        "alerts": items,
+        "book": row["book"],
+        "headers": headers,
+        "body": None if body is None else body.decode("utf-8", "replace"),
+        "body_bytes": row["body_bytes"],
+    }
+
+
+def _alert_item(row: Row) -> dict[str, Any]:
+    document = json.loads(row["document"])
+    return {
+        **document["alert"],
+        "decisions": json.loads(row["decisions"]),
+        "rule": row["rule"],
+        "outcome": row["outcome"],
+        "incident": row["incident_id"],
+        "trace": document["tried"],
+    }
+
+
+# -- incidents
+
+
+def list_incidents(
+    transaction: Transaction, *, state: str | None = None, account: str | None = None, limit: int, before: str | None
+) -> Page:
+    """Incidents, newest first."""
+    conditions: list[ColumnElement[bool]] = []
+    if state:
+        conditions.append(incidents.c.state == state)
+    if account:
+        conditions.append(incidents.c.account == account)
+    page = _page(transaction.connection, incidents, conditions, limit, before, incident_item)
+    inside = _members_of(transaction.connection, [item["id"] for item in page.items])
+    items = tuple({**item, "members": inside.get(item["id"], [])} for item in page.items)
+    return Page(items=items, next=page.next)
+
+
+def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] | None:
+    """One incident with its members and its deliveries."""
+    connection = transaction.connection
+    row = connection.execute(select(incidents).where(incidents.c.id == incident_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    found = select(deliveries).where(deliveries.c.incident_id == incident_id).order_by(deliveries.c.no)
+    told = connection.execute(found).mappings()
+    return {
+        **incident_item(row),
+        "members": _members_of(connection, [incident_id]).get(incident_id, []),
+        "deliveries": [delivery_item(one) for one in told],
+    }
+
+
+def incident_item(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "account": row["account"],
+        "series": row["series"],
+        "key": row["key"],
+        "state": row["state"],
+        "severity": row["severity"],
+        "title": row["title"],
+        "rule": row["rule"],
+        "reason": row["reason"],
+        "upstream": {"id": row["upstream_id"], "url": row["upstream_url"]},
+        "opened_at": rfc3339(row["opened_at"]),
+        "resolved_at": rfc3339(row["resolved_at"]),
+    }
+
+
+def _members_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    rows = connection.execute(select(members).where(members.c.incident_id.in_(ids)).order_by(members.c.joined_at))
+    for row in rows.mappings():
+        found.setdefault(row["incident_id"], []).append(
+            {
+                "source": row["source"],
+                "fingerprint": row["fingerprint"],
+                "status": "firing" if row["firing"] else "resolved",
+                "severity": row["severity"],
+                "title": row["title"],
+                "joined_at": rfc3339(row["joined_at"]),
+                "left_at": rfc3339(row["left_at"]),
+            }
+        )
+    return found
+
+
+# -- deliveries
+
+
+def list_deliveries(
+    transaction: Transaction,
+    routes: Mapping[str, Route],
+    paces: Mapping[str, Pace],
+    *,
+    state: str | None = None,
+    account: str | None = None,
+    incident: str | None = None,
+    limit: int,
+    before: str | None,
+) -> Page:
+    """Deliveries, newest first, each waiting one with its expected seconds to go."""
+    conditions: list[ColumnElement[bool]] = []
+    if state:
+        conditions.append(deliveries.c.state == state)
+    if account:
+        conditions.append(deliveries.c.account == account)
+    if incident:
+        conditions.append(deliveries.c.incident_id == incident)
+    etas = _Etas(transaction, routes, paces)
+    return _page(
+        transaction.connection, deliveries, conditions, limit, before, lambda row: delivery_item(row, etas.of(row))
+    )
+
+
+def one_delivery(
+    transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace], delivery_id: str
+) -> dict[str, Any] | None:
+    """One delivery with what it sends and every attempt."""
+    connection = transaction.connection
+    row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().one_or_none()
+    if row is None:
+        return None
+    made = connection.execute(
+        select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.no)
+    ).mappings()
+    return {
+        **delivery_item(row, _Etas(transaction, routes, paces).of(row)),
+        "request": {
+            "key": row["key"],
+            "fields": json.loads(row["fields"])["fields"],
+            "names": json.loads(row["names"]),
+            "ids": json.loads(row["ids"]),
+            "notes": json.loads(row["notes"]),
+        },
+        "attempts": [
+            {
+                "at": rfc3339(one["at"]),
+                "call": one["call"],
+                "status": one["status"],
+                "reason": one["reason"],
+                "detail": one["detail"],
+                "duration_s": one["duration_s"],
+                "request_id": one["request_id"],
+                "response": one["response"],
+            }
+            for one in made
+        ],
+    }
+
+
+def delivery_item(row: Row, eta_s: float | None = None) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "incident": row["incident_id"],
+        "account": row["account"],
+        "action": row["action"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "detail": row["detail"],
+        "attempts": row["attempts"],
+        "created_at": rfc3339(row["created_at"]),
+        "next_at": rfc3339(row["next_at"]) if row["state"] == "pending" else None,
+        "eta_s": eta_s,
+        "done_at": rfc3339(row["done_at"]),
+    }
+
+
+class _Etas:
+    """When waiting deliveries may start, as far as the rows tell: their place in the lane times its pace."""
+
+    def __init__(self, transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace]) -> None:
+        self.connection, self.now, self.routes, self.paces = transaction.connection, transaction.now, routes, paces
+        self.states = {row["name"]: lane_from(row) for row in self.connection.execute(select(lanes)).mappings()}
+
+    def of(self, row: Row) -> float | None:
+        state, pace = self.states.get(row["lane"]), self.paces.get(row["lane"])
+        if row["state"] != "pending" or state is None or pace is None or state.paused_at is not None:
+            return None
+        of = LaneClass(row["class"])
+        state = sane(pace, state, self.now)
+        ahead = self.connection.execute(
+            select(func.count())
+            .select_from(deliveries)
+            .where(
+                deliveries.c.lane == row["lane"],
+                deliveries.c["class"] == of.value,
+                deliveries.c.state == "pending",
+                deliveries.c.order_key < row["order_key"],
+            )
+        ).scalar_one()
+        critical = of is LaneClass.CREATE and is_critical(row["order_key"])
+        first = slot_at(pace, state, of, self.now, critical=critical)
+        gap = pace.update_interval if of is LaneClass.UPDATE else pace.interval
+        free = max(0.0, tokens(pace, state, of, self.now))
+        behind = max(0.0, ahead - max(0.0, free - 1)) if first <= self.now else float(ahead)
+        start = max(first + gap * behind, row["next_at"])
+        return float(round(max(0.0, (start - self.now).total_seconds()), 1))
+
+
+# -- lanes
+
+
+def list_lanes(
+    transaction: Transaction, routes: Mapping[str, Route], rates: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """One item per account; `rates` gives each account's type and its rate in the owner's words."""
+    connection, now = transaction.connection, transaction.now
+    states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
+    waiting = connection.execute(
+        select(
+            deliveries.c.account,
+            incidents.c.severity,
+            func.count(),
+            func.min(deliveries.c.created_at),
+        )
+        .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
+        .where(deliveries.c.state.in_(UNFINISHED))
+        .group_by(deliveries.c.account, incidents.c.severity)
+    ).all()
+    of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")
+    dead: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_dead.group_by(deliveries.c.account))}
+    return [
+        _lane_item(account, routes, rates[account], states, [r for r in waiting if r[0] == account], dead, now)
+        for account in sorted(rates)
+    ]
+
+
+def _lane_item(
+    account: str,
+    routes: Mapping[str, Route],
+    rate: tuple[str, str],
+    states: Mapping[str, Any],
+    waiting: Sequence[Any],
+    dead: Mapping[str, int],
+    now: datetime,
+) -> dict[str, Any]:
+    route = routes.get(account, Route(lane=account, pace=UNROUTED))
+    held = states.get(route.lane)
+    state = None if held is None else sane(route.pace, held, now)
+    oldest = min((row[3] for row in waiting), default=None)
+    paused = None if state is None else max(filter(None, (state.create_parked_until, state.probe_at)), default=None)
+    return {
+        "account": account,
+        "type": rate[0],
+        "rate": rate[1],
+        "lane": route.lane,
+        "tokens": None if state is None else round(tokens(route.pace, state, LaneClass.CREATE, now), 2),
+        "burst": route.pace.burst,
+        "waiting": sum(row[2] for row in waiting),
+        "waiting_by_severity": {s.value: sum(row[2] for row in waiting if row[1] == s) for s in Severity},
+        "oldest_wait_s": None if oldest is None else round((now - oldest).total_seconds(), 1),
+        "paused_until": rfc3339(paused) if paused is not None and paused > now else None,
+        "parked": None if state is None else parked_sentence(state, now),
+        "dead": dead.get(account, 0),
+    }
+
+
+# -- processes and counters
+
+
+def alive(transaction: Transaction, within: timedelta) -> list[dict[str, Any]]:
+    """Processes whose heartbeat is younger than `within`."""
+    rows = transaction.connection.execute(
+        select(heartbeats).where(heartbeats.c.beat_at >= transaction.now - within).order_by(heartbeats.c.process)
+    ).mappings()
+    return [
+        {
+            "process": row["process"],
+            "kind": row["kind"],
+            "host": row["host"],
+            "pid": row["pid"],
+            "started_at": rfc3339(row["started_at"]),
+            "beat_age_s": round((transaction.now - row["beat_at"]).total_seconds(), 1),
+        }
+        for row in rows
+    ]
+
+
+def counters(transaction: Transaction) -> dict[str, dict[tuple[str, ...], int]]:
+    """Numbers for /metrics, counted from the rows: events by source and state, deliveries by account, action, state."""
+    connection = transaction.connection
+    by_event = connection.execute(
+        select(events.c.source, events.c.state, func.count()).group_by(events.c.source, events.c.state)
+    )
+    by_delivery = connection.execute(
+        select(deliveries.c.account, deliveries.c.action, deliveries.c.state, func.count()).group_by(
+            deliveries.c.account, deliveries.c.action, deliveries.c.state
+        )
+    )
+    return {
+        "events": {(row[0], row[1]): row[2] for row in by_event},
+        "deliveries": {(row[0], row[1], row[2]): row[3] for row in by_delivery},
+    }
+
+
+def _page(
+    connection: Connection,
+    table: Any,
+    conditions: Sequence[ColumnElement[bool]],
+    limit: int,
+    before: str | None,
+    item: Any,
+    note: str | None = None,
+) -> Page:
+    wanted = max(1, min(limit, LIMIT_MAX))
+    statement = select(table).where(*conditions).order_by(table.c.id.desc()).limit(wanted + 1)
+    if before:
+        statement = statement.where(table.c.id < before)
+    rows = connection.execute(statement).mappings().all()
+    items = tuple(item(row) for row in rows[:wanted])
+    return Page(items=items, next=items[-1]["id"] if len(rows) > wanted else None, note=note)

@@ -1,0 +1,182 @@
+"""Rows and values: how the domain's values are written into columns and read back. Names are those of schema.py."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime, timedelta
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from bridge.domain.alert import Severity
+from bridge.domain.decision import Decision, KeyRule, OnAcknowledge, OnResolve, Policy
+from bridge.domain.delivery import BODY_VERSION, Action, Delivery, NameRef, Phase, Reason
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member
+from bridge.domain.lane import LaneState
+
+Row = Any  # a RowMapping, or a dict of the same keys
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, text as it is but for lone surrogates, which no database takes."""
+    text = _ENCODER.encode(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case MappingProxyType() | Mapping():
+            return dict(value)
+        case set() | frozenset():
+            return sorted(value)
+    return str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def clean(text: str) -> str:
+    """Text both databases take: PostgreSQL refuses NUL, and neither takes half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+
+
+def body_of(decision: Decision, episode_id: str) -> CreateBody:
+    """What a decision would open an incident with."""
+    return CreateBody(fields=decision.fields, names=decision.names, notes=decision.notes, episode_id=episode_id)
+
+
+def names_json(names: tuple[NameRef, ...]) -> str:
+    return dumps([[name.field, name.kind, name.text, name.fallback] for name in names])
+
+
+def fields_json(content: Mapping[str, Any]) -> str:
+    return dumps({"v": BODY_VERSION, "fields": content})
+
+
+def names_from(text: str) -> tuple[NameRef, ...]:
+    return tuple(NameRef(field=f, kind=k, text=t, fallback=b) for f, k, t, b in json.loads(text))
+
+
+def create_body_json(body: CreateBody) -> str:
+    names = [[name.field, name.kind, name.text, name.fallback] for name in body.names]
+    return dumps(
+        {"v": BODY_VERSION, "fields": body.fields, "names": names, "notes": body.notes, "episode_id": body.episode_id}
+    )
+
+
+def create_body_from(text: str | None) -> CreateBody | None:
+    if text is None:
+        return None
+    stored = json.loads(text)
+    names = tuple(NameRef(field=f, kind=k, text=t, fallback=b) for f, k, t, b in stored["names"])
+    return CreateBody(
+        fields=stored["fields"], names=names, notes=tuple(stored["notes"]), episode_id=stored["episode_id"]
+    )
+
+
+@lru_cache(maxsize=1024)
+def policy_json(policy: Policy) -> str:
+    return dumps(
+        {
+            "on_resolve": policy.on_resolve,
+            "resolution": policy.resolution,
+            "on_acknowledge": policy.on_acknowledge,
+            "hold_resolve_s": policy.hold_resolve.total_seconds(),
+            "reopen_within_s": policy.reopen_within.total_seconds(),
+        }
+    )
+
+
+@lru_cache(maxsize=1024)
+def policy_from(text: str) -> Policy:
+    stored = json.loads(text)
+    return Policy(
+        on_resolve=OnResolve(stored["on_resolve"]),
+        resolution=stored["resolution"],
+        on_acknowledge=OnAcknowledge(stored["on_acknowledge"]),
+        hold_resolve=timedelta(seconds=stored["hold_resolve_s"]),
+        reopen_within=timedelta(seconds=stored["reopen_within_s"]),
+    )
+
+
+_INCIDENT_FIELDS = tuple(field.name for field in fields(Incident))
+
+
+def incident_row(incident: Incident) -> dict[str, Any]:
+    row = {name: getattr(incident, name) for name in _INCIDENT_FIELDS}
+    row["policy"] = policy_json(incident.policy)
+    row["renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
+    return row
+
+
+def incident_from(row: Row) -> Incident:
+    values = {name: row[name] for name in _INCIDENT_FIELDS}
+    values["key_rule"] = KeyRule(values["key_rule"])
+    values["state"] = IncidentState(values["state"])
+    values["severity"] = Severity(values["severity"])
+    values["policy"] = policy_from(values["policy"])
+    values["renewal"] = create_body_from(values["renewal"])
+    return Incident(**values)
+
+
+def member_row(member: Member) -> dict[str, Any]:
+    return {
+        "incident_id": member.incident,
+        "problem_id": member.problem,
+        "source": member.source,
+        "fingerprint": member.fingerprint,
+        "firing": member.firing,
+        "severity": member.severity,
+        "title": member.title,
+        "joined_at": member.joined_at,
+        "left_at": member.left_at,
+    }
+
+
+def member_from(row: Row) -> Member:
+    return Member(
+        incident=row["incident_id"],
+        problem=row["problem_id"],
+        source=row["source"],
+        fingerprint=row["fingerprint"],
+        firing=row["firing"],
+        severity=Severity(row["severity"]),
+        title=row["title"],
+        joined_at=row["joined_at"],
+        left_at=row["left_at"],
+    )
+
+
+_LANE_FIELDS = tuple(field.name for field in fields(LaneState))
+
+
+def lane_row(state: LaneState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in _LANE_FIELDS}
+
+
+def lane_from(row: Row) -> LaneState:
+    values = {name: row[name] for name in _LANE_FIELDS}
+    for why in ("create_parked_why", "update_parked_why"):
+        values[why] = None if values[why] is None else Reason(values[why])
+    return LaneState(**values)
+
+
+def delivery_from(row: Row, upstream_id: str | None, owned: frozenset[str], ids: Mapping[str, str]) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        incident=row["incident_id"],
+        account=row["account"],
+        action=Action(row["action"]),
+        key=row["key"],
+        fields=json.loads(row["fields"])["fields"],
+        names=names_from(row["names"]),
+        ids=ids,
+        notes=tuple(json.loads(row["notes"])),
+        phase=Phase(row["phase"]),
+        upstream_id=upstream_id,
+        created_at=row["created_at"],
+        first_attempt_at=row["first_attempt_at"],
+        owned=owned,
+    )

@@ -1,0 +1,288 @@
+"""The tables of the ledger. One schema for SQLite and PostgreSQL; migrations/ holds the steps that lead here.
+
+Instants are unix microseconds (BIGINT), so that both databases compare and index them alike. Structured values that no
+query looks into are canonical JSON in TEXT.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(instant: datetime) -> int:
+    """Unix microseconds of an aware instant."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_us(us: int) -> datetime:
+    """The aware UTC instant of unix microseconds."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as unix microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return None if value is None else to_us(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_us(value)
+
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),  # ULID: sorts by time
+    Column("source", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("state", Text, nullable=False),  # accepted | rejected
+    Column("reason", Text),  # of a rejection, a sentence
+    Column("delivery_key", Text),  # source and the sender's own delivery id
+    Column("headers", Text, nullable=False),  # JSON; credentials and signatures left out
+    Column("body", LargeBinary),  # zlib; null once retention let go of it
+    Column("body_bytes", Integer, nullable=False),
+    Column("alerts", Integer, nullable=False),
+    Column("book", Text),  # hash of the rule book that decided it
+)
+Index("events_delivery_key", events.c.delivery_key, unique=True)
+Index("events_source", events.c.source, events.c.id)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("fingerprint", Text),
+    Column("status", Text),
+    Column("severity", Text),
+    Column("title", Text, nullable=False),
+    Column("outcome", Text, nullable=False),  # of the first decision
+    Column("rule", Text),
+    Column("incident_id", Text),
+    Column("decisions", Text, nullable=False),  # JSON: one {rule, account, outcome, reason, incident} per rule
+    Column("document", Text, nullable=False),  # JSON: the alert but for its payload, and the rules tried
+)
+Index("alerts_fingerprint", alerts.c.fingerprint, alerts.c.event_id)
+Index("alerts_incident", alerts.c.incident_id, alerts.c.event_id)
+
+problems = Table(
+    "problems",
+    metadata,
+    Column("id", Text, primary_key=True),  # hash of source and fingerprint
+    Column("source", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Text, nullable=False),  # the last applied report
+    Column("episode", Text),
+    Column("reported_at", Instant),
+    Column("updated_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("next_no", Integer, nullable=False),  # of its next delivery: the order within the series
+    sqlite_with_rowid=False,
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("key_rule", Text, nullable=False),
+    Column("key_text", Text),
+    Column("episode_id", Text, nullable=False),
+    Column("episode_n", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("firing", Integer, nullable=False),
+    Column("acknowledged", Boolean, nullable=False),
+    Column("claimed", Boolean, nullable=False),
+    Column("resolve_claimed", Boolean, nullable=False),
+    Column("renewal", Text),
+    Column("upstream_id", Text),
+    Column("upstream_url", Text),
+    Column("opened_at", Instant, nullable=False),
+    Column("confirmed_at", Instant),
+    Column("resolved_at", Instant),
+    Column("reason", Text),
+)
+Index(
+    "incidents_one_live",
+    incidents.c.series,
+    unique=True,
+    sqlite_where=text("live"),
+    postgresql_where=text("live"),
+)
+Index("incidents_series", incidents.c.series, incidents.c.episode_id)
+
+members = Table(
+    "members",
+    metadata,
+    Column("incident_id", Text, primary_key=True),
+    Column("problem_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("firing", Boolean, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("joined_at", Instant, nullable=False),
+    Column("left_at", Instant),
+    sqlite_with_rowid=False,
+)
+Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("incident_id", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    Column("no", Integer, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("class", Text, nullable=False),  # create | update: follows action and phase
+    Column("phase", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("order_key", BigInteger, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("give_up_at", Instant, nullable=False),
+    Column("first_attempt_at", Instant),
+    Column("done_at", Instant),
+    Column("attempts", Integer, nullable=False),
+    Column("sent", Boolean, nullable=False),  # an attempt may have reached the upstream
+    Column("strikes", Integer, nullable=False),
+    Column("lease_token", Text),
+    Column("lease_until", Instant),
+    Column("key", Text, nullable=False),
+    Column("fields", Text, nullable=False),
+    Column("names", Text, nullable=False),
+    Column("ids", Text, nullable=False),
+    Column("notes", Text, nullable=False),
+)
+Index("deliveries_series", deliveries.c.series, deliveries.c.no, unique=True)
+Index(
+    "deliveries_waiting",
+    deliveries.c.lane,
+    deliveries.c["class"],
+    deliveries.c.order_key,
+    sqlite_where=text("state = 'pending'"),
+    postgresql_where=text("state = 'pending'"),
+)
+Index(
+    "deliveries_in_flight",
+    deliveries.c.lane,
+    sqlite_where=text("state = 'sending'"),
+    postgresql_where=text("state = 'sending'"),
+)
+Index(
+    "deliveries_dead",
+    deliveries.c.id,
+    sqlite_where=text("state = 'dead'"),
+    postgresql_where=text("state = 'dead'"),
+)
+Index("deliveries_incident", deliveries.c.incident_id)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),
+    Column("no", Integer, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("call", Text, nullable=False),  # method and path
+    Column("status", Integer),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("duration_s", Float, nullable=False),
+    Column("request_id", Text),
+    Column("response", Text),  # the first 4 KiB
+    sqlite_with_rowid=False,
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("create_tat", Instant, nullable=False),
+    Column("update_tat", Instant, nullable=False),
+    Column("create_parked_until", Instant),
+    Column("create_parked_why", Text),
+    Column("update_parked_until", Instant),
+    Column("update_parked_why", Text),
+    Column("slowed_to", Float, nullable=False),
+    Column("slowed_at", Instant),
+    Column("failures", Integer, nullable=False),
+    Column("probe_at", Instant),
+    Column("paused_at", Instant),
+    Column("armed_until", Instant),
+    sqlite_with_rowid=False,
+)
+
+name_lists = Table(
+    "name_lists",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("fetched_at", Instant, nullable=False),
+    Column("things", Text, nullable=False),  # JSON: [[id, name, extra], ...], complete
+    sqlite_with_rowid=False,
+)
+
+rule_books = Table(
+    "rule_books",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("stored_at", Instant, nullable=False),
+    Column("content", Text, nullable=False),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("process", Text, primary_key=True),  # kind@host:pid
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)

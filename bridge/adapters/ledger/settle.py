@@ -1,0 +1,490 @@
+"""Settling: what decided webhooks do to problems, series, incidents, members and deliveries, in one transaction.
+
+Everything decided here is read inside the transaction. Locks are taken in one order (problems sorted, then series
+sorted), so that two processes never wait in a circle; a lane row is never touched.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.adapters.ledger.changes import Changes, Route
+from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
+from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
+from bridge.domain import keys
+from bridge.domain.alert import Alert, Notice, Status
+from bridge.domain.decision import Decided, Decision, Mode, Outcome
+from bridge.domain.incident import (
+    Incident,
+    IncidentState,
+    Member,
+    Transition,
+    on_acknowledged,
+    on_firing,
+    on_resolved,
+)
+
+TRACE_MAX = 200  # rules kept in the record of one alert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """One accepted or rejected webhook, prepared outside the transaction down to the bytes of its rows."""
+
+    event: Mapping[str, Any]  # its row
+    alerts: tuple["AlertReceipt", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertReceipt:
+    """One reading of a webhook with its decisions, prepared the same way."""
+
+    decided: Decided
+    problem: str | None  # its id; None for a Notice
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of one webhook."""
+
+    event_id: str
+    alerts: int
+    duplicate: bool = False
+
+
+def receipt(
+    *,
+    event_id: str,
+    source: str,
+    received_at: datetime,
+    headers: Mapping[str, str],
+    body: bytes,
+    packed_body: bytes,
+    delivery_id: str | None = None,
+    decided: Sequence[Decided] = (),
+    book: str | None = None,
+    rejected: str | None = None,
+) -> Receipt:
+    """Make a Receipt. `rejected` is the sentence why the event carries no alerts; `headers` are safe to store."""
+    event = {
+        "id": event_id,
+        "source": source,
+        "received_at": received_at,
+        "state": "accepted" if rejected is None else "rejected",
+        "reason": None if rejected is None else clean(rejected),
+        "delivery_key": None if delivery_id is None else clean(f"{source}\n{delivery_id}"),
+        "headers": dumps(dict(headers)),
+        "body": packed_body,
+        "body_bytes": len(body),
+        "alerts": len(decided),
+        "book": book,
+    }
+    return Receipt(event=event, alerts=tuple(_alert_receipt(event_id, n, one) for n, one in enumerate(decided)))
+
+
+def _alert_receipt(event_id: str, position: int, decided: Decided) -> AlertReceipt:
+    reading = decided.reading
+    row: dict[str, Any] = {
+        "event_id": event_id,
+        "position": position,
+        "source": reading.source,
+        "fingerprint": None if reading.fingerprint is None else clean(reading.fingerprint),
+        "title": clean(reading.title),
+        "status": None,
+        "severity": None,
+        "document": dumps({"alert": alert_document(reading), "tried": _tried(decided)}),
+    }
+    if isinstance(reading, Notice):
+        return AlertReceipt(decided=decided, problem=None, row=row)
+    row["status"] = reading.status.value
+    row["severity"] = None if reading.severity is None else reading.severity.value
+    problem = keys.problem_id(reading.source, reading.fingerprint)
+    return AlertReceipt(decided=decided, problem=problem, row=row)
+
+
+def alert_document(reading: Alert | Notice) -> dict[str, Any]:
+    """A reading as the API shows it, but for its payload, which is read again from the event's body."""
+    if isinstance(reading, Notice):
+        return {
+            "source": reading.source,
+            "source_type": reading.source_type,
+            "fingerprint": reading.fingerprint,
+            "status": None,
+            "title": reading.title,
+        }
+    return {
+        "source": reading.source,
+        "source_type": reading.source_type,
+        "fingerprint": reading.fingerprint,
+        "episode": reading.episode,
+        "reported_at": reading.reported_at,
+        "status": reading.status,
+        "severity": reading.severity,
+        "title": reading.title,
+        "description": reading.description,
+        "labels": dict(reading.labels),
+        "links": [{"text": link.text, "href": link.href} for link in reading.links],
+        "starts_at": reading.starts_at,
+        "ends_at": reading.ends_at,
+    }
+
+
+def _tried(decided: Decided) -> list[dict[str, Any]]:
+    return [
+        {
+            "rule": match.rule,
+            "matched": match.matched,
+            "failed": None
+            if match.failed is None
+            else {
+                "condition": match.failed.condition,
+                "wanted": match.failed.wanted,
+                "actual": match.failed.actual,
+            },
+        }
+        for match in decided.tried[:TRACE_MAX]
+    ]
+
+
+_KNOWN_DELIVERIES = SizedStatement(
+    lambda keys: select(events.c.delivery_key, events.c.id, events.c.alerts).where(
+        events.c.delivery_key.in_(listed("keys", keys))
+    )
+)
+_FIRING_MEMBERS = SizedStatement(
+    lambda ids: (
+        select(members.c.problem_id, incidents.c.series)
+        .join_from(members, incidents, incidents.c.id == members.c.incident_id)
+        .where(members.c.problem_id.in_(listed("ids", ids)), members.c.firing, incidents.c.live)
+    )
+)
+_LOCK_SERIES = SizedStatement(
+    lambda ids: (
+        select(series.c.id, series.c.next_no)
+        .where(series.c.id.in_(listed("ids", ids)))
+        .order_by(series.c.id)
+        .with_for_update()
+    )
+)
+_LIVE_INCIDENTS = SizedStatement(
+    lambda ids: select(incidents).where(incidents.c.series.in_(listed("ids", ids)), incidents.c.live)
+)
+_MEMBERS_OF = SizedStatement(
+    lambda of, ids: select(members).where(
+        members.c.incident_id.in_(listed("of", of)), members.c.problem_id.in_(listed("ids", ids))
+    )
+)
+_LAST_N = SizedStatement(
+    lambda ids, episodes: (
+        select(incidents.c.series, incidents.c.episode_id, func.max(incidents.c.episode_n).label("n"))
+        .where(
+            incidents.c.series.in_(listed("ids", ids)),
+            incidents.c.episode_id.in_(listed("episodes", episodes)),
+            incidents.c.claimed,
+        )
+        .group_by(incidents.c.series, incidents.c.episode_id)
+    )
+)
+_INSERT_EVENTS = Statement(insert(events))
+_INSERT_ALERTS = Statement(insert(alerts))
+
+
+@dataclass(slots=True)
+class _World:
+    """What the transaction knows of the batch's problems and series; kept up to date as reports are applied."""
+
+    changes: Changes
+    live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
+    members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
+    of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
+    next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
+
+
+def settle(
+    transaction: Transaction, batch: Sequence[Receipt], routes: Mapping[str, Route], new_id: Callable[[], str]
+) -> tuple[list[Settled], frozenset[str]]:
+    """Write a batch of webhooks and everything that follows from them; answers per webhook, and lanes with work.
+
+    A webhook whose delivery id is known, from before or from earlier in the batch, changes nothing.
+    """
+    connection, now = transaction.connection, transaction.now
+    results, fresh = _without_repeats(connection, batch)
+    world = _load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
+    rows = [_settle_alert(world, one, item) for one in fresh for item in one.alerts]
+    _INSERT_EVENTS.run(connection, (one.event for one in fresh))
+    _INSERT_ALERTS.run(connection, rows)
+    world.changes.flush(connection)
+    return results, frozenset(world.changes.lanes)
+
+
+def _without_repeats(connection: Connection, batch: Sequence[Receipt]) -> tuple[list[Settled], list[Receipt]]:
+    wanted = [one.event["delivery_key"] for one in batch if one.event["delivery_key"] is not None]
+    known: dict[str, Settled] = {}
+    if wanted:
+        for row in _KNOWN_DELIVERIES.rows(connection, keys=padded(wanted)):
+            known[row["delivery_key"]] = Settled(event_id=row["id"], alerts=row["alerts"], duplicate=True)
+    results: list[Settled] = []
+    fresh: list[Receipt] = []
+    for one in batch:
+        key = one.event["delivery_key"]
+        if key in known:
+            results.append(known[key])
+            continue
+        settled = Settled(event_id=one.event["id"], alerts=len(one.alerts))
+        results.append(settled)
+        fresh.append(one)
+        if key is not None:
+            known[key] = Settled(event_id=settled.event_id, alerts=settled.alerts, duplicate=True)
+    return results, fresh
+
+
+def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) -> _World:
+    """Lock and read everything the batch can touch: problems first, then series."""
+    world = _World(changes=changes)
+    readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
+    if not readings:
+        return world
+    _upsert_problems(connection, readings, changes.now)
+    problem_ids = padded(problem for problem in readings if problem)
+    touched: set[str] = set()
+    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids):
+        world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
+        touched.add(row["series"])
+    decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
+    wanted = {d.series: d for d in decisions}
+    touched |= wanted.keys()
+    if touched:
+        _lock_series(connection, world, touched, wanted)
+        _load_incidents(connection, world, problem_ids, batch)
+    return world
+
+
+def _lock_series(connection: Connection, world: _World, touched: set[str], wanted: Mapping[str, Decision]) -> None:
+    """Lock the series that exist; make the others (on SQLite, whose one lock is held already, at the end)."""
+    for row in _LOCK_SERIES.rows(connection, ids=padded(touched)):
+        world.changes.next_no[row["id"]] = row["next_no"]
+    missing = sorted(touched - world.changes.next_no.keys())
+    if not missing:
+        return
+    rows = [{"id": s, "account": wanted[s].account, "scope": clean(wanted[s].scope), "next_no": 0} for s in missing]
+    if connection.dialect.name == "sqlite":
+        world.changes.new_series = {str(row["id"]): row for row in rows}
+        return
+    connection.execute(postgresql.insert(series).on_conflict_do_nothing(), rows)
+    for row in _LOCK_SERIES.rows(connection, ids=padded(missing)):
+        world.changes.next_no[row["id"]] = row["next_no"]
+
+
+def _load_incidents(connection: Connection, world: _World, problem_ids: list[str], batch: Sequence[Receipt]) -> None:
+    """What the locked series hold: their live incidents, the batch's members of them, and episodes that were used."""
+    seen = [series_id for series_id, next_no in world.changes.next_no.items() if next_no > 0]
+    if not seen:
+        return
+    series_ids = padded(seen)
+    for row in _LIVE_INCIDENTS.rows(connection, ids=series_ids):
+        world.live[row["series"]] = incident_from(row)
+    if world.live:
+        of = padded(incident.id for incident in world.live.values())
+        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids):
+            member = member_from(row)
+            world.members[(member.incident, member.problem)] = member
+    readings = [item.decided.reading for one in batch for item in one.alerts]
+    episodes = [clean(r.episode) for r in readings if isinstance(r, Alert) and r.episode is not None]
+    if episodes:
+        for row in _LAST_N.rows(connection, ids=series_ids, episodes=padded(episodes)):
+            world.next_n[(row["series"], row["episode_id"])] = row["n"] + 1
+
+
+def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
+    """Apply one reading; answer its row with the decisions filled in."""
+    reading = item.decided.reading
+    if isinstance(reading, Notice):
+        decisions = [_decision(Outcome.IGNORED, reason=reading.reason)]
+    elif reading.status is Status.FIRING:
+        decisions = [_fires(world, one, item, reading, decision) for decision in item.decided.decisions]
+    else:
+        decisions = _ends(world, item, reading)
+    if not decisions:
+        decisions = [_without_rule(item.decided)]
+    first = decisions[0]
+    return {
+        **item.row,
+        "outcome": first["outcome"],
+        "rule": first["rule"],
+        "incident_id": first["incident"],
+        "decisions": dumps(decisions),
+    }
+
+
+def _without_rule(decided: Decided) -> dict[str, Any]:
+    if not decided.matched:
+        return _decision(Outcome.UNMATCHED, reason="no rule matches")
+    status = decided.reading.status if isinstance(decided.reading, Alert) else ""
+    return _decision(Outcome.IGNORED, rule=decided.matched[0], reason=f"{status}, but nothing is open for this problem")
+
+
+def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
+    about: dict[str, Any] = {"rule": decision.rule, "account": decision.account, "series": decision.series}
+    if decision.mode is Mode.SHADOW:
+        return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
+    body = body_of(decision, _episode_id(alert, one))
+    incident = world.live.get(decision.series)
+    member = None if incident is None or item.problem is None else world.members.get((incident.id, item.problem))
+    step = on_firing(incident, member, decision.severity, body)
+    if isinstance(step, Transition):
+        changed = step.incident
+        world.changes.apply(step, body, decision.severity)
+        outcome, reason = step.outcome, step.reason
+    else:
+        if step.supersedes is not None:
+            world.changes.put(step.supersedes)
+        changed = _open(world, one, alert, decision)
+        world.changes.open(changed, body)
+        member, outcome, reason = None, Outcome.OPENED, None
+    world.live[decision.series] = changed
+    if outcome is not Outcome.DUPLICATE and item.problem is not None:
+        _join(world, changed, member, item.problem, alert, decision)
+    return _decision(outcome, **about, incident=changed.id, reason=reason)
+
+
+def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Incident:
+    episode_id = _episode_id(alert, one)
+    n = world.next_n.get((decision.series, episode_id), 0)
+    episode = keys.episode(episode_id, one.event["id"], n)
+    return Incident(
+        id=world.changes.new_id(),
+        account=decision.account,
+        series=decision.series,
+        scope=clean(decision.scope),
+        rule=decision.rule,
+        key=keys.upstream_key(decision.key_rule, decision.series, decision.key_text, episode),
+        key_rule=decision.key_rule,
+        key_text=None if decision.key_text is None else clean(decision.key_text),
+        episode_id=episode_id,
+        episode_n=n,
+        state=IncidentState.PENDING,
+        severity=decision.severity,
+        title=decision.title,
+        policy=decision.policy,
+        firing=1,
+        opened_at=world.changes.now,
+    )
+
+
+def _join(
+    world: _World, incident: Incident, member: Member | None, problem: str, alert: Alert, decision: Decision
+) -> None:
+    was_firing = member is not None and member.firing
+    joined = Member(
+        incident=incident.id,
+        problem=problem,
+        source=alert.source,
+        fingerprint=clean(alert.fingerprint),
+        firing=True,
+        severity=decision.severity,
+        title=clean(alert.title),
+        joined_at=member.joined_at if member is not None and was_firing else world.changes.now,
+    )
+    world.members[(incident.id, problem)] = joined
+    world.changes.put_member(joined, is_new=member is None)
+    fires_in = world.of_problem.setdefault(problem, [])
+    if incident.series not in fires_in:
+        fires_in.append(incident.series)
+
+
+def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any]]:
+    """A resolved or acknowledged report follows the members, whatever the rules say today."""
+    decisions: list[dict[str, Any]] = []
+    problem = item.problem or ""
+    for series_id in tuple(world.of_problem.get(problem, ())):
+        incident = world.live.get(series_id)
+        member = None if incident is None else world.members.get((incident.id, problem))
+        ends = alert.status is Status.RESOLVED
+        step = on_resolved(incident, member) if ends else on_acknowledged(incident, member)
+        if step is None or incident is None or member is None:
+            continue
+        world.changes.apply(step)
+        world.live[series_id] = step.incident
+        if not step.incident.live:
+            del world.live[series_id]
+        if ends:
+            _leave(world, series_id, member)
+        about = {"rule": incident.rule, "account": incident.account, "series": series_id, "incident": incident.id}
+        decisions.append(_decision(step.outcome, **about, reason=step.reason))
+    return decisions
+
+
+def _leave(world: _World, series_id: str, member: Member) -> None:
+    left = Member(
+        incident=member.incident,
+        problem=member.problem,
+        source=member.source,
+        fingerprint=member.fingerprint,
+        firing=False,
+        severity=member.severity,
+        title=member.title,
+        joined_at=member.joined_at,
+        left_at=world.changes.now,
+    )
+    world.members[(member.incident, member.problem)] = left
+    world.changes.put_member(left, is_new=False)
+    world.of_problem[member.problem].remove(series_id)
+
+
+def _decision(
+    outcome: Outcome | None,
+    *,
+    rule: str | None = None,
+    account: str | None = None,
+    series: str | None = None,
+    incident: str | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    return {
+        "rule": rule,
+        "account": account,
+        "outcome": outcome,
+        "reason": reason,
+        "incident": incident,
+        "series": series,
+    }
+
+
+def _episode_id(reading: Alert | Notice, one: Receipt) -> str:
+    """The sender's own episode id, else the id of the event: what `n` is counted by."""
+    own = reading.episode if isinstance(reading, Alert) else None
+    return str(one.event["id"]) if own is None else clean(own)
+
+
+def _upsert_problems(connection: Connection, readings: Mapping[str, Alert | Notice], now: datetime) -> None:
+    """Write the last report of each problem, in sorted order: on PostgreSQL this is the lock on them as well."""
+    rows = [
+        {
+            "id": problem,
+            "source": reading.source,
+            "fingerprint": clean(reading.fingerprint),
+            "status": reading.status.value,
+            "episode": None if reading.episode is None else clean(reading.episode),
+            "reported_at": reading.reported_at,
+            "updated_at": now,
+        }
+        for problem, reading in sorted(readings.items(), key=lambda item: item[0])
+        if isinstance(reading, Alert)
+    ]
+    _UPSERT_PROBLEM[connection.dialect.name].run(connection, rows)
+
+
+def _upsert(dialect: Any) -> Any:
+    statement = dialect.insert(problems)
+    new = {name: statement.excluded[name] for name in ("status", "episode", "reported_at", "updated_at")}
+    return statement.on_conflict_do_update(index_elements=["id"], set_=new)
+
+
+_UPSERT_PROBLEM = {"sqlite": Statement(_upsert(sqlite)), "postgresql": Statement(_upsert(postgresql))}

@@ -1,0 +1,72 @@
+"""Bringing the schema up to date, and refusing to run on one that is not.
+
+A schema newer than the code is never touched: an older program would write rows the newer one does not expect.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+
+from bridge.adapters.ledger.engine import Database, Transaction
+from bridge.domain.errors import BridgeError
+
+HEAD = "0001"  # the version this code works with; the newest file in migrations/versions
+_ADVISORY_LOCK = 0x1B_1B_1B
+
+
+class SchemaError(BridgeError):
+    """The ledger's schema is not the one this program works with; the message says what to do."""
+
+
+def version(transaction: Transaction) -> str | None:
+    """The schema's version; None for an empty database."""
+    if not inspect(transaction.connection).has_table("alembic_version"):
+        return None
+    return transaction.connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def require_current(database: Database) -> None:
+    """Raises SchemaError when the schema is older or newer than this program."""
+    with database.reading() as transaction:
+        found = version(transaction)
+    if found == HEAD:
+        return
+    if found is None or found in _known():
+        raise SchemaError(
+            f"the ledger's schema is {'missing' if found is None else 'version ' + found}, this program needs version "
+            f"{HEAD}: run 'incident-bridge db upgrade'"
+        )
+    raise SchemaError(_newer(found))
+
+
+def upgrade(database: Database) -> tuple[str | None, str]:
+    """Apply every missing migration in one transaction; answers the version before and after.
+
+    Any number of processes may ask at once: one does it, the others find it done. Raises SchemaError when it is newer.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    with database.writing() as transaction:
+        if not database.is_sqlite:
+            transaction.connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ADVISORY_LOCK})
+        before = version(transaction)
+        if before is not None and before not in _known():
+            raise SchemaError(_newer(before))
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.attributes["connection"] = transaction.connection
+        command.upgrade(config, "head")
+    return before, HEAD
+
+
+def _known() -> frozenset[str]:
+    versions = Path(__file__).parent / "migrations" / "versions"
+    return frozenset(file.name.partition("_")[0] for file in versions.glob("*.py"))
+
+
+def _newer(found: str) -> str:
+    return (
+        f"the ledger's schema is version {found}, newer than this program ({HEAD}): start the newer incident-bridge "
+        "that made it, or restore a backup from before its upgrade; nothing was changed"
+    )

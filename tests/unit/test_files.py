@@ -1,0 +1,135 @@
+"""The file lock against real threads and processes."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bridge.adapters.files import FileLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from bridge.adapters.files import FileLock
+with FileLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+FORK = """
+import os, signal, sys, threading
+from pathlib import Path
+from bridge.adapters.files import FileLock
+lock = FileLock(Path(sys.argv[1]))
+with lock:  # opened here: the child inherits the descriptor
+    pass
+read, write = os.pipe()
+pid = os.fork()
+if pid == 0:
+    with lock:
+        os.write(write, b"child ")
+        signal.pause()
+print(os.read(read, 6).decode(), flush=True)
+had = threading.Event()
+def take():
+    with lock:
+        had.set()
+threading.Thread(target=take).start()
+print("has it" if had.wait(0.2) else "waits", flush=True)
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+print("parent" if had.wait(10) else "nobody", flush=True)
+"""
+COUNT = """
+import sys
+from pathlib import Path
+from bridge.adapters.files import FileLock
+lock, counter = FileLock(Path(sys.argv[1])), Path(sys.argv[2])
+for _ in range(int(sys.argv[3])):
+    with lock:
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+def holding(path: Path) -> "subprocess.Popen[str]":
+    """A process that holds the lock until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def taken(lock: FileLock) -> threading.Event:
+    """Set once a thread of ours has had the lock."""
+    had = threading.Event()
+
+    def take() -> None:
+        with lock:
+            had.set()
+
+    threading.Thread(target=take, daemon=True).start()
+    return had
+
+
+def test_threads_and_processes_take_turns(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    command = [sys.executable, "-c", COUNT, str(tmp_path / "lock"), str(counter), "200"]
+    others = [subprocess.Popen(command) for _ in range(2)]
+    lock = FileLock(tmp_path / "lock")
+
+    def count() -> None:
+        for _ in range(100):
+            with lock:
+                counter.write_text(str(int(counter.read_text()) + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [process.wait() for process in others] == [0, 0]
+    assert counter.read_text() == "800"
+
+
+def test_it_waits_for_another_process_and_gets_it_when_that_one_is_killed(tmp_path: Path) -> None:
+    with holding(tmp_path / "lock") as other:
+        had = taken(FileLock(tmp_path / "lock"))
+        assert not had.wait(0.1)
+        other.send_signal(signal.SIGKILL)
+        assert had.wait(10)
+
+
+def test_an_error_inside_gives_it_back(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with pytest.raises(ZeroDivisionError), lock:
+        _ = 1 / 0
+    assert taken(lock).wait(10)
+    with holding(tmp_path / "lock") as other:
+        other.communicate()
+
+
+def test_a_forked_child_does_not_share_its_parents_lock(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORK, str(tmp_path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        said, _ = process.communicate("go on\n", timeout=20)
+    assert said.split() == ["child", "waits", "parent"]
+
+
+def test_without_company_it_costs_microseconds(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+
+    def one_s() -> float:
+        started = time.perf_counter()
+        for _ in range(200):
+            with lock:
+                pass
+        return (time.perf_counter() - started) / 200
+
+    assert min(one_s() for _ in range(20)) < 50e-6  # 3 on an idle machine
