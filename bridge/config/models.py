@@ -1,0 +1,237 @@
+"""bridge.yaml as models (what may stand in the file) and as Settings (what the rest of the product works with)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from bridge.config import units
+from bridge.config.units import Rate
+from bridge.domain.errors import Problem
+from bridge.sources.base import Auth
+
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]*"
+
+
+def _whole(value: Any) -> Any:
+    """A number out of a variable comes as text."""
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
+
+
+def _read(reader: Any) -> Any:
+    def read(value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(_EXAMPLE[reader])
+        return reader(value)
+
+    return BeforeValidator(read)
+
+
+_EXAMPLE = {
+    units.duration: "a duration such as 30s, 2m, 1h or 7d",
+    units.size: "a size such as 8MiB or 64KiB",
+    units.rate: "a rate such as 12/min, 10/s, 100/h or 10/10s",
+}
+
+Duration = Annotated[timedelta, _read(units.duration)]
+Size = Annotated[int, _read(units.size)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Pace = Annotated[Any, _read(units.rate)]
+
+
+class Model(BaseModel):
+    """What every part of the file has: nothing unknown, nothing changed after it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class ServerModel(Model):
+    """`server:`"""
+
+    listen: str = Field(default="127.0.0.1:8080", description="Host and port the web process listens on.")
+    public_url: str = Field(default="http://127.0.0.1:8080", description="Where people and senders reach it.")
+    max_body: Size = Field(default=8 * 1024 * 1024, description="Largest webhook body, as a size such as 8MiB.")
+    trusted_proxies: Whole = Field(
+        default=0, ge=0, le=10, description="Proxies in front whose X-Forwarded-* headers are believed."
+    )
+
+
+class RetentionModel(Model):
+    """`retention:`"""
+
+    bodies: Duration = Field(default=timedelta(days=7), description="How long raw bodies are kept.")
+    history: Duration = Field(default=timedelta(days=90), description="How long events and closed incidents are kept.")
+
+
+class AlarmsModel(Model):
+    """`alarms:`"""
+
+    url: str | None = Field(default=None, description="Gets one JSON message per cause; empty: no alarms.")
+    account: str | None = Field(default=None, description="Instead of a URL: an account that gets an incident.")
+
+
+class UiAuthModel(Model):
+    """`ui.auth:`"""
+
+    username: str = Field(default="admin", description="Name to log in with.")
+    password_hash: Any = Field(default=None, description="From 'incident-bridge passwd'; empty: loopback only.")
+
+
+class UiModel(Model):
+    """`ui:`"""
+
+    auth: UiAuthModel = Field(default=UiAuthModel(), description="Login of UI and API.")
+    tokens: dict[str, Any] = Field(default={}, description="Bearer tokens for the API, by name; empty ones are off.")
+
+
+class SourceModel(Model):
+    """One entry of `sources:`"""
+
+    type: str = Field(description="The vendor, or generic.")
+    auth: Any = Field(default=None, description="How the sender proves who it is.")
+
+
+class AccountModel(Model):
+    """One entry of `accounts:`"""
+
+    type: str = Field(description="pagerduty or incident_io.")
+    token: Any = Field(default=None, description="PagerDuty's REST API key; 'sandbox' for the built-in stand-in.")
+    api_key: Any = Field(default=None, description="incident.io's API key; 'sandbox' for the built-in stand-in.")
+    from_: str | None = Field(
+        default=None, alias="from", description="PagerDuty: login e-mail of a bot user nobody assigns incidents to."
+    )
+    region: Literal["us", "eu"] | None = Field(default=None, description="PagerDuty: us (default) or eu.")
+    base_url: str | None = Field(default=None, description="Another address of the API: https, or http on loopback.")
+    api: Literal["v1", "v2"] | None = Field(default=None, description="incident.io: v2 (default) or v1.")
+    rate: Pace = Field(default=units.rate("12/min"), description="Creates this account allows, as 12/min.")
+    burst: Whole = Field(default=4, ge=1, le=10_000, description="Creates that may follow at once after quiet.")
+    update_rate: Pace = Field(default=units.rate("600/min"), description="Everything that is not a create.")
+    reserve: Whole | None = Field(
+        default=None, ge=0, description="Of the burst, kept for criticals; default a quarter."
+    )
+    max_wait: Duration = Field(default=timedelta(minutes=2), description="A longer queue folds.")
+    promote_after: Duration = Field(default=timedelta(seconds=60), description="Head start per step of severity.")
+    give_up_after: Duration = Field(default=timedelta(hours=24), description="After this a delivery is a dead letter.")
+    confirm_open: Duration = Field(default=timedelta(hours=1), description="An older belief 'open' is checked.")
+    respect_human_close: Duration = Field(
+        default=timedelta(hours=1), description="How long a person's closing keeps a firing problem quiet."
+    )
+    plan_b: str | None = Field(default=None, description="Account that gets criticals this one cannot take.")
+    plan_b_after: Duration = Field(default=timedelta(minutes=5), description="How long a critical waits before plan B.")
+    defaults: dict[str, str] = Field(default={}, description="Fields for when a rule's own cannot be used.")
+
+
+class FileModel(Model):
+    """bridge.yaml"""
+
+    server: ServerModel = Field(default=ServerModel(), description="Where it listens.")
+    ledger: str = Field(default="sqlite:///var/bridge.db", description="sqlite:///path or postgresql+psycopg://…")
+    redis: str = Field(default="embedded", description="embedded, or redis://host:port/n")
+    rules: str = Field(default="rules/", description="Folder of rule files.")
+    templates: str = Field(default="templates/", description="Folder of templates.")
+    retention: RetentionModel = Field(default=RetentionModel(), description="How long things are kept.")
+    alarms: AlarmsModel = Field(default=AlarmsModel(), description="Who hears when the bridge itself is in trouble.")
+    ui: UiModel = Field(default=UiModel(), description="Who may use UI and API.")
+    sources: dict[str, Any] = Field(description="Senders, by the name in their webhook address.")
+    accounts: dict[str, Any] = Field(description="Destinations, by name.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Where the web process listens."""
+
+    host: str
+    port: int
+    public_url: str
+    max_body_bytes: int
+    trusted_proxies: int
+
+    @property
+    def bind(self) -> str:
+        """What gunicorn binds to."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> str:
+        """host:port as this machine reaches it."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - compared, not bound
+        host = everywhere.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """How long things are kept."""
+
+    bodies: timedelta
+    history: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UiSettings:
+    """Who may use UI and API; password_hash None: this machine only."""
+
+    username: str
+    password_hash: str | None = field(repr=False)
+    tokens: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSettings:
+    """One configured sender."""
+
+    name: str
+    type: str
+    auth: Auth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """One configured destination. `token` is the credential of either vendor."""
+
+    name: str
+    type: str
+    token: str = field(repr=False)
+    sandbox: bool
+    from_: str | None
+    region: str
+    base_url: str | None
+    api: str
+    rate: Rate
+    burst: int
+    update_rate: Rate
+    reserve: int | None
+    max_wait: timedelta
+    promote_after: timedelta
+    give_up_after: timedelta
+    confirm_open: timedelta
+    respect_human_close: timedelta
+    plan_b: str | None
+    plan_b_after: timedelta
+    defaults: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A configuration that holds together; paths are absolute."""
+
+    config_path: Path
+    config_dir: Path
+    var_dir: Path
+    server: ServerSettings
+    ledger: str = field(repr=False)  # an SQLAlchemy URL; may hold a password
+    redis: str = field(repr=False)  # "embedded" or a URL
+    rules_dir: Path
+    templates_dir: Path
+    retention: RetentionSettings
+    alarms: AlarmsModel = field(repr=False)
+    ui: UiSettings
+    sources: Mapping[str, SourceSettings]
+    accounts: Mapping[str, AccountSettings]
+    warnings: tuple[Problem, ...]

@@ -1,0 +1,69 @@
+"""YAML is read as 1.2 with places: nothing is dropped silently, nothing hangs, nothing becomes another type."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.config.yaml_reader import core_value, read_tree
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("012", "012"), ("12:30", "12:30"), ("1_000", "1_000"),
+        ("2026-01-01", "2026-01-01"), ("true", True), ("False", False), ("null", None), ("~", None), ("", None),
+        ("0", 0), ("-7", -7), ("0o17", 15), ("0x1F", 31), ("1.5", 1.5), ("1e3", 1000.0), (".5", 0.5), ("'7'", "7"),
+        ("=", "="), ("1" * 500, "1" * 500),
+    ],
+)  # fmt: skip
+def test_a_scalar_means_what_yaml_1_2_says(written: str, meant: object) -> None:
+    tree = read_tree(f"key: {written}\n", "f.yaml")
+    assert tree.problems == ()
+    assert tree.value == {"key": meant}
+    assert type(tree.value["key"]) is type(meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "3:1: 'a' is given twice, first at line 1"),
+        ("a: &x {b: 1}\nc: *x\n", "1:4: the anchor '&x' is not read"),
+        ("a: *gone\n", "1:4: the alias '*gone' repeats another part of the file"),
+        ("a: 'b\ud800'\n", "1:6: this is not YAML: the character U+D800"),
+        ("<<: {a: 1}\n", "1:1: `<<` merges are not read"),
+        ("? [1]\n: 2\n", "1:3: a key is one word or text"),
+        ("a:\n\t- b\n", "2:1: this is not YAML"),
+        ("a: 1\n---\nb: 2\n", "2:1: a second document begins here"),
+        ("a: !!python/object:os.system 1\n", "1:4: the tag"),
+        ("a: !mine 1\n", "1:4: the tag !mine means nothing here"),
+        ("a: \x00\n", "1:4: this is not YAML: the character U+0000"),
+        ("a: 'open\n", "this is not YAML"),
+    ],
+)
+def test_what_is_odd_is_told_at_its_place(text: str, says: str) -> None:
+    problems = read_tree(text, "f.yaml").problems
+    assert problems
+    assert says in str(problems[0])
+    assert problems[0].hint
+
+
+@pytest.mark.parametrize("bomb", ["[" * 100_000, "{a: " * 5_000, "- " * 5_000, "a:\n" + "  " * 90 + "b: 1"])
+def test_no_nesting_hangs_or_overflows(bomb: str) -> None:
+    assert isinstance(read_tree(bomb, "f.yaml").problems, tuple)
+
+
+def test_every_value_and_key_knows_its_place() -> None:
+    tree = read_tree("a:\n  - b: 1\n    c: two\n", "f.yaml")
+    assert str(tree.place(("a", 0, "c"))) == "f.yaml:3:8"
+    assert str(tree.key_place(("a", 0, "c"))) == "f.yaml:3:5"
+    assert str(tree.place(("a", 0, "missing"))) == "f.yaml:2:5"
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_a_tree(text: str) -> None:
+    read_tree(text, "f.yaml")
+
+
+@given(st.text(max_size=30))
+def test_any_scalar_has_a_meaning(text: str) -> None:
+    core_value(text)
