@@ -1,0 +1,631 @@
+"""Rule files to a RuleBook: read, checked as a whole, compiled.
+
+In: a folder of rules and one of templates, and what bridge.yaml says of accounts and sources. Out: the RuleBook with
+warnings, or ConfigError with every Problem of every file. Nothing starts with an error in any of them.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.config.sentences import found, sentences
+from bridge.config.units import duration
+from bridge.config.yaml_reader import Tree, read_tree
+from bridge.destinations.base import Destination, FieldKind
+from bridge.destinations.base import Field as IncidentField
+from bridge.domain.alert import Severity, Status
+from bridge.domain.decision import Mode, OnAcknowledge, OnResolve
+from bridge.domain.delivery import Action
+from bridge.domain.errors import ConfigError, Grade, Place, Problem
+from bridge.domain.keys import canonical
+from bridge.render import Renderer, nearest
+from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook, table_key
+from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
+from bridge.rules.paths import HEADS, BadPath
+from bridge.rules.paths import Path as AlertPath
+from bridge.rules.paths import parse as parse_path
+
+RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
+RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
+INCIDENT_KEY = "incident_key"
+GROUPS = ("not", "any", "all")
+LEAF_KEYS = frozenset({"template", "expr", "from"})
+YamlPath = tuple[str | int, ...]
+
+
+class AccountView(Protocol):
+    """What the rules need to know of an account in bridge.yaml."""
+
+    @property
+    def name(self) -> str:
+        """Its name under `accounts:`."""
+        ...
+
+    @property
+    def destination(self) -> Destination:
+        """What it can be told, and its fallbacks per field."""
+        ...
+
+
+class _Settings(BaseModel):
+    """What a rule says beside its match and its incident; `defaults:` may say it for all rules of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    account: str | None = Field(default=None, description="The account of bridge.yaml the incident goes to.")
+    severity: Any = Field(default=None, description="Overrides the alert's severity, for order and folding.")
+    dedup: list[str] | None = Field(
+        default=None, description="Paths whose values say what is the same incident; default [source, fingerprint]."
+    )
+    fold_by: list[str] | None = Field(
+        default=None, description="Paths whose values say which incidents may fold into one; default the rule's id."
+    )
+    on_acknowledge: Any = Field(default=None, description="ignore (default) or acknowledge.")
+    on_resolve: Any = Field(default=None, description="resolve (default), ignore, or {resolve: {resolution: text}}.")
+    on_severity_rise: Any = Field(default=None, description="{update: {field: value}}; no effect in this version.")
+    hold_resolve: str | None = Field(default=None, description="How long to wait before resolving; default 0s.")
+    reopen_within: str | None = Field(default=None, description="No effect in this version.")
+    mode: str | None = Field(default=None, description="live (default), or shadow: decided and recorded, not sent.")
+
+
+class _RuleEntry(_Settings):
+    """One rule as written."""
+
+    id: str = Field(description="Its name, unique over all files.")
+    match: dict[str, Any] | None = Field(default=None, description="Conditions by path; all must hold.")
+    when: str | None = Field(default=None, description="One boolean Jinja expression, without braces.")
+    incident: dict[str, Any] = Field(description="The fields of the incident, as the account's type names them.")
+    continue_: bool = Field(default=False, alias="continue", description="Whether later rules are tried as well.")
+
+
+class _RuleFile(BaseModel):
+    """One rule file as written; its rules are read one by one, so that one bad rule hides no other's problems."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    defaults: dict[str, Any] = Field(default={}, description="Settings for every rule of this file.")
+    rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
+    unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Loading:
+    """Everything known while the files of one rule book are read."""
+
+    accounts: Mapping[str, AccountView]
+    source_names: Collection[str]
+    renderer: Renderer
+    problems: list[Problem] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    contents: list[Any] = field(default_factory=list)
+    ids: dict[str, Place] = field(default_factory=dict)
+    unmatched: tuple[str, Place] | None = None
+    without_match: dict[str, Place] = field(default_factory=dict)
+
+    def error(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place=place, message=message, hint=hint))
+
+    def warn(self, place: Place, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place=place, message=message, hint=hint, grade=Grade.WARNING))
+
+
+def load_rulebook(
+    rules_dir: Path,
+    templates_dir: Path,
+    accounts: Mapping[str, AccountView],
+    source_names: Collection[str],
+    root: Path,
+) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """Read every rule file (not `*.test.yaml`) under a folder, in the order of their paths, with the templates.
+
+    Returns the book and what it warns of. Raises ConfigError with every Problem when any of them is an error. Files are
+    named relative to `root`.
+    """
+    problems: list[Problem] = []
+    templates = _templates(templates_dir, root, problems)
+    renderer = Renderer(templates, folder=_shown(templates_dir, root))
+    problems += renderer.problems
+    loading = _Loading(accounts=accounts, source_names=source_names, renderer=renderer, problems=problems)
+    files = _rule_files(rules_dir)
+    for path in files:
+        _load_file(path, _shown(path, root), loading)
+    _check_whole(loading, Place(file=_shown(files[0] if files else rules_dir, root)))
+    once = dict.fromkeys(problems)  # a default of a file is read for each of its rules
+    if any(problem.grade is Grade.ERROR for problem in once):
+        raise ConfigError(once)
+    unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
+    content = canonical({"rules": loading.contents, "unmatched": unmatched, "templates": templates}).decode()
+    book = RuleBook.of(loading.rules, unmatched=unmatched, content=content)
+    return book, tuple(sorted(once, key=lambda problem: problem.place))
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _rule_files(folder: Path) -> list[Path]:
+    paths = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    return sorted(path for path in paths if not path.name.endswith((".test.yaml", ".test.yml")))
+
+
+def _templates(folder: Path, root: Path, problems: list[Problem]) -> dict[str, str]:
+    texts = {
+        path.relative_to(folder).as_posix(): _text_of(path, Place(file=_shown(path, root)), problems)
+        for path in sorted(folder.rglob("*.j2"))
+    }
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _text_of(path: Path, place: Place, problems: list[Problem]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        problems.append(Problem(place=place, message=f"the file cannot be read: {error.strerror or 'unreadable'}"))
+    except UnicodeDecodeError:
+        problems.append(Problem(place=place, message="the file is not UTF-8", hint="write it as UTF-8 text"))
+    return None
+
+
+def _load_file(path: Path, shown: str, loading: _Loading) -> None:
+    text = _text_of(path, Place(file=shown), loading.problems)
+    if text is None:
+        return
+    tree = read_tree(text, shown)
+    loading.problems += tree.problems
+    if not isinstance(tree.value, Mapping):
+        if not tree.problems and tree.value is not None:  # a file of comments only is an empty one
+            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, rules, unmatched")
+        return
+    try:
+        written = _RuleFile.model_validate(tree.value)
+    except ValidationError as error:
+        loading.problems += sentences(error, tree, (), "file", _RuleFile)
+        return
+    defaults = _sound(_Settings, written.defaults, tree, ("defaults",), loading)
+    if written.unmatched is not None:
+        _take_unmatched(written.unmatched, tree.place(("unmatched",)), loading)
+    for number, entry in enumerate(written.rules):
+        at: YamlPath = ("rules", number)
+        if not isinstance(entry, Mapping):
+            loading.error(tree.place(at), "a rule is a mapping", "it has at least: id, match, incident")
+            continue
+        rule = _sound(_RuleEntry, entry, tree, at, loading)
+        _take_id(entry.get("id"), tree, at, loading)
+        has_incident = isinstance(entry.get("incident"), Mapping)
+        compiler = _Compiler(tree=tree, at=at, rule=rule, has_incident=has_incident, defaults=defaults, loading=loading)
+        compiled = compiler.compiled()
+        loading.rules += [compiled] if compiled is not None else []
+        loading.contents.append([written.defaults, entry])
+
+
+_Model = TypeVar("_Model", bound=_Settings)
+_PLACEHOLDERS: Mapping[str, Any] = {"id": "?", "incident": {}}  # for what a rule lacks, so that the rest is still read
+
+
+def _sound(model: type[_Model], value: Mapping[str, Any], tree: Tree, at: YamlPath, loading: _Loading) -> _Model:
+    """The settings; those that cannot be read are problems and left out, so that the others are checked as well."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        thing = "rule" if issubclass(model, _RuleEntry) else "defaults"
+        loading.problems += sentences(error, tree, at, thing, model)
+        odd = {str(one["loc"][0]) for one in error.errors(include_url=False)}
+        sound = {key: one for key, one in value.items() if key not in odd}
+        return model.model_validate({key: _PLACEHOLDERS[key] for key in odd & _PLACEHOLDERS.keys()} | sound)
+
+
+def _take_id(rule_id: Any, tree: Tree, at: YamlPath, loading: _Loading) -> None:
+    if not isinstance(rule_id, str):
+        return
+    place = tree.place((*at, "id"))
+    if RULE_ID.fullmatch(rule_id) is None or rule_id == RECORD:
+        hint = "letters, digits and - _ . : / are allowed, up to 100 of them, and it is not 'record'"
+        loading.error(place, f"'{rule_id}' cannot be the id of a rule", hint)
+    elif rule_id in loading.ids:
+        loading.error(place, f"rule '{rule_id}' is there twice, first at {loading.ids[rule_id]}", "rename one of them")
+    else:
+        loading.ids[rule_id] = place
+
+
+def _take_unmatched(wanted: str, place: Place, loading: _Loading) -> None:
+    if loading.unmatched is not None:
+        message = f"'unmatched' is there twice over all files, first at {loading.unmatched[1]}"
+        loading.error(place, message, "delete one of them")
+    else:
+        loading.unmatched = (wanted, place)
+
+
+def _check_whole(loading: _Loading, first: Place) -> None:
+    """What only all files together show."""
+    if not loading.ids and not loading.problems:
+        loading.error(first, "there are no rules", "put at least one into a .yaml file here, see rules/README.md")
+    if loading.unmatched is None:
+        hint = "add 'unmatched: record' to one file, or the id of the rule that then decides"
+        loading.error(first, "no file says what becomes of an alert that no rule matches", hint)
+        return
+    wanted, place = loading.unmatched
+    if wanted != RECORD and wanted not in loading.ids:
+        choices = [*loading.ids, RECORD]
+        loading.error(
+            place, f"'unmatched' names rule '{wanted}', which does not exist", nearest(wanted, choices, "rules")
+        )
+    for rule_id, rule_place in loading.without_match.items():
+        if rule_id != wanted:
+            hint = "add 'match:' with conditions, or 'match: {}' to match every alert"
+            loading.error(rule_place, f"rule '{rule_id}' has no 'match'", hint)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Compiler:
+    """One rule on its way from YAML to a Rule; whatever is wrong goes to the problems of the loading."""
+
+    tree: Tree
+    at: YamlPath
+    rule: _RuleEntry
+    has_incident: bool  # else a placeholder stands in the rule
+    defaults: _Settings
+    loading: _Loading
+
+    def compiled(self) -> Rule | None:
+        """The rule; None when it has a problem."""
+        before = len(self.loading.problems)
+        account = self._account()
+        conditions = self._match()
+        incident, key = self._incident(account)
+        dedup = self._paths("dedup")
+        if key is not None and self.rule.dedup is not None:
+            place = self.tree.key_place((*self.at, "incident", INCIDENT_KEY))
+            self.loading.error(
+                place, f"rule '{self.rule.id}' has both 'dedup' and '{INCIDENT_KEY}'", "keep one of them"
+            )
+        on_resolve, resolution = self._on_resolve()
+        self._on_severity_rise()
+        rule = Rule(
+            id=self.rule.id,
+            place=self.tree.place((*self.at, "id")),
+            account=account.name if account is not None else "",
+            conditions=conditions,
+            incident=incident,
+            severity=self._severity(),
+            dedup=dedup,
+            incident_key=key,
+            fold_by=self._paths("fold_by"),
+            on_resolve=on_resolve,
+            resolution=resolution,
+            on_acknowledge=self._on_acknowledge(account),
+            hold_resolve=self._duration("hold_resolve"),
+            reopen_within=self._duration("reopen_within"),
+            mode=self._mode(),
+            continues=self.rule.continue_,
+        )
+        said = self.loading.problems[before:]
+        return None if any(problem.grade is Grade.ERROR for problem in said) else rule
+
+    def _setting(self, name: str) -> tuple[Any, YamlPath]:
+        """A setting with its path: the rule's own, else the file's default; (None, ...) when neither has it."""
+        own = getattr(self.rule, name)
+        if own is not None or getattr(self.defaults, name) is None:
+            return own, (*self.at, name)
+        return getattr(self.defaults, name), ("defaults", name)
+
+    def _account(self) -> AccountView | None:
+        name, path = self._setting("account")
+        known = self.loading.accounts
+        if name is None and self.tree.value.get("defaults", {}).keys() <= _Settings.model_fields.keys():
+            hint = f"add 'account:' to it or to the file's defaults; accounts: {', '.join(sorted(known))}"
+            self.loading.error(self.tree.place((*self.at, "id")), f"rule '{self.rule.id}' has no account", hint)
+        elif name is not None and name not in known:
+            message = f"rule '{self.rule.id}' sends to account '{name}', which does not exist"
+            hint = nearest(name, known, "accounts in bridge.yaml") if known else "bridge.yaml has no accounts"
+            self.loading.error(self.tree.place(path), message, hint)
+        return known.get(name) if name is not None else None
+
+    def _match(self) -> tuple[Condition, ...] | None:
+        when = self._when()
+        if self.rule.match is None:
+            if not when:
+                self.loading.without_match[self.rule.id] = self.tree.place((*self.at, "id"))
+                return None
+            return when
+        return (*self._conditions(self.rule.match, (*self.at, "match"), ""), *when)
+
+    def _when(self) -> tuple[When, ...]:
+        if self.rule.when is None:
+            return ()
+        try:
+            place = self.tree.place((*self.at, "when"))
+            expression = self.loading.renderer.compile_expression(self.rule.when, place)
+        except ConfigError as error:
+            self.loading.problems += error.problems
+            return ()
+        return (When(wanted=self.rule.when, asks=expression.asks),)
+
+    def _conditions(self, block: Mapping[str, Any], at: YamlPath, prefix: str) -> tuple[Condition, ...]:
+        conditions: list[Condition] = []
+        for key, wanted in block.items():
+            path, name = (*at, key), f"{prefix}{key}"
+            match key:
+                case "not":
+                    inner = self._group(wanted, path, f"{name}.")
+                    conditions.append(Not(name=name, wanted=wanted, conditions=inner))
+                case "any" | "all":
+                    conditions.append(self._alternatives(key, name, wanted, path))
+                case _:
+                    conditions += self._on(str(key), name, wanted, path)
+        return tuple(conditions)
+
+    def _group(self, wanted: Any, path: YamlPath, prefix: str) -> tuple[Condition, ...]:
+        if isinstance(wanted, Mapping) and wanted:
+            return self._conditions(wanted, path, prefix)
+        message = f"'{prefix.rstrip('.')}' wants a mapping of conditions, found {found(wanted)}"
+        self.loading.error(self.tree.place(path), message, "write it as {labels.env: dev}")
+        return ()
+
+    def _alternatives(self, key: str, name: str, wanted: Any, path: YamlPath) -> Condition:
+        groups: list[tuple[Condition, ...]] = []
+        if isinstance(wanted, list) and wanted:
+            groups = [self._group(one, (*path, i), f"{name}[{i}].") for i, one in enumerate(wanted)]
+        else:
+            message = f"'{name}' wants a list of mappings, found {found(wanted)}"
+            self.loading.error(self.tree.place(path), message, f"write it as {key}: [{{...}}, {{...}}]")
+        kind = AnyOf if key == "any" else AllOf
+        return kind(name=name, wanted=wanted, groups=tuple(groups))
+
+    def _on(self, key: str, name: str, wanted: Any, path: YamlPath) -> Iterable[Condition]:
+        try:
+            read = parse_path(key)
+        except BadPath as error:
+            word = error.word
+            message = f"unknown condition '{word}'" if word else str(error)
+            hint = nearest(word, (*HEADS, *GROUPS), "conditions") if word else _PATHS_HINT
+            self.loading.error(self.tree.key_place(path), message, hint)
+            return
+        if not isinstance(wanted, Mapping):
+            yield from self._operator(Equals, name, read, wanted, path)
+            return
+        if not wanted:
+            self.loading.error(
+                self.tree.place(path), f"'{name}' has no operator", f"operators: {', '.join(CONDITIONS)}"
+            )
+        for spelled, operand in wanted.items():
+            kind = CONDITIONS.get(spelled)
+            if kind is None:
+                hint = nearest(str(spelled), CONDITIONS, "operators")
+                self.loading.error(self.tree.key_place((*path, spelled)), f"unknown operator '{spelled}'", hint)
+            else:
+                yield from self._operator(kind, f"{name}.{spelled}", read, operand, (*path, spelled))
+
+    def _operator(self, kind: Any, name: str, read: AlertPath, wanted: Any, path: YamlPath) -> Iterable[Condition]:
+        try:
+            operator = kind.read(wanted)
+        except BadCondition as error:
+            self.loading.error(self.tree.place(path), str(error), error.hint)
+            return
+        if kind in (Equals, In):
+            self._check_values(read, wanted, path)
+        yield On(name=name, path=read, operator=operator)
+
+    def _check_values(self, read: AlertPath, wanted: Any, path: YamlPath) -> None:
+        """Values that no alert can ever have, for the fields whose values are known."""
+        choices: Mapping[str, Collection[str]] = {
+            "source": self.loading.source_names,
+            "severity": tuple(Severity),
+            "status": tuple(Status),
+        }
+        if read.head not in choices:
+            return
+        known = choices[read.head]
+        for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
+            if value not in known:
+                place = self.tree.place((*path, number) if isinstance(wanted, list) else path)
+                message = f"{read.head} {found(value)} does not exist"
+                self.loading.error(place, message, nearest(str(value), known, f"{read.head} is one of"))
+
+    def _incident(self, account: AccountView | None) -> tuple[Mapping[str, Block], Leaf | None]:
+        block: dict[str, Block] = {}
+        key: Leaf | None = None
+        known = account.destination.fields if account is not None else None
+        for name, value in self.rule.incident.items():
+            path = (*self.at, "incident", name)
+            if name == INCIDENT_KEY:
+                key = self._leaf(name, value, path)
+            elif known is None:
+                continue  # without its account nothing can be said of its fields
+            elif name not in known:
+                hint = nearest(str(name), [*known, INCIDENT_KEY], "fields")
+                message = f"{account.destination.type} incidents have no field '{name}'" if account is not None else ""
+                self.loading.error(self.tree.key_place(path), message, hint)
+            else:
+                compiled = self._field(name, known[name], value, path)
+                block |= {name: compiled} if compiled is not None else {}
+        if account is not None and self.has_incident:
+            self._check_required(account)
+        return block, key
+
+    def _check_required(self, account: AccountView) -> None:
+        for name, about in account.destination.fields.items():
+            if about.required and name not in self.rule.incident and name not in account.destination.defaults:
+                place = self.tree.key_place((*self.at, "incident"))
+                message = f"the incident of rule '{self.rule.id}' has no '{name}'"
+                self.loading.error(place, message, f"add '{name}:' to it or to the defaults of '{account.name}'")
+
+    def _field(self, name: str, about: IncidentField, value: Any, path: YamlPath) -> Block | None:
+        if about.kind is FieldKind.MAPPING:
+            if isinstance(value, Mapping) and not LEAF_KEYS & value.keys():
+                return self._data(name, value, path)
+            self.loading.error(self.tree.place(path), f"'{name}' wants a mapping, found {found(value)}", about.about)
+            return None
+        leaf = self._leaf(name, value, path)
+        if leaf is not None and about.choices:
+            self._check_choices(name, about.choices, value, path)
+        return leaf
+
+    def _data(self, name: str, value: Any, path: YamlPath) -> Block | None:
+        if isinstance(value, Mapping) and not LEAF_KEYS & value.keys():
+            inner = {str(key): self._data(str(key), one, (*path, key)) for key, one in value.items()}
+            return {key: block for key, block in inner.items() if block is not None}
+        if isinstance(value, list):
+            blocks = [self._data(name, one, (*path, number)) for number, one in enumerate(value)]
+            return tuple(block for block in blocks if block is not None)
+        return self._leaf(name, value, path)
+
+    def _check_choices(self, name: str, choices: Collection[str], value: Any, path: YamlPath) -> None:
+        """Whether every value that can be known now is one the upstream takes."""
+        known: list[tuple[Any, YamlPath]] = [(value, path)]
+        if isinstance(value, Mapping):
+            table = value.get("map")
+            known = [(value["else"], (*path, "else"))] if "else" in value else []
+            known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
+        for one, place in known:
+            if isinstance(one, str) and not _is_template(one) and one not in choices:
+                hint = nearest(one, choices, "choices")
+                self.loading.error(self.tree.place(place), f"'{name}' cannot be '{one}'", hint)
+
+    def _leaf(self, name: str, value: Any, path: YamlPath) -> Leaf | None:
+        """One compiled value: a text, a file of templates/, an expression or a map."""
+        place = self.tree.place(path)
+        renderer = self.loading.renderer
+        match value:
+            case str() if value.strip():
+                return self._checked(lambda: renderer.compile_text(value, place))
+            case bool() | int() | float():
+                return Constant(constant=value)
+            case Mapping() if value.keys() == {"template"} and isinstance(value["template"], str):
+                at = self.tree.place((*path, "template"))
+                return self._checked(lambda: renderer.template(value["template"], at))
+            case Mapping() if value.keys() == {"expr"} and isinstance(value["expr"], str):
+                at = self.tree.place((*path, "expr"))
+                return self._checked(lambda: renderer.compile_expression(value["expr"], at))
+            case Mapping() if "from" in value:
+                return self._lookup(name, value, path)
+            case None | "":
+                self.loading.error(place, f"'{name}' has no value", "give it one, or delete the line")
+            case _:
+                self.loading.error(place, f"'{name}' cannot be {found(value)}", _LEAF_HINT)
+        return None
+
+    def _checked(self, compiles: Callable[[], Leaf]) -> Leaf | None:
+        try:
+            return compiles()
+        except ConfigError as error:
+            self.loading.problems += error.problems
+            return None
+
+    def _lookup(self, name: str, value: Mapping[str, Any], path: YamlPath) -> Leaf | None:
+        read = self._path(value["from"], (*path, "from"))
+        for odd in value.keys() - {"from", "map", "else"}:
+            hint = nearest(str(odd), ("from", "map", "else"), "keys")
+            self.loading.error(self.tree.key_place((*path, odd)), f"unknown key '{odd}'", hint)
+        table = value.get("map")
+        if not isinstance(table, Mapping) or not table:
+            self.loading.error(self.tree.place(path), f"'{name}' reads a path but has no 'map'", _LEAF_HINT)
+            return None
+        leaves = {table_key(key) or str(key): self._leaf(name, one, (*path, "map", key)) for key, one in table.items()}
+        otherwise = self._leaf(name, value["else"], (*path, "else")) if "else" in value else None
+        known = {key: leaf for key, leaf in leaves.items() if leaf is not None}
+        return None if read is None else Lookup(path=read, table=known, otherwise=otherwise)
+
+    def _path(self, text: Any, path: YamlPath) -> AlertPath | None:
+        try:
+            return parse_path(text if isinstance(text, str) else "")
+        except BadPath as error:
+            message = str(error) if isinstance(text, str) else f"a path is a text, found {found(text)}"
+            hint = nearest(error.word, HEADS, "fields") if error.word else _PATHS_HINT
+            self.loading.error(self.tree.place(path), message, hint)
+            return None
+
+    def _paths(self, name: str) -> tuple[AlertPath, ...] | None:
+        texts, at = self._setting(name)
+        if texts is None:
+            return None
+        if not texts:
+            self.loading.error(self.tree.place(at), f"'{name}' is empty", "name at least one path, or delete the line")
+        paths = [self._path(text, (*at, number)) for number, text in enumerate(texts)]
+        return tuple(path for path in paths if path is not None)
+
+    def _severity(self) -> Leaf | None:
+        value, path = self._setting("severity")
+        if value is None:
+            return None
+        self._check_choices("severity", tuple(Severity), value, path)
+        return self._leaf("severity", value, path)
+
+    def _mode(self) -> Mode:
+        value, path = self._setting("mode")
+        if value is None or value in tuple(Mode):
+            return Mode(value or Mode.LIVE)
+        self.loading.error(self.tree.place(path), f"'mode' cannot be '{value}'", nearest(value, tuple(Mode), "choices"))
+        return Mode.LIVE
+
+    def _on_acknowledge(self, account: AccountView | None) -> OnAcknowledge:
+        value, path = self._setting("on_acknowledge")
+        place = self.tree.place(path)
+        match value:
+            case None | OnAcknowledge.IGNORE:
+                return OnAcknowledge.IGNORE
+            case OnAcknowledge.ACKNOWLEDGE:
+                if account is not None and Action.ACKNOWLEDGE not in account.destination.actions:
+                    message = f"{account.destination.type} incidents cannot be acknowledged"
+                    self.loading.error(place, message, "write 'on_acknowledge: ignore'")
+                return OnAcknowledge.ACKNOWLEDGE
+            case OnAcknowledge.NOTE:
+                self.loading.error(place, "'on_acknowledge: note' is not in this version", "use acknowledge or ignore")
+            case _:
+                message = f"'on_acknowledge' cannot be {found(value)}"
+                self.loading.error(place, message, "use acknowledge or ignore")
+        return OnAcknowledge.IGNORE
+
+    def _on_resolve(self) -> tuple[OnResolve, Leaf | None]:
+        value, path = self._setting("on_resolve")
+        place = self.tree.place(path)
+        match value:
+            case None | OnResolve.RESOLVE:
+                return OnResolve.RESOLVE, None
+            case OnResolve.IGNORE:
+                return OnResolve.IGNORE, None
+            case {"resolve": {"resolution": resolution, **others}, **more} if not others and not more:
+                return OnResolve.RESOLVE, self._leaf("resolution", resolution, (*path, "resolve", "resolution"))
+            case OnResolve.NOTE | {"note": _}:
+                self.loading.error(place, "'on_resolve: note' is not in this version", "use resolve or ignore")
+            case _:
+                hint = 'use resolve, ignore or {resolve: {resolution: "..."}}'
+                self.loading.error(place, f"'on_resolve' cannot be {found(value)}", hint)
+        return OnResolve.RESOLVE, None
+
+    def _on_severity_rise(self) -> None:
+        value, path = self._setting("on_severity_rise")
+        if value is None:
+            return
+        match value:
+            case "ignore" | {"update": Mapping()}:
+                self.loading.warn(self.tree.place(path), "'on_severity_rise' has no effect in this version")
+            case _:
+                message = f"'on_severity_rise' cannot be {found(value)}"
+                self.loading.error(self.tree.place(path), message, "write {update: {urgency: high}}")
+
+    def _duration(self, name: str) -> timedelta:
+        value, path = self._setting(name)
+        if value is None:
+            return timedelta(0)
+        try:
+            length = duration(value)
+        except (ValueError, OverflowError) as error:
+            wanted = error if isinstance(error, ValueError) else "a shorter duration"
+            self.loading.error(self.tree.place(path), f"'{name}' wants {wanted}, found '{value}'")
+            return timedelta(0)
+        if name == "reopen_within":
+            self.loading.warn(self.tree.place(path), "'reopen_within' has no effect in this version")
+        return length
+
+
+_LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
+_PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+def _is_template(text: str) -> bool:
+    return any(mark in text for mark in ("{{", "{%", "{#"))

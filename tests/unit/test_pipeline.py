@@ -1,0 +1,437 @@
+"""From alerts to decisions: the request each rule opens with, its identity, and that a page always comes out."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.destinations import IncidentIo, PagerDuty
+from bridge.destinations.base import Destination
+from bridge.destinations.pagerduty import TITLE_MAX_CHARS
+from bridge.domain.alert import Alert, Link, Notice, Severity, Status
+from bridge.domain.decision import Decided, Decision, KeyRule, Mode, OnAcknowledge, OnResolve, Policy
+from bridge.domain.delivery import NameRef
+from bridge.domain.errors import Place
+from bridge.domain.keys import series
+from bridge.pipeline import decide
+from bridge.render import Renderer
+from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook
+from bridge.rules.conditions import CONDITIONS, On
+from bridge.rules.paths import parse
+
+PLACE = Place(file="rules/a.yaml")
+RENDERER = Renderer({})
+DESTINATIONS: Mapping[str, Destination] = {
+    "pd": PagerDuty(account="pd", token="t", from_="bot@example.com", defaults={"service": "Catch-all"}),
+    "io": IncidentIo(account="io", token="t", defaults={"severity": "Minor"}),
+    "bare": PagerDuty(account="bare", token="t", from_="bot@example.com"),
+}
+
+
+def alert(**changes: Any) -> Alert:
+    given_fields = {
+        "source": "lab",
+        "source_type": "generic",
+        "fingerprint": "fp-1",
+        "status": Status.FIRING,
+        "severity": Severity.CRITICAL,
+        "title": "Disk full on pg-1",
+        "description": "97 % used",
+        "payload": {"id": 5158, "service": "Postgres Primary", "scope": ["a", "b"], "empty": "", "unfilled": "$HOST"},
+        "labels": MappingProxyType({"team": "db"}),
+        "links": (Link(text="graph", href="https://example.com/g"),),
+    }
+    return Alert(**(given_fields | changes))
+
+
+def leaf(text: str) -> Leaf:
+    return RENDERER.compile_text(text, PLACE)
+
+
+def lookup(path: str, table: dict[str, str], otherwise: str | None = None) -> Lookup:
+    leaves = {key: leaf(value) for key, value in table.items()}
+    return Lookup(path=parse(path), table=leaves, otherwise=None if otherwise is None else leaf(otherwise))
+
+
+def rule(account: str = "pd", rule_id: str = "r", **settings: Any) -> Rule:
+    incident: dict[str, Block] = {"title": leaf("{{ alert.title }}"), "service": leaf("Postgres Primary")}
+    if account == "io":
+        incident = {"name": leaf("{{ alert.title }}")}
+    incident |= settings.pop("incident", {})
+    return Rule(id=rule_id, place=PLACE, account=account, incident=incident, **({"conditions": ()} | settings))
+
+
+def book(*rules: Rule, unmatched: str | None = None) -> RuleBook:
+    return RuleBook.of(rules, unmatched=unmatched, content="{}")
+
+
+def decided(one: Alert, *rules: Rule) -> Decided:
+    (result,) = decide((one,), book(*rules), DESTINATIONS)
+    return result
+
+
+def decision(one: Rule, about: Alert | None = None) -> Decision:
+    (result,) = decided(about or alert(), one).decisions
+    return result
+
+
+def test_a_firing_alert_becomes_the_complete_request_of_its_rule() -> None:
+    made = decision(
+        rule(
+            incident={
+                "title": leaf("[{{ alert.severity | upper }}] {{ alert.title }}"),
+                "urgency": leaf("high"),
+                "priority": lookup("severity", {"critical": "P1"}, "P3"),
+                "body": leaf("{{ alert.description }}"),
+            }
+        )
+    )
+    assert made == Decision(
+        rule="r",
+        account="pd",
+        mode=Mode.LIVE,
+        severity=Severity.CRITICAL,
+        title="[CRITICAL] Disk full on pg-1",
+        series=series("pd", "Postgres Primary", ["lab", "fp-1"]),
+        scope="Postgres Primary",
+        parts=("lab", "fp-1"),
+        marked=False,
+        key_text=None,
+        key_rule=KeyRule.WHILE_OPEN,
+        fields={
+            "title": "[CRITICAL] Disk full on pg-1",
+            "service": "Postgres Primary",
+            "urgency": "high",
+            "priority": "P1",
+            "body": "97 % used",
+        },
+        names=(
+            NameRef(field="service", kind="service", text="Postgres Primary", fallback="Catch-all"),
+            NameRef(field="priority", kind="priority", text="P1", fallback="P3"),
+        ),
+        notes=(),
+        fold_key="r",
+        policy=Policy(),
+    )
+
+
+def test_every_matching_rule_of_a_reading_decides_in_order() -> None:
+    result = decided(alert(), rule(rule_id="a", continues=True), rule("io", "b"), rule(rule_id="c"))
+    assert [(one.rule, one.account) for one in result.decisions] == [("a", "pd"), ("b", "io")]
+    assert result.matched == ("a", "b")
+
+
+def test_readings_keep_their_order_and_notices_decide_nothing() -> None:
+    notice = Notice(source="lab", source_type="generic", reason="a test", payload={})
+    results = decide((notice, alert(), alert(fingerprint="fp-2")), book(rule()), DESTINATIONS)
+    assert results[0] == Decided(reading=notice)
+    assert [result.decisions[0].parts[1] for result in results[1:]] == ["fp-1", "fp-2"]
+
+
+@pytest.mark.parametrize("status", [Status.RESOLVED, Status.ACKNOWLEDGED])
+def test_an_alert_that_does_not_fire_only_records_which_rules_match(status: Status) -> None:
+    result = decided(alert(status=status), rule())
+    assert result.matched == ("r",)
+    assert [match.rule for match in result.tried] == ["r"]
+    assert result.decisions == ()
+
+
+def test_an_alert_no_rule_matches_decides_nothing_and_shows_why() -> None:
+    condition = On(name="source", path=parse("source"), operator=CONDITIONS["eq"].read("zendesk"))
+    result = decided(alert(), rule(conditions=(condition,)))
+    assert (result.matched, result.decisions) == ((), ())
+    failed = result.tried[0].failed
+    assert failed is not None
+    assert (failed.condition, failed.actual) == ("source", "lab")
+
+
+def test_the_rule_that_unmatched_names_decides_then() -> None:
+    rules = book(rule(conditions=None), unmatched="r")
+    (result,) = decide((alert(),), rules, DESTINATIONS)
+    assert [one.rule for one in result.decisions] == ["r"]
+
+
+# -- identity
+
+
+def test_dedup_parts_are_typed_values_of_the_alert() -> None:
+    made = decision(rule(dedup=(parse("source"), parse("payload.id"), parse("payload.scope"))))
+    assert made.parts == ("lab", 5158, ["a", "b"])
+    assert made.series == series("pd", "Postgres Primary", ["lab", 5158, ["a", "b"]])
+    assert not made.marked
+
+
+@pytest.mark.parametrize("path", ["payload.nothing", "payload.empty", "payload.unfilled", "episode"])
+def test_a_part_that_says_nothing_is_replaced_by_the_fingerprint_and_marked(path: str) -> None:
+    made = decision(rule(dedup=(parse("source"), parse(path))))
+    assert made.parts == ("lab", "fp-1")
+    assert made.marked
+    assert made.notes == (f"dedup: nothing usable at {path}; the fingerprint stands in",)
+
+
+def test_two_problems_without_the_part_never_share_a_series() -> None:
+    paths = (parse("payload.nothing"),)
+    first, second = (decision(rule(dedup=paths), alert(fingerprint=one)) for one in ("fp-1", "fp-2"))
+    assert first.series != second.series
+
+
+def test_pagerduty_scopes_a_series_by_its_service_and_incident_io_does_not() -> None:
+    assert decision(rule()).scope == "Postgres Primary"
+    assert decision(rule("io")).scope == ""
+    assert decision(rule()).series != decision(rule(incident={"service": leaf("Other")})).series
+    assert decision(rule("io")).key_rule is KeyRule.FOR_EVER
+
+
+def test_an_incident_key_is_the_only_part_of_its_series() -> None:
+    made = decision(rule(incident_key=leaf("pg/{{ payload.id }}")))
+    assert (made.key_text, made.parts) == ("pg/5158", ("pg/5158",))
+
+
+@pytest.mark.parametrize("key", ["{{ payload.nothing }}", "{{ payload.empty }}", "{{ payload.unfilled }}"])
+def test_an_incident_key_that_fails_leaves_the_default_identity(key: str) -> None:
+    made = decision(rule(incident_key=leaf(key)))
+    assert (made.key_text, made.parts) == (None, ("lab", "fp-1"))
+    assert made.notes[-1] == "incident_key: it gave nothing; source and fingerprint are used"
+
+
+def test_the_text_of_an_incident_never_changes_its_series() -> None:
+    first = decision(rule(incident={"title": leaf("one"), "body": leaf("x")}))
+    second = decision(rule(incident={"title": leaf("two"), "urgency": leaf("low")}))
+    assert first.series == second.series
+
+
+def test_fold_by_gives_the_key_that_folds_instead_of_the_rules_id() -> None:
+    assert decision(rule(fold_by=(parse("labels.team"), parse("labels.nobody")))).fold_key == '["db",null]'
+    long = decision(rule(fold_by=(parse("title"),)), alert(title="x" * 500)).fold_key
+    assert len(long) == 64
+
+
+# -- settings that are carried along
+
+
+def test_a_rule_overrides_the_severity_for_order_and_display() -> None:
+    assert decision(rule(severity=lookup("labels.team", {"db": "warning"}, "info"))).severity is Severity.WARNING
+    assert decision(rule(severity=lookup("labels.x", {"db": "warning"}))).severity is Severity.CRITICAL
+    odd = decision(rule(severity=leaf("grave")))
+    assert odd.severity is Severity.CRITICAL
+    assert odd.notes == (
+        "severity: what the rule gives is none of critical, error, warning, info; the alert's own is used",
+    )
+
+
+def test_a_severity_the_sender_did_not_give_counts_as_error() -> None:
+    assert decision(rule(), alert(severity=None)).severity is Severity.ERROR
+
+
+def test_the_policy_of_a_rule_goes_with_its_decision() -> None:
+    made = decision(
+        rule(
+            mode=Mode.SHADOW,
+            on_resolve=OnResolve.RESOLVE,
+            resolution=leaf("{{ alert.source }} says it is over"),
+            on_acknowledge=OnAcknowledge.ACKNOWLEDGE,
+            hold_resolve=timedelta(minutes=5),
+            reopen_within=timedelta(minutes=15),
+        )
+    )
+    assert made.mode is Mode.SHADOW
+    assert made.policy == Policy(
+        resolution="lab says it is over",
+        on_acknowledge=OnAcknowledge.ACKNOWLEDGE,
+        hold_resolve=timedelta(minutes=5),
+        reopen_within=timedelta(minutes=15),
+    )
+
+
+# -- what fails falls back
+
+
+def test_a_title_that_fails_becomes_the_alerts_own_and_the_incident_says_so() -> None:
+    made = decision(rule(incident={"title": leaf("{{ payload.nothing }}")}))
+    assert made.fields["title"] == made.title == "Disk full on pg-1"
+    assert made.notes == (
+        "title: its template failed: there is no 'nothing' in this alert",
+        "title: made from the alert itself",
+    )
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"), [("", "Alert from lab: fp-1"), (" \n ", "Alert from lab: fp-1"), ("a\r\n\tb\x00c", "a b c")]
+)
+def test_a_title_is_one_line_and_never_empty(title: str, shown: str) -> None:
+    assert decision(rule(), alert(title=title)).title == shown
+
+
+def test_an_optional_field_that_fails_is_left_out() -> None:
+    made = decision(rule(incident={"incident_type": leaf("{{ payload.nothing }}"), "urgency": leaf("{{ payload.x }}")}))
+    assert {"incident_type", "urgency"}.isdisjoint(made.fields)
+    assert "incident_type: left out" in made.notes
+    assert "urgency: left out" in made.notes
+
+
+def test_a_service_that_fails_falls_back_to_else_and_then_to_the_account() -> None:
+    by_else = decision(rule(incident={"service": lookup("labels.team", {"db": "{{ payload.no }}"}, "Other")}))
+    assert by_else.fields["service"] == by_else.scope == "Other"
+    assert by_else.names == (NameRef(field="service", kind="service", text="Other", fallback="Catch-all"),)
+    assert by_else.notes[-1] == "service: the rule's else is used"
+    by_default = decision(rule(incident={"service": leaf("{{ payload.empty }}")}))
+    assert by_default.fields["service"] == by_default.scope == "Catch-all"
+    assert by_default.notes == ("service: the account's default is used",)
+
+
+def test_a_service_with_nothing_to_fall_back_on_is_left_out_and_the_page_is_decided_all_the_same() -> None:
+    made = decision(rule("bare", incident={"service": leaf("{{ payload.no }}")}))
+    assert "service" not in made.fields
+    assert made.scope == ""
+    assert made.notes[-1] == "service: nothing to fall back on; left out"
+
+
+def test_a_default_of_the_account_fills_a_field_the_rule_does_not_give() -> None:
+    made = decision(rule("io"))
+    assert made.fields["severity"] == "Minor"
+    assert made.notes == ()
+
+
+def test_a_name_that_is_a_placeholder_nobody_filled_is_no_name() -> None:
+    assert decision(rule(incident={"service": leaf("{{ payload.unfilled }}")})).fields["service"] == "Catch-all"
+
+
+def test_a_choice_the_upstream_does_not_have_falls_back_and_says_so() -> None:
+    by_else = decision(rule(incident={"urgency": lookup("labels.team", {"db": "{{ alert.title }}"}, "low")}))
+    assert by_else.fields["urgency"] == "low"
+    assert by_else.notes == (
+        "urgency: what the rule gives is none of high, low",
+        "urgency: the rule's else is used",
+    )
+    assert "urgency" not in decision(rule(incident={"urgency": leaf("{{ alert.title }}")})).fields
+
+
+def test_notes_hold_no_payload_text() -> None:
+    secret = alert(payload={"secret": "hunter2", "list": ["hunter2"]})
+    templates = (
+        "{{ payload.secret + 1 }}",
+        "{{ payload.secret.no }}",
+        "{{ payload.list.hunter }}",
+        "{{ payload.secret / 2 }}",
+    )
+    for template in templates:
+        made = decision(rule(incident={"title": leaf(template)}), secret)
+        assert made.notes
+        assert "hunter2" not in "".join(made.notes)
+
+
+# -- what a field holds
+
+
+def test_an_overlong_title_is_cut_and_stands_whole_in_the_body() -> None:
+    title = "é" * (TITLE_MAX_CHARS + 10)
+    made = decision(rule(incident={"body": leaf("short")}), alert(title=title))
+    assert made.fields["title"] == "é" * (TITLE_MAX_CHARS - 1) + "…"
+    assert made.fields["body"] == f"short\n\ntitle in full: {title}"
+    assert made.notes == (f"title: cut to {TITLE_MAX_CHARS} characters",)
+
+
+def test_a_body_keeps_its_lines_and_tabs_and_loses_control_characters() -> None:
+    made = decision(
+        rule(incident={"body": leaf("{{ alert.description }}")}), alert(description="a\r\nb\x1b[0m\tc\x00\x85")
+    )
+    assert made.fields["body"] == "a\nb[0m\tc"
+
+
+def test_without_a_body_one_is_made_of_the_alert() -> None:
+    expected = "97 % used\n\ngraph: https://example.com/g\n\nteam: db\n\ncritical, reported by lab (generic)"
+    assert decision(rule()).fields["body"] == expected
+    assert decision(rule("io")).fields["summary"] == expected
+
+
+def test_payload_text_stays_text_in_every_field() -> None:
+    evil = "{{ 7 * 7 }}{% if %}"
+    made = decision(rule(incident={"body": leaf("{{ payload.v }}")}), alert(title=evil, payload={"v": evil}))
+    assert made.fields["title"] == made.fields["body"] == evil
+
+
+def test_a_mapping_field_holds_texts_and_drops_what_fails() -> None:
+    bridge = {
+        "conference_number": RENDERER.compile_expression("payload.id", PLACE),
+        "conference_url": leaf("{{ payload.x }}"),
+    }
+    made = decision(rule(incident={"conference_bridge": bridge}))
+    assert made.fields["conference_bridge"] == {"conference_number": "5158"}
+    assert made.notes == ("conference_bridge.conference_url: its template failed: there is no 'x' in this alert",)
+
+
+def test_an_expression_in_a_text_field_gives_its_text() -> None:
+    made = decision(rule(incident={"title": RENDERER.compile_expression("payload.scope", PLACE)}))
+    assert made.title == '["a","b"]'
+    assert decision(rule(incident={"title": Constant(constant=503)})).title == "503"
+
+
+# -- hostile alerts still page
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    title=st.text(st.characters()),
+    description=st.text(st.characters()),
+    fingerprint=st.text(st.characters(), min_size=1),
+    labels=st.dictionaries(st.text(st.characters()), st.text(st.characters()), max_size=3),
+    payload=anything,
+)
+def test_any_alert_becomes_a_request_that_can_be_stored_and_sent(
+    title: str, description: str, fingerprint: str, labels: dict[str, str], payload: Any
+) -> None:
+    one = alert(title=title, description=description, fingerprint=fingerprint, labels=labels, payload=payload)
+    rules = book(
+        rule(
+            dedup=(parse("payload"), parse("payload.a"), parse("fingerprint")),
+            fold_by=(parse("payload"), parse("title")),
+            incident_key=None,
+            continues=True,
+            incident={
+                "title": leaf("{{ payload }} {{ alert.title }}"),
+                "service": leaf("{{ payload.a }}"),
+                "body": leaf("{{ payload | tojson }}{{ alert.description }}"),
+                "priority": lookup("payload.a", {"1": "P1"}, "{{ alert.title }}"),
+                "conference_bridge": {"conference_url": RENDERER.compile_expression("payload", PLACE)},
+            },
+        ),
+        rule("io", "second", incident_key=leaf("{{ alert.title }}")),
+    )
+    (result,) = decide((one,), rules, DESTINATIONS)
+    assert len(result.decisions) == 2
+    for made in result.decisions:
+        stored = json.dumps([made.fields, made.notes, made.key_text, made.fold_key], ensure_ascii=False)
+        stored.encode("utf-8")
+        assert made.title.strip()
+        assert made.title.isprintable() or "\x00" not in made.title
+        assert len(made.series) == 64
+
+
+def test_a_deeply_nested_and_a_huge_payload_still_page() -> None:
+    deep: Any = "x"
+    for _ in range(3_000):
+        deep = {"a": [deep]}
+    for payload in (deep, {"a": "x" * 3_000_000}, {"a": list(range(200_000))}, {str(i): i for i in range(100_000)}):
+        made = decision(
+            rule(
+                dedup=(parse("payload"), parse("payload.a")),
+                incident={"title": leaf("{{ payload }}"), "body": RENDERER.compile_expression("payload", PLACE)},
+            ),
+            alert(payload=payload, title="y" * 1_000_000, description="z" * 1_000_000),
+        )
+        assert made.marked
+        assert len(json.dumps(made.fields)) < 200_000
+
+
+def test_a_decision_is_the_same_every_time() -> None:
+    assert decision(rule()) == decision(rule())

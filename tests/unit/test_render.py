@@ -1,0 +1,403 @@
+"""Templates: what they give, what is refused when they are loaded, and that no template or payload runs away."""
+
+import contextlib
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.alert import Alert, Link, Severity, Status
+from bridge.domain.errors import ConfigError, Place
+from bridge.render import FILTERS, OUTPUT_MAX_CHARS, TESTS, Renderer, RenderError, nearest
+
+PLACE = Place(file="rules/a.yaml", line=3, column=7)
+TEMPLATES = Path(__file__).parent.parent.parent / "templates"
+PAYLOAD = {
+    "a": [{"b": 1, "items": "data"}],
+    "n": None,
+    "yes": True,
+    "items": 5,
+    "0": "zero",
+    "tags": ["web", "db"],
+    "html": "<b>hot</b> <!-- no --> disk",
+    "evil": "{{ 7 * 7 }}{% for i in range(9) %}x{% endfor %}",
+}
+
+
+def alert(**changes: Any) -> Alert:
+    given_fields = {
+        "source": "lab",
+        "source_type": "generic",
+        "fingerprint": "fp-1",
+        "status": Status.FIRING,
+        "title": "Disk full on pg-1",
+        "payload": PAYLOAD,
+        "labels": MappingProxyType({"team": "db", "tier": "3"}),
+        "links": (Link(text="graph", href="https://example.com/g"),),
+        "starts_at": datetime(2026, 8, 1, 10, 0, tzinfo=UTC),
+    }
+    return Alert(**(given_fields | changes))
+
+
+def text(source: str, one: Alert | None = None) -> str:
+    return Renderer({}).compile_text(source, PLACE).value(one or alert())
+
+
+def refusal(source: str) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        Renderer({}).compile_text(source, PLACE)
+    return [f"{problem.message} | {problem.hint}" for problem in refused.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("source", "written"),
+    [
+        ("plain", "plain"),
+        ("{{ alert.title }}", "Disk full on pg-1"),
+        ("[{{ alert.severity | upper }}]", "[ERROR]"),
+        ("{{ alert.status }} {{ alert['source'] }}", "firing lab"),
+        ("{{ payload.a.0.b }}{{ payload['a'][0]['b'] }}{{ alert.payload.a[-1].b }}", "111"),
+        ("{{ payload.items }} {{ payload.a.0.items }} {{ payload.0 }}", "5 data zero"),
+        ("{{ payload.a.0.get('c', 'none') }}", "none"),
+        ("{{ payload.n }}|{{ alert.episode }}|{{ payload.yes }}", "||true"),
+        ("{{ payload.x.y.z | default('-') }}{{ payload.n | d('null') }}", "-null"),
+        ("{{ alert.description | default('none', true) }}", "none"),
+        ("{% if payload.x.y is defined %}a{% else %}b{% endif %}", "b"),
+        ("{{ alert.starts_at }}", "2026-08-01T10:00:00Z"),
+        ("{{ payload.a }}", '[{"b": 1, "items": "data"}]'),
+        ("{{ alert.labels | tojson }}", '{"team": "db", "tier": "3"}'),
+        ("{{ {'q': '<&>\"'} | tojson }}", '{"q": "<&>\\""}'),
+        ("{% for k, v in alert.labels.items() %}{{ k }}={{ v }};{% endfor %}", "team=db;tier=3;"),
+        ("{% for l in alert.links %}{{ loop.index }}. {{ l.text }}: {{ l.href }}{% endfor %}", "1. graph: https://example.com/g"),
+        ("{% for x in payload.n %}x{% else %}none{% endfor %}", "none"),
+        ("{{ 'a' ~ 1 ~ payload.n ~ true }}", "a1true"),
+        ("{{ 10 // 3 }} {{ 10 % 3 }} {{ 2 * 3 }} {{ 'ab' * 2 }} {{ 'a' + 'b' }}", "3 1 6 abab ab"),
+        ("{{ '%s of %d' % ('a', 2) }} {{ '%05.1f' | format(2.55) }}", "a of 2 002.5"),
+        ("{{ alert.title | truncate(8) }}|{{ alert.title | truncate(8, true, '…') }}", "Disk...|Disk fu…"),
+        ("{{ alert.title | regex_search('pg-([0-9])', 1) }}", "1"),
+        ("{{ alert.title | regex_replace('[aeiou]') }}", "Dsk fll n pg-1"),
+        ("{{ payload.html | striptags }}", "hot disk"),
+        ("{{ payload.tags | map('upper') | join('/') }} {{ payload.tags | sort | first }}", "WEB/DB db"),
+        ("{{ payload.a | selectattr('b', 'eq', 1) | map(attribute='items') | list }}", '["data"]'),
+        ("{{ alert.title.split(' ')[1] }} {{ alert.title.startswith('Disk') }}", "full true"),
+        ("{{ 'x' | int }} {{ '3' | int + 1 }} {{ 2.345 | round(2) }} {{ [1, 2] | sum }}", "0 4 2.35 3"),
+        ("{{ 'a b&c' | urlencode }} {{ ' x ' | trim }} {{ 'a\nb' | indent(2) }}", "a%20b%26c x a\n  b"),
+        ("{% set ns = namespace(n=0) %}{% for t in [1, 2] %}{% set ns.n = ns.n + t %}{% endfor %}{{ ns.n }}", "3"),
+        ("{% macro b(x) %}<{{ x }}>{% endmacro %}{{ b(1) }}{{ b('y') }}", "<1><y>"),
+        ("{{ range(3) | list }}", "[0, 1, 2]"),
+        ("{% raw %}{{ x }}{% endraw %}", "{{ x }}"),
+    ],
+)  # fmt: skip
+def test_a_template_writes(source: str, written: str) -> None:
+    assert text(source) == written
+
+
+def test_payload_text_is_never_read_as_a_template() -> None:
+    assert text("{{ payload.evil }}") == PAYLOAD["evil"]
+    assert text("{% set x %}{{ payload.evil }}{% endset %}{{ x }}") == PAYLOAD["evil"]
+
+
+@given(value=st.text())
+def test_any_payload_text_comes_out_as_it_went_in(value: str) -> None:
+    assert text("<{{ payload.v }}>", alert(payload={"v": value})) == f"<{value}>"
+
+
+def test_a_file_includes_imports_and_extends_others_of_the_same_folder() -> None:
+    files = {
+        "outer.j2": "{% set x = 1 %}{% include 'inner.j2' %}",
+        "inner.j2": "{{ x }} of {{ alert.source }}",
+        "macros.j2": "{% macro twice(n) %}{{ n * 2 }}{% endmacro %}",
+        "base.j2": "[{% block b %}old{% endblock %}]",
+    }
+    renderer = Renderer(files)
+    assert renderer.problems == ()
+
+    def written(source: str) -> str:
+        return renderer.compile_text(source, PLACE).value(alert())
+
+    assert renderer.template("outer.j2", PLACE).value(alert()) == "1 of lab"
+    assert written("{% from 'macros.j2' import twice %}{{ twice(2) }}") == "4"
+    assert written("{% import 'macros.j2' as m %}{{ m.twice(3) }}") == "6"
+    assert written("{% extends 'base.j2' %}{% block b %}new and {{ super() }}{% endblock %}") == "[new and old]"
+
+
+@pytest.mark.parametrize(
+    ("source", "clause"),
+    [
+        ("{{ payload.x }}", "there is no 'x' in this alert"),
+        ("{{ payload.a.7.b }}", "a list or text has too few items"),
+        ("{% if payload.x %}a{% endif %}", "there is no 'x' in this alert"),
+        ("{{ payload.x | upper }}", "there is no 'x' in this alert"),
+        ("{{ payload.x ~ 'a' }}", "there is no 'x' in this alert"),
+        ("{{ 1 / 0 }}", "it divides by zero"),
+        ("{{ 'a' < 1 }}", "'<' not supported between instances of 'str' and 'int'"),
+        ("{{ payload.tags() }}", "it calls something that is no function"),
+        ("{{ payload.x() }}", "there is no 'x' in this alert"),
+        ("{% for i in [1] %}{{ loop }}{% endfor %}", "it gives something that is no data"),
+    ],
+)
+def test_a_template_that_fails_says_why_without_payload_text(source: str, clause: str) -> None:
+    with pytest.raises(RenderError) as failed:
+        text(source)
+    assert str(failed.value) == clause
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__ }}",
+        "{{ alert.title.format }}",
+        "{{ alert.title.format_map({}) }}",
+        "{{ payload.__class__.__mro__ }}",
+        "{{ payload['__class__'] }}",
+        "{{ payload.pop('a') }}",
+        "{{ payload.tags.append(1) }}",
+        "{{ payload | map(attribute='__class__') | list }}",
+        "{{ namespace.__init__ }}",
+        "{{ range.__class__ }}",
+        "{{ alert.links.0.__class__ }}",
+        "{% macro f() %}{% endmacro %}{{ f._func }}{{ f.name }}",
+        "{{ alert.title.upper.function }}",
+        "{{ alert.labels.items.owner }}",
+    ],
+)
+def test_nothing_of_python_is_reachable(source: str) -> None:
+    with pytest.raises(RenderError):
+        text(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentences"),
+    [
+        ("{{ alert.sevrity }}", ["alert has no field 'sevrity' | did you mean 'severity'?"]),
+        ("{{ alert['titel'] }}", ["alert has no field 'titel' | did you mean 'title'?"]),
+        ("{{ title }}", ["templates know no 'title' | did you mean 'alert.title'?"]),
+        ("{{ lipsum() }}", ["templates know no 'lipsum' | they see: alert, payload"]),
+        ("{{ 2 ** 9 }}", ["templates have no '**' |"]),
+        ("{{ 1 | uper }}", ["there is no template filter 'uper' | did you mean 'upper'?"]),
+        ("{{ 1 is od }}", ["there is no template test 'od' | did you mean 'odd'?"]),
+        ("{{ [1] | map('uper') | list }}", ["there is no template filter 'uper' |"]),
+        ("{{ [1] | map(payload.f) | list }}", ["'map' takes the name of a filter in quotes |"]),
+        ("{{ [1] | map('_pay') | list }}", ["there is no template filter '_pay' |"]),
+        ("{{ 1 | _pay(-9) }}", ["there is no template filter '_pay' |"]),
+        ("{{ 'a' | regex_search(payload.p) }}", ["'regex_search' takes a pattern in quotes |"]),
+        ("{{ 'a' | regex_search('(?=a)') }}", ["regex '(?=a)': it cannot be used; patterns are RE2"]),
+        ("{{ f(*payload.a) }}", ["templates have no '*' and '**' in calls |", "templates know no 'f' |"]),
+        ("{% set alert = 1 %}", ["'alert' cannot be given another value |"]),
+        ("{% call f() %}{% endcall %}", ["templates have no 'call' |", "templates know no 'f' |"]),
+        ("{% for i in [] recursive %}{% endfor %}", ["templates have no recursive loops |"]),
+        ("{% autoescape true %}{% endautoescape %}", ["templates have no 'autoescape' |"]),
+        ("{% macro m() %}{{ varargs }}{% endmacro %}", ["templates have no 'varargs' |"]),
+        ("{% include 'no.j2' %}", ["template 'no.j2' does not exist |"]),
+        ("{% include payload.file %}", ["the file of a template is one name in quotes |"]),
+        ("{{ alert.title", ["template: unexpected end of template, expected 'end of print statement'."]),
+        ("{% frobnicate %}", ["template: Encountered unknown tag 'frobnicate'."]),
+        ("{{ " + "(" * 500 + "1" + ")" * 500 + " }}", ["template: it is nested too deep or holds too long a number |"]),
+        ("{{ 1" + " + 1" * 500 + " }}", ["template: it is nested too deep or holds too long a number |"]),
+        ("{{ " + "9" * 5000 + " }}", ["template: it is nested too deep or holds too long a number |"]),
+        ("{{ 1 }}" + "x" * 70_000, ["a template may have 65536 characters, this one has 70007 |"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_template_is_refused_when_it_is_loaded(source: str, sentences: list[str]) -> None:
+    found = refusal(source)
+    assert len(found) == len(sentences)
+    for sentence in sentences:
+        assert any(one.startswith(sentence) for one in found), found
+
+
+def test_every_problem_of_a_template_is_reported_at_once() -> None:
+    assert len(refusal("{{ alert.x }}{{ 1 | y }}{{ z }}")) == 3
+
+
+def test_problems_of_a_file_stand_at_their_line() -> None:
+    files = {"a.j2": "one\n{{ alert.sevrity }}\n\n{{ 1 | uper }}", "b.j2": "{% if %}"}
+    problems = Renderer(files, folder="templates").problems
+    assert [(str(problem.place), problem.message) for problem in problems] == [
+        ("templates/b.j2:1:1", "template: Expected an expression, got 'end of statement block'"),
+        ("templates/a.j2:2:1", "alert has no field 'sevrity'"),
+        ("templates/a.j2:4:1", "there is no template filter 'uper'"),
+    ]
+
+
+GROWS = "{% set ns = namespace(a=START) %}{% for i in range(64) %}{% set ns.a = STEP %}{% endfor %}"
+
+
+def grows(start: str, step: str, then: str) -> str:
+    return GROWS.replace("START", start).replace("STEP", step) + then
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'a' * 1000000000 }}",
+        "{{ [1] * 1000000000 }}",
+        "{{ 1000000000 * 'a' }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%(a)1000000000d' % {'a': 1} }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '%.999999999f' | format(1.0) }}",
+        "{{ 'a' | indent(1000000000) }}",
+        "{{ 1 | round(-1000000000) }}",
+        "{{ range(1000000000) | list }}",
+        "{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}",
+        grows("'x'", "ns.a ~ ns.a", "{{ ns.a }}"),
+        grows("'x'", "ns.a + ns.a", "{{ ns.a }}"),
+        grows("'x'", "ns.a | replace('x', 'xx')", "{{ ns.a }}"),
+        grows("'x'", "[ns.a, ns.a] | join", "{{ ns.a }}"),
+        grows("'x'", "'%s%s' % (ns.a, ns.a)", "{{ ns.a }}"),
+        grows("[1]", "[ns.a, ns.a]", "{{ ns.a }}"),
+        grows("[1]", "[ns.a, ns.a]", "{{ ns.a == [1] }}"),
+        grows("[1]", "[ns.a, ns.a]", "{{ ns.a | tojson }}"),
+        grows("(1,)", "(ns.a, ns.a)", "{{ {ns.a: 1} }}"),
+        grows("(1,)", "(ns.a, ns.a)", "{{ [ns.a] | unique | list }}"),
+        grows("(1,)", "(ns.a, ns.a)", "{{ payload.get(ns.a) }}"),
+        grows("(1,)", "(ns.a, ns.a)", "{{ payload[ns.a] }}"),
+        grows("9", "ns.a * ns.a", "{{ ns.a }}"),
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(1) }}",
+        "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+        "{% set a = 'x' * 1000 %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 40 + "{{ a }}",
+        "{% set x %}{% for i in range(9999) %}" + "y" * 60_000 + "{% endfor %}{% endset %}",
+        "{% include 'self.j2' %}",
+    ],
+)
+def test_a_template_that_would_grow_without_end_fails_at_once(source: str) -> None:
+    leaf = Renderer({"self.j2": "{% include 'self.j2' %}"}).compile_text(source, PLACE)
+    began = time.perf_counter()
+    with pytest.raises(RenderError):
+        leaf.value(alert())
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for t in payload.tags %}{% if t in payload.big %}x{% endif %}{% endfor %}",
+        "{% for t in payload.tags %}{{ payload.big | upper | length }}{% endfor %}",
+        "{{ payload.tags | map('replace', 't', payload.big) | join }}",
+        "{{ payload.tags | select('in', payload.tags) | list }}",
+        "{% for t in payload.tags %}{% for u in payload.tags %}{{ t == u }}{% endfor %}{% endfor %}",
+        "{{ payload.big | regex_replace('x', 'yy') }}",
+        "{{ payload.lt | striptags }}",
+        "{{ payload.big | replace('', payload.big) }}",
+        "{% for t in payload.tags %}{% set x = payload.tags | list %}{% endfor %}",
+        "{% for t in payload.tags %}{% set x = payload.tags[:] %}{% endfor %}",
+        "{{ payload.tags | sort | join(payload.big) }}",
+    ],
+)
+def test_a_hostile_payload_makes_no_template_run_long(source: str) -> None:
+    payload = {"big": "x" * 2_000_000, "lt": "<" * 2_000_000, "tags": [f"t{i}" for i in range(100_000)]}
+    leaf = Renderer({}).compile_text(source, PLACE)
+    began = time.perf_counter()
+    with contextlib.suppress(RenderError):  # either is fine, as long as it is soon
+        leaf.value(alert(payload=payload))
+    assert time.perf_counter() - began < 2
+
+
+def test_constants_are_not_evaluated_while_a_template_is_compiled() -> None:
+    began = time.perf_counter()
+    Renderer({}).compile_text("{{ ('a' * 99999 * 99999) | upper | length }}", PLACE)
+    assert time.perf_counter() - began < 1
+
+
+def test_long_output_is_cut_with_an_ellipsis() -> None:
+    written = text("{{ payload.v }}", alert(payload={"v": "x" * 100_000}))
+    assert len(written) == OUTPUT_MAX_CHARS
+    assert written.endswith("x…")
+
+
+def test_one_render_does_not_pay_for_another() -> None:
+    leaf = Renderer({}).compile_text("{% for i in range(5000) %}{{ i }}{% endfor %}", PLACE)
+    assert len({leaf.value(alert()) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("payload.a", [{"b": 1, "items": "data"}]),
+        ("alert.labels.tier | int >= 2", True),
+        ("alert.labels", {"team": "db", "tier": "3"}),
+        ("payload.tags | map('upper')", ["WEB", "DB"]),
+        ("payload.n", None),
+        ("alert.starts_at", "2026-08-01T10:00:00Z"),
+        ("1.5", 1.5),
+    ],
+)
+def test_an_expression_gives_json(source: str, value: Any) -> None:
+    assert Renderer({}).compile_expression(source, PLACE).value(alert()) == value
+
+
+@pytest.mark.parametrize("source", ["1 %}{{ 2", "alert.sevrity", "1 +", "a b", "", "2 ** 3"])
+def test_a_wrong_expression_is_refused(source: str) -> None:
+    with pytest.raises(ConfigError):
+        Renderer({}).compile_expression(source, PLACE)
+
+
+def test_a_question_that_has_no_answer_says_why() -> None:
+    renderer = Renderer({})
+    assert renderer.compile_expression("alert.labels.tier | int > 2", PLACE).asks(alert()) is True
+    assert renderer.compile_expression("alert.labels.tier | int > 3", PLACE).asks(alert()) is False
+    unanswered = renderer.compile_expression("payload.x > 2", PLACE).asks(alert())
+    assert unanswered == "cannot be answered: there is no 'x' in this alert"
+
+
+def test_an_expression_gives_no_data_nested_beyond_measure() -> None:
+    deep: Any = "x"
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(RenderError):
+        Renderer({}).compile_expression("payload", PLACE).value(alert(payload=deep))
+
+
+def test_a_template_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(ConfigError) as refused:
+        Renderer({"incident.j2": ""}).template("incidnt.j2", PLACE)
+    assert str(refused.value) == (
+        "rules/a.yaml:3:7: template 'incidnt.j2' does not exist\n"
+        "    did you mean 'incident.j2'? templates: incident.j2"
+    )  # fmt: skip
+
+
+def test_the_alert_templates_see_counts_a_missing_severity_as_error() -> None:
+    assert text("{{ alert.severity }}", alert(severity=None)) == "error"
+    assert text("{{ alert.severity }}", alert(severity=Severity.INFO)) == "info"
+
+
+PIECES = [
+    *"{}%#|().'\"[]~*+- abcxyz019\n",
+    "{{ ",
+    " }}",
+    "{% if ",
+    "{% endif %}",
+    "alert.",
+    "payload.",
+    "title",
+    "tags",
+]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=30))
+def test_any_text_at_all_is_a_template_or_refused_with_a_sentence(pieces: list[str]) -> None:
+    with contextlib.suppress(ConfigError):
+        leaf = Renderer({}).compile_text("".join(pieces), PLACE)
+        with contextlib.suppress(RenderError):
+            leaf.value(alert())
+
+
+def test_a_near_word_is_offered_before_the_list() -> None:
+    assert nearest("urgencyy", ["urgency", "title"], "fields") == "did you mean 'urgency'? fields: title, urgency"
+    assert nearest("zzz", ["urgency", "title"], "fields") == "fields: title, urgency"
+
+
+def test_the_readme_of_templates_names_every_filter_test_and_template_field() -> None:
+    readme = (TEMPLATES / "README.md").read_text(encoding="utf-8")
+    for name in FILTERS:
+        assert f"`{name}`" in readme or f"`{name}(" in readme, name
+    for name in TESTS:
+        assert f"`{name}`" in readme, name
+    for name in ("source", "payload", "starts_at"):
+        assert f"`{name}`" in readme, name

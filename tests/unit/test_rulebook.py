@@ -1,0 +1,285 @@
+"""Rule files: what is read, that every problem is reported at its place, and that the shipped rules decide."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from bridge.config.rulebook import load_rulebook
+from bridge.destinations import IncidentIo, PagerDuty
+from bridge.destinations.base import Destination
+from bridge.domain.alert import Alert, Severity, Status
+from bridge.domain.decision import Decision, Mode, OnAcknowledge, OnResolve
+from bridge.domain.errors import ConfigError, Grade, Problem
+from bridge.pipeline import decide
+from bridge.rules.book import Lookup, RuleBook
+
+ROOT = Path(__file__).parent.parent.parent
+GOLDEN = ROOT / "tests" / "golden" / "rules"
+SOURCES = ("datadog", "zendesk", "lab")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    name: str
+    destination: Destination
+
+
+DESTINATIONS: Mapping[str, Destination] = {
+    "pagerduty-prod": PagerDuty(
+        account="pagerduty-prod", token="t", from_="bot@example.com", defaults={"service": "Catch-all"}
+    ),
+    "incident-io": IncidentIo(account="incident-io", token="t", defaults={"severity": "Minor"}),
+}
+ACCOUNTS = {name: Account(name=name, destination=one) for name, one in DESTINATIONS.items()}
+
+MINIMAL = """
+rules:
+  - id: a
+    account: pagerduty-prod
+    match: {}
+    incident: {title: x, service: y}
+"""
+
+
+def load(root: Path) -> tuple[RuleBook, tuple[Problem, ...]]:
+    return load_rulebook(root / "rules", root / "templates", ACCOUNTS, SOURCES, root)
+
+
+def written(root: Path, templates: Mapping[str, str] | None = None, **files: str) -> Path:
+    for folder, contents in (("rules", files), ("templates", templates or {})):
+        for name, content in contents.items():
+            path = root / folder / (f"{name}.yaml" if folder == "rules" else name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    return root
+
+
+def problems(root: Path) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load(root)
+    return [str(problem) for problem in refused.value.problems]
+
+
+def alert(source: str, **changes: Any) -> Alert:
+    given_fields = {
+        "source": source,
+        "source_type": source,
+        "fingerprint": "fp-1",
+        "status": Status.FIRING,
+        "title": "Something is wrong",
+        "payload": {},
+        "labels": MappingProxyType({}),
+    }
+    return Alert(**(given_fields | changes))
+
+
+def test_every_problem_of_every_file_is_reported_at_its_place(update_golden: bool) -> None:
+    found = "\n".join(problems(GOLDEN / "broken")) + "\n"
+    golden = GOLDEN / "broken.txt"
+    if update_golden:
+        golden.write_text(found, encoding="utf-8")
+    assert found == golden.read_text(encoding="utf-8")
+
+
+def test_a_whole_rule_is_read(tmp_path: Path) -> None:
+    text = r"""
+defaults: {account: pagerduty-prod, hold_resolve: 30s}
+rules:
+  - id: db-critical
+    match:
+      source: datadog
+      severity: [critical, error]
+      labels.team: db
+      title: {regex: '^pg[-_]'}
+      payload.value: {gt: 30}
+      not: {labels.env: [dev, staging]}
+      any: [{payload.a: {exists: true}}, {labels.x: {glob: 'y*'}, status: firing}]
+    when: "alert.labels.tier | int >= 2"
+    severity: {from: labels.sev, map: {sev1: critical}, else: error}
+    dedup: [source, payload.alert_id, "payload['alert.scope']"]
+    fold_by: [labels.service]
+    incident:
+      title: "[{{ alert.severity | upper }}] {{ alert.title }}"
+      service: Postgres Primary
+      urgency: high
+      priority: {from: severity, map: {critical: P1, error: P2}, else: P3}
+      body: {template: details.j2}
+      conference_bridge: {conference_number: {expr: payload.number}, conference_url: "https://example.com/a"}
+    on_acknowledge: acknowledge
+    on_resolve: {resolve: {resolution: "over, says {{ alert.source }}"}}
+    mode: shadow
+    continue: true
+  - id: last
+    account: incident-io
+    hold_resolve: 5m
+    incident: {name: "{{ alert.title }}", incident_key: "{{ payload.id }}"}
+unmatched: last
+"""  # fmt: skip
+    book, warnings = load(written(tmp_path, {"details.j2": "{{ alert.description }}"}, a=text))
+    assert warnings == ()
+    first, last = book.rules
+    assert [condition.name for condition in first.conditions or ()] == [
+        *("source", "severity", "labels.team", "title.regex", "payload.value.gt", "not", "any", "when"),
+    ]
+    assert isinstance(first.severity, Lookup)
+    assert [path.text for path in first.dedup or ()] == ["source", "payload.alert_id", "payload['alert.scope']"]
+    assert (first.on_acknowledge, first.on_resolve, first.mode, first.continues) == (
+        *(OnAcknowledge.ACKNOWLEDGE, OnResolve.RESOLVE, Mode.SHADOW, True),
+    )
+    assert (first.hold_resolve, last.hold_resolve) == (timedelta(seconds=30), timedelta(minutes=5))
+    assert (first.account, last.account, book.unmatched) == ("pagerduty-prod", "incident-io", "last")
+    assert last.conditions is None
+    assert last.incident_key is not None
+    assert str(first.place) == "rules/a.yaml:4:9"
+
+
+def trace(book: RuleBook, one: Alert) -> list[tuple[str, Any]]:
+    return [(match.rule, match.failed and match.failed.condition) for match in book.match(one)]
+
+
+def test_conditions_are_named_by_their_path_in_the_rule(tmp_path: Path) -> None:
+    text = """
+defaults: {account: pagerduty-prod}
+rules:
+  - {id: a, match: {payload.v: {gte: 1, gt: 5}}, incident: {title: x}}
+  - {id: b, match: {not: {labels.env: prod}}, incident: {title: x}}
+  - {id: c, match: {any: [{title: no}, {labels.env: prod, title: {regex: no}}]}, incident: {title: x}}
+  - {id: d, match: {all: [{labels.env: prod}, {not: {any: [{labels.env: prod}]}}]}, incident: {title: x}}
+  - {id: e, when: payload.x > 1, match: {}, incident: {title: x}}
+unmatched: record
+"""
+    book, _ = load(written(tmp_path, a=text))
+    one = alert("lab", labels={"env": "prod"}, payload={"v": "3"})
+    assert trace(book, one) == [
+        ("a", "payload.v.gt"),
+        ("b", "not.labels.env"),
+        ("c", "any[1].title.regex"),
+        ("d", "all[1].not.any"),
+        ("e", "when"),
+    ]
+
+
+def test_files_are_read_in_the_order_of_their_paths_and_tests_are_no_rules(tmp_path: Path) -> None:
+    root = written(
+        tmp_path,
+        **{
+            "b": MINIMAL.replace("id: a", "id: second"),
+            "a": MINIMAL.replace("id: a", "id: first"),
+            "deep/er/c": MINIMAL.replace("id: a", "id: third") + "unmatched: record\n",
+            "a.test": "- name: not a rule\n",
+        },
+    )
+    book, _ = load(root)
+    assert [rule.id for rule in book.rules] == ["first", "second", "third"]
+
+
+def test_the_hash_follows_the_content_and_nothing_else(tmp_path: Path) -> None:
+    whole = MINIMAL + "unmatched: record\n"
+    first, _ = load(written(tmp_path / "1", a=whole))
+    same, _ = load(written(tmp_path / "2", b="# a comment\n" + whole))
+    other_rule, _ = load(written(tmp_path / "3", a=whole.replace("title: x", "title: z")))
+    other_template, _ = load(written(tmp_path / "4", {"t.j2": "x"}, a=whole))
+    assert first.hash == same.hash
+    assert len({first.hash, other_rule.hash, other_template.hash}) == 3
+
+
+def test_settings_without_effect_are_warned_of(tmp_path: Path) -> None:
+    text = MINIMAL + "    reopen_within: 15m\n    on_severity_rise: {update: {urgency: high}}\nunmatched: record\n"
+    _, warnings = load(written(tmp_path, a=text))
+    assert [(str(one.place), one.message, one.grade) for one in warnings] == [
+        ("rules/a.yaml:7:20", "'reopen_within' has no effect in this version", Grade.WARNING),
+        ("rules/a.yaml:8:23", "'on_severity_rise' has no effect in this version", Grade.WARNING),
+    ]
+
+
+def test_a_problem_in_the_defaults_is_said_once(tmp_path: Path) -> None:
+    two = MINIMAL + MINIMAL.replace("rules:", "").replace("id: a", "id: b").lstrip("\n")
+    root = written(tmp_path, a="defaults: {mode: shadwo}" + two + "unmatched: record\n")
+    assert problems(root) == [
+        "rules/a.yaml:1:18: 'mode' cannot be 'shadwo'\n    did you mean 'shadow'? choices: live, shadow"
+    ]
+
+
+def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
+    (first, second) = problems(tmp_path)
+    assert "there are no rules" in first + second
+    assert "no file says what becomes of an alert that no rule matches" in first + second
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    root = written(tmp_path, a=MINIMAL + "unmatched: record\n")
+    (root / "rules" / "b.yaml").write_bytes(b"\xff\xfe")
+    assert problems(root) == ["rules/b.yaml:1:1: the file is not UTF-8\n    write it as UTF-8 text"]
+
+
+def test_words_of_yaml_1_1_stay_text(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "match: {labels.a: no, labels.b: 012, labels.c: 12:30, payload.d: true}")
+    book, _ = load(written(tmp_path, a=text + "unmatched: record\n"))
+    one = alert("lab", labels={"a": "no", "b": "012", "c": "12:30"}, payload={"d": True})
+    assert [match.rule for match in book.match(one) if match.matched] == ["a"]
+
+
+# -- the shipped rules
+
+
+def shipped(one: Alert) -> list[Decision]:
+    book, warnings = load(ROOT)
+    assert warnings == ()
+    (result,) = decide((one,), book, DESTINATIONS)
+    return list(result.decisions)
+
+
+@pytest.mark.parametrize(
+    ("one", "rule", "fields"),
+    [
+        (
+            alert("datadog", severity=Severity.CRITICAL, labels={"service": "postgres-main"}),
+            "database",
+            {"service": "Postgres Primary", "urgency": "high", "priority": "P1"},
+        ),
+        (
+            alert("datadog", severity=Severity.ERROR, title="Replication lag on PG cluster"),
+            "database",
+            {"service": "Postgres Primary", "priority": "P2"},
+        ),
+        (alert("datadog", labels={"service": "payment"}), "checkout", {"service": "Checkout API", "priority": "P2"}),
+        (
+            alert("datadog", severity=Severity.WARNING),
+            "datadog",
+            {"service": "Catch-all", "urgency": "low", "priority": "P4", "escalation_policy": "Default"},
+        ),
+        (alert("zendesk", severity=Severity.CRITICAL), "support", {"severity": "Major"}),
+        (alert("zendesk"), "support", {"severity": "Minor", "name": "Customer report: Something is wrong"}),
+        (alert("lab", labels={"service": "checkout"}), "lab", {"service": "Checkout API"}),
+        (alert("lab"), "lab", {"title": "[ERROR] Something is wrong"}),
+        (alert("lab", labels={"service": "else"}), "lab", {"service": "Catch-all"}),
+    ],
+)  # fmt: skip
+def test_the_shipped_rules_decide(one: Alert, rule: str, fields: Mapping[str, str]) -> None:
+    (made,) = shipped(one)
+    assert made.rule == rule
+    assert made.notes == ()
+    assert {name: made.fields[name] for name in fields} == fields
+
+
+@pytest.mark.parametrize("env", ["dev", "staging"])
+def test_the_shipped_rules_leave_what_is_not_production_on_record(env: str) -> None:
+    assert shipped(alert("datadog", severity=Severity.CRITICAL, labels={"env": env, "team": "db"})) == []
+
+
+def test_the_shipped_templates_write_description_links_and_labels() -> None:
+    (made,) = shipped(alert("datadog", description="97 % used", labels={"host": "web-1", "env": "prod"}))
+    assert made.fields["body"] == "97 % used\n\nenv: prod\nhost: web-1\n\nerror, reported by datadog"
+
+
+def test_the_rule_of_the_rules_readme_is_read(tmp_path: Path) -> None:
+    readme = (ROOT / "rules" / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```yaml\n", 1)[1].split("```", 1)[0]
+    book, warnings = load(written(tmp_path, a=example))
+    assert [rule.id for rule in book.rules] == ["db-critical"]
+    assert warnings == ()
