@@ -1,0 +1,70 @@
+"""Who sent a request: the checks every source shares. Constant time; an empty secret never matches.
+
+In: an Auth and a Webhook. Out: nothing, or SignatureError naming the failed check for the log.
+"""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Iterable
+from typing import assert_never
+
+from bridge.domain.alert import Webhook
+from bridge.domain.errors import SignatureError
+from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, QueryAuth, SignatureAuth
+
+
+def verify_shared(auth: Auth, webhook: Webhook) -> None:
+    """Check every kind of authentication that is not a vendor's own. Raises SignatureError."""
+    match auth:
+        case NoAuth():
+            return
+        case BearerAuth(secrets=secrets):
+            _check("bearer token", _credentials(webhook, "bearer"), secrets)
+        case HeaderAuth(header=header, secrets=secrets):
+            _check(f"header {header}", webhook.headers.get(header.lower()), secrets)
+        case BasicAuth():
+            _check_basic(auth, _credentials(webhook, "basic"))
+        case QueryAuth(parameter=parameter, secrets=secrets):
+            _check(f"query parameter {parameter}", webhook.query.get(parameter), secrets)
+        case SignatureAuth(kind=kind):
+            raise SignatureError(f"this source knows no {kind}")
+        case _:
+            assert_never(auth)
+
+
+def is_one_of(given: str, secrets: Iterable[str]) -> bool:
+    """Whether a text equals one of the secrets; every one is compared, so that time tells nothing."""
+    matched = False
+    for secret in secrets:
+        same = hmac.compare_digest(_bytes(given), _bytes(secret))
+        matched = matched or (same and bool(secret))
+    return matched
+
+
+def _check(what: str, given: str | None, secrets: Iterable[str]) -> None:
+    if given is None:
+        raise SignatureError(f"{what} missing")
+    if not is_one_of(given, secrets):
+        raise SignatureError(f"{what} wrong")
+
+
+def _credentials(webhook: Webhook, scheme: str) -> str | None:
+    given, _, credentials = webhook.headers.get("authorization", "").strip().partition(" ")
+    return credentials.strip() if given.lower() == scheme else None
+
+
+def _check_basic(auth: BasicAuth, credentials: str | None) -> None:
+    if credentials is None:
+        raise SignatureError("basic credentials missing")
+    try:
+        username, _, password = base64.b64decode(credentials, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise SignatureError("basic credentials unreadable") from error
+    known = is_one_of(username, (auth.username,))
+    if not is_one_of(password, auth.passwords) or not known:
+        raise SignatureError("basic credentials wrong")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

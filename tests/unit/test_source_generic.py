@@ -1,0 +1,176 @@
+"""The generic source: the documented shape, its aliases, and batches in which one bad element spoils nothing."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
+from bridge.domain.errors import DecodeError
+from bridge.sources.base import NoAuth
+from bridge.sources.generic import ALERTS_MAX, Generic
+
+
+def readings_of(value: Any, **headers: str) -> tuple[Any, ...]:
+    webhook = Webhook(
+        source="lab", headers=headers, body=json.dumps(value).encode(), received_at=datetime(2026, 1, 5, tzinfo=UTC)
+    )
+    return Generic(name="lab", auth=NoAuth()).alerts_in(webhook)
+
+
+def alert_of(**body: Any) -> Alert:
+    (reading,) = readings_of(body)
+    assert isinstance(reading, Alert)
+    return reading
+
+
+def test_a_title_alone_is_a_firing_alert() -> None:
+    alert = alert_of(title="The office is on fire")
+    assert (alert.status, alert.severity, alert.episode) == (Status.FIRING, None, None)
+    assert (alert.source, alert.source_type) == ("lab", "generic")
+
+
+@pytest.mark.parametrize("key", ["fingerprint", "key", "dedup_key", "dedupKey", "incident_key", "alert_id", "id"])
+def test_a_fingerprint_is_taken_under_its_common_names(key: str) -> None:
+    assert alert_of(title="x", **{key: "disk-db-01"}).fingerprint == "key:disk-db-01"
+
+
+def test_without_a_fingerprint_title_and_lasting_labels_identify() -> None:
+    def fingerprint(**body: Any) -> str:
+        return alert_of(**{"title": "Disk full", **body}).fingerprint
+
+    same = fingerprint(labels={"host": "a", "value": "97.1", "at": "2026-01-05T10:00:00Z"}, status="firing")
+    assert same == fingerprint(labels={"host": "a", "value": "98.3", "at": "2026-01-05T11:00:00Z"}, status="resolved")
+    assert same != fingerprint(labels={"host": "b"})
+    assert same != fingerprint(title="Disk gone", labels={"host": "a"})
+    assert fingerprint(host="a") != fingerprint(host="b")
+    assert fingerprint(labels={"port": "5432"}) != fingerprint(labels={"port": "5433"})
+
+
+def test_an_unfilled_fingerprint_is_none_at_all() -> None:
+    assert alert_of(title="x", fingerprint="{{ id }}").fingerprint == alert_of(title="x").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"status": "firing"}, Status.FIRING),
+        ({"status": "Resolved"}, Status.RESOLVED),
+        ({"status": "acknowledged"}, Status.ACKNOWLEDGED),
+        ({"state": "OK"}, Status.RESOLVED),
+        ({"event_type": "trigger"}, Status.FIRING),
+        ({"event_action": "resolve"}, Status.RESOLVED),
+        ({"status": "3", "event_action": "acknowledge"}, Status.ACKNOWLEDGED),
+        ({"status": "unheard of"}, Status.FIRING),
+        ({"status": None}, Status.FIRING),
+        ({"status": {"a": 1}}, Status.FIRING),
+    ],
+)
+def test_the_status_is_read_in_many_words_and_fires_in_doubt(body: dict[str, Any], status: Status) -> None:
+    assert alert_of(title="x", **body).status is status
+
+
+@pytest.mark.parametrize(
+    ("body", "severity"),
+    [
+        ({"severity": "critical"}, Severity.CRITICAL),
+        ({"level": "FATAL"}, Severity.CRITICAL),
+        ({"priority": "P1"}, Severity.CRITICAL),
+        ({"urgency": "high"}, Severity.ERROR),
+        ({"severity": "warn"}, Severity.WARNING),
+        ({"severity": "information"}, Severity.INFO),
+        ({"severity": "pink"}, None),
+        ({"severity": 3}, None),
+    ],
+)
+def test_the_severity_is_read_in_many_words(body: dict[str, Any], severity: Severity | None) -> None:
+    assert alert_of(title="x", **body).severity is severity
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [{"team": "db"}, [{"name": "team", "value": "db"}], ["team:db"], "team:db", [{"key": "team", "value": "db"}]],
+)
+def test_labels_are_read_in_many_shapes(labels: Any) -> None:
+    assert dict(alert_of(title="x", labels=labels).labels) == {"team": "db"}
+    assert dict(alert_of(title="x", tags=labels).labels) == {"team": "db"}
+
+
+def test_times_and_links_are_read() -> None:
+    alert = alert_of(
+        title="x", status="resolved", startsAt="2026-01-05T10:00:00+01:00", ends_at=1767610800,
+        timestamp="1767610800000",
+        links=[{"text": "Graph", "href": "https://a/b"}, "https://c/d", {"href": "javascript:x"}, 7], url="https://e/f",
+    )  # fmt: skip
+    assert alert.starts_at == datetime(2026, 1, 5, 9, tzinfo=UTC)
+    assert alert.ends_at == alert.reported_at == datetime(2026, 1, 5, 11, tzinfo=UTC)
+    assert [link.href for link in alert.links] == ["https://a/b", "https://c/d", "https://e/f"]
+
+
+def test_one_bad_element_never_spoils_the_others() -> None:
+    for value in ({"alerts": [{"title": "a"}, 7, {}, {"title": "b"}]}, [{"title": "a"}, 7, {}, {"title": "b"}]):
+        first, second, third, fourth = readings_of(value)
+        assert (first.title, fourth.title) == ("a", "b")
+        assert isinstance(second, Notice)
+        assert second.reason.endswith("[1] is a number, not an object")
+        assert isinstance(third, Notice)
+        assert third.reason.endswith("[2] says nothing")
+
+
+def test_an_object_with_any_word_pages_even_when_its_batch_is_unreadable() -> None:
+    (alert,) = readings_of({"alerts": ["disk full", "cpu high"]})
+    assert isinstance(alert, Alert)
+    assert alert.title == "Alert from lab"
+    assert alert_of(sensor="t-17").description == "sensor: t-17"
+
+
+def test_without_a_title_the_body_identifies_but_not_its_status_or_time() -> None:
+    firing = alert_of(sensor="t-17", status="alarm", timestamp="1767610800")
+    resolved = alert_of(sensor="t-17", status="ok", timestamp="1767610900")
+    assert firing.fingerprint == resolved.fingerprint != alert_of(sensor="t-18").fingerprint
+    assert resolved.status is Status.RESOLVED
+
+
+@pytest.mark.parametrize("value", [{}, [], {"alerts": []}, {"title": None}])
+def test_a_body_that_says_nothing_is_a_notice(value: Any) -> None:
+    (reading,) = readings_of(value)
+    assert isinstance(reading, Notice)
+
+
+@pytest.mark.parametrize("value", [["a", 1], [None], "text", 7])
+def test_a_body_without_any_object_is_refused(value: Any) -> None:
+    with pytest.raises(DecodeError, match="expected an object"):
+        readings_of(value)
+
+
+def test_a_batch_beyond_the_limit_is_refused_with_the_limit() -> None:
+    with pytest.raises(DecodeError, match="send at most 5000"):
+        readings_of([{"title": "x"}] * (ALERTS_MAX + 1))
+
+
+def test_a_form_of_curl_is_read() -> None:
+    webhook = Webhook(
+        source="lab",
+        headers={"content-type": "application/x-www-form-urlencoded"},
+        body=b"title=Disk+full&status=resolved",
+        received_at=datetime(2026, 1, 5, tzinfo=UTC),
+    )
+    (alert,) = Generic(name="lab", auth=NoAuth()).alerts_in(webhook)
+    assert isinstance(alert, Alert)
+    assert (alert.title, alert.status) == ("Disk full", Status.RESOLVED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "delivery"),
+    [
+        ({"idempotency-key": "k1"}, "k1"),
+        ({"idempotency-key": '"k1"', "webhook-id": "w"}, "k1"),
+        ({"webhook-id": "msg_1"}, "msg_1"),
+        ({"x-request-id": "r"}, None),
+        ({"idempotency-key": ""}, None),
+    ],
+)
+def test_the_delivery_id_is_the_senders_idempotency_key(headers: dict[str, str], delivery: str | None) -> None:
+    webhook = Webhook(source="lab", headers=headers, body=b"{}", received_at=datetime(2026, 1, 5, tzinfo=UTC))
+    assert Generic(name="lab", auth=NoAuth()).delivery_id(webhook) == delivery
