@@ -1,0 +1,82 @@
+"""What every destination has: a table of its fields, requests it builds, and answers it reads. It never sends.
+
+In: a Delivery. Out: an HttpRequest; then, from the answer, an AttemptResult.
+A vendor file knows its vendor and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    Delivery,
+    HttpRequest,
+    HttpResponse,
+    NamesPage,
+    NoAnswer,
+)
+
+
+class FieldKind(StrEnum):
+    """What a field of the incident block holds."""
+
+    TEXT = "text"  # a string of the upstream's, cut to max_chars
+    LONG_TEXT = "long_text"  # a body: takes what did not fit elsewhere
+    ENUM = "enum"  # one of `choices`
+    NAME = "name"  # a name or id of the upstream's list `lookup`
+    MAPPING = "mapping"  # a mapping of texts; what it means is the vendor file's business
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One key a rule's `incident:` block may have for this destination."""
+
+    kind: FieldKind
+    about: str  # one sentence for the README, the schema and an editor's hover
+    source: str  # where the fact is from, and when it was read
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    lookup: str | None = None  # the upstream's list that knows the name
+    max_chars: int | None = None
+
+
+class Destination(Protocol):
+    """One configured account. Implementations are frozen dataclasses; credentials never show in repr."""
+
+    type: ClassVar[str]
+    key_rule: ClassVar[KeyRule]
+    fields: ClassVar[Mapping[str, Field]]
+    title_field: ClassVar[str]  # "title" or "name"
+    body_field: ClassVar[str]  # where notes and overlong text go: "body" or "summary"
+    scope_field: ClassVar[str | None]  # the field whose rendered text is the key's scope; None: no scope
+    actions: ClassVar[frozenset[Action]]  # what the upstream can be told
+    name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch
+    account: str
+    defaults: Mapping[str, str]  # the account's own fallbacks per field
+
+    def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
+        """Lists this delivery needs beside its NameRefs (closing an incident.io incident needs its statuses)."""
+        ...
+
+    def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
+        """The call for the delivery's action and phase.
+
+        `lists` maps each kind of name_kinds_for to its NamedThings. The same delivery gives the same bytes every time.
+        """
+        ...
+
+    def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
+        """What the answer means. Every status from 100 to 599, with any body, has a result; never raises."""
+        ...
+
+    def names_request(self, kind: str) -> HttpRequest:
+        """The first page of one of name_kinds."""
+        ...
+
+    def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
+        """The entries of one page; None when the answer is not a list we can trust."""
+        ...

@@ -1,0 +1,419 @@
+"""PagerDuty's REST API v2: incidents created, acknowledged and resolved under an incident_key.
+
+In: a Delivery; out: an HttpRequest; then, from the answer, an AttemptResult. Facts: https://github.com/PagerDuty/api-schema
+(reference/REST/openapiv3.json, "spec" below) and https://github.com/PagerDuty/developer-docs (docs/REST-API, "docs"),
+both read 2026-08.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from bridge.destinations import wire
+from bridge.destinations.base import Destination, Field, FieldKind
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    Delivered,
+    Delivery,
+    HttpRequest,
+    HttpResponse,
+    KeyIsOpen,
+    NamedThing,
+    NamesPage,
+    NoAnswer,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+    Reason,
+    Reference,
+    TransientFailure,
+)
+
+BASE_URLS: Mapping[str, str] = MappingProxyType(
+    {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
+)  # https://github.com/PagerDuty/python-pagerduty sphinx/source/user_guide.rst; read 2026-08
+ACCEPT = "application/vnd.pagerduty+json;version=2"  # docs 03; without it the token's own version applies
+
+TITLE_MAX_CHARS = 1024  # none documented for REST; the Events API's (docs/events-API-v2/02), and users see it; 2026-08
+URGENCIES = ("high", "low")  # spec, POST /incidents
+OPEN_STATUSES = frozenset({"triggered", "acknowledged"})  # spec, POST /incidents: what a key is compared with
+KEY_OPEN_WORDS = "matching dedup key already exists"  # https://github.com/mapbox/dispatch/issues/119; read 2026-08
+ALREADY_RESOLVED = 1001  # docs 14-Errors, "Incident Already Resolved"
+ALREADY_ACKNOWLEDGED = 1002  # docs 14-Errors, "Incident Already Acknowledged"
+
+PAGE_SIZE = 100  # docs 09-Pagination: the most a page holds
+LAST_OFFSET = 10_000 - PAGE_SIZE  # docs 09-Pagination: offset + limit above 10000 is a 400
+CLOCKS_DIFFER_BY = timedelta(minutes=5)  # an incident older than the first attempt by this is not that attempt's
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LIST_SETTLES_IN = timedelta(seconds=10)  # the list lags behind writes (https://github.com/airbnb/streamalert outputs)
+
+_SPEC = "PagerDuty api-schema, openapiv3.json, POST /incidents; read 2026-08"
+_DOCS_15 = "PagerDuty developer-docs, REST-API/15-Incident-Creation-API.md; read 2026-08"
+
+FIELDS: Mapping[str, Field] = MappingProxyType(
+    {
+        "title": Field(
+            kind=FieldKind.TEXT,
+            about="One line that says what is wrong; the first thing the person on call hears.",
+            source="PagerDuty developer-docs, events-API-v2/02-Trigger-Events.md (REST documents none); read 2026-08",
+            required=True,
+            max_chars=TITLE_MAX_CHARS,
+        ),
+        "service": Field(
+            kind=FieldKind.NAME,
+            about="The service the incident belongs to; a key is unique among its open incidents.",
+            source=_SPEC,
+            required=True,
+            lookup="service",
+        ),
+        "urgency": Field(
+            kind=FieldKind.ENUM,
+            about="How the service's policy notifies; left out, the service decides.",
+            source=_SPEC,
+            choices=URGENCIES,
+        ),
+        "priority": Field(
+            kind=FieldKind.NAME,
+            about="The priority, if the account's plan has them.",
+            source=_SPEC,
+            lookup="priority",
+        ),
+        "escalation_policy": Field(
+            kind=FieldKind.NAME,
+            about="Who is notified, instead of the service's own policy; not together with `assignee`.",
+            source=_SPEC,
+            lookup="escalation_policy",
+        ),
+        "assignee": Field(
+            kind=FieldKind.NAME,
+            about="The one user to notify, by e-mail address, name or id; never the account's `from`.",
+            source=_DOCS_15,
+            lookup="user",
+        ),
+        "body": Field(
+            kind=FieldKind.LONG_TEXT,
+            about="The details, as plain text; PagerDuty cannot change them later.",
+            source=_DOCS_15,
+        ),
+        "incident_type": Field(
+            kind=FieldKind.TEXT,
+            about="The name of an incident type of the account.",
+            source=_SPEC,
+        ),
+        "conference_bridge": Field(
+            kind=FieldKind.MAPPING,
+            about="`conference_number` and `conference_url` of a call that is already open.",
+            source=_SPEC,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NameList:
+    """One list of names: its path, and the attribute of its entries worth keeping beside the name."""
+
+    path: str  # also the key of the list in the answer
+    extra: str | None = None
+
+
+_NAME_LISTS: Mapping[str, _NameList] = MappingProxyType(
+    {
+        "service": _NameList(path="services", extra="status"),
+        "priority": _NameList(path="priorities"),
+        "escalation_policy": _NameList(path="escalation_policies"),
+        "user": _NameList(path="users", extra="email"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagerDuty(Destination):
+    """One PagerDuty account. `from_` is the login e-mail of a bot user that nobody assigns incidents to."""
+
+    type: ClassVar[str] = "pagerduty"
+    key_rule: ClassVar[KeyRule] = KeyRule.WHILE_OPEN
+    fields: ClassVar[Mapping[str, Field]] = FIELDS
+    title_field: ClassVar[str] = "title"
+    body_field: ClassVar[str] = "body"
+    scope_field: ClassVar[str | None] = "service"
+    actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.ACKNOWLEDGE, Action.RESOLVE})
+    name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)
+
+    account: str
+    token: str = field(repr=False)
+    from_: str
+    base_url: str = BASE_URLS["us"]  # without a slash at the end
+    defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
+        """The users, when one is assigned: an incident assigned to our own `from` notifies nobody."""
+        return ("user",) if delivery.action is Action.CREATE and "assignee" in delivery.fields else ()
+
+    def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
+        """The call for the delivery's action and phase; the same delivery gives the same bytes every time."""
+        match delivery.action:
+            case Action.CREATE if delivery.phase is Phase.LOOK_UP:
+                return self._get("incidents", _look_up_query(delivery))
+            case Action.CREATE:
+                incident = self._incident(delivery, lists.get("user", ()))
+                return self._send("POST", "incidents", {"incident": incident})
+            case Action.ACKNOWLEDGE:
+                return self._change(delivery, {"status": "acknowledged"})
+            case Action.RESOLVE:
+                resolution = wire.text_in(delivery.fields, "resolution")
+                return self._change(delivery, {"status": "resolved"} | _given(resolution=resolution))
+            case _:
+                raise ValueError(f"PagerDuty is not told to {delivery.action} yet: delivery {delivery.id}")
+
+    def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
+        """What the answer means; never raises."""
+        creates = delivery.action is Action.CREATE and delivery.phase is Phase.SEND
+        if isinstance(answer, NoAnswer):
+            return wire.unanswered(answer, creates=creates, secret=self.token)
+        content = wire.json_in(answer.body)
+        detail = wire.said(answer, _words(content), self.token)
+        if not 200 <= answer.status < 300:
+            special = _special(delivery, answer.status, content, detail)
+            return special or wire.refused(answer, detail, creates=creates)
+        if delivery.action is Action.CREATE and delivery.phase is Phase.LOOK_UP:
+            result = _found(delivery, content, wire.instant_in(answer.headers.get("date")))
+        else:
+            result = _accepted(delivery, wire.within(content, "incident"), answer.status, creates=creates)
+        return wire.noting_exhaustion(result, answer)
+
+    def names_request(self, kind: str) -> HttpRequest:
+        """The first page of one of name_kinds."""
+        return self._page(kind, 0)
+
+    def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
+        """The entries of one page; None when the answer is not a list we can trust.
+
+        A plan without priorities answers 402 (spec, GET /priorities): an empty list. PagerDuty gives out the first
+        10,000 entries of a list and no more; what lies beyond must be named by its id.
+        """
+        if kind == "priority" and response.status == 402:
+            return NamesPage(things=())
+        content = wire.json_in(response.body)
+        entries = wire.within(content, _NAME_LISTS[kind].path)
+        if response.status != 200 or not isinstance(entries, list):
+            return None
+        offset = _offset_of(request)
+        more = wire.within(content, "more") is True and bool(entries) and offset < LAST_OFFSET
+        things = tuple(thing for entry in entries if (thing := _named(entry, _NAME_LISTS[kind].extra)) is not None)
+        return NamesPage(things=things, next_request=self._page(kind, offset + PAGE_SIZE) if more else None)
+
+    def _page(self, kind: str, offset: int) -> HttpRequest:
+        return self._get(_NAME_LISTS[kind].path, (("limit", str(PAGE_SIZE)), ("offset", str(offset))))
+
+    def _get(self, path: str, query: tuple[tuple[str, str], ...]) -> HttpRequest:
+        return HttpRequest(method="GET", url=f"{self.base_url}/{path}?{urlencode(query)}", headers=self._headers())
+
+    def _send(self, method: str, path: str, content: Mapping[str, Any]) -> HttpRequest:
+        headers = {**self._headers(), "Content-Type": "application/json", "From": self.from_}
+        return HttpRequest(method=method, url=f"{self.base_url}/{path}", headers=headers, body=wire.json_body(content))
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Token token={self.token}", "Accept": ACCEPT}
+
+    def _change(self, delivery: Delivery, change: Mapping[str, Any]) -> HttpRequest:
+        if delivery.upstream_id is None:
+            raise ValueError(f"delivery {delivery.id}: {delivery.action} needs the incident's id at PagerDuty")
+        path = f"incidents/{wire.path_part(delivery.upstream_id)}"
+        return self._send("PUT", path, {"incident": {"type": "incident_reference", **change}})
+
+    def _incident(self, delivery: Delivery, users: tuple[Any, ...]) -> dict[str, Any]:
+        fields, ids = delivery.fields, delivery.ids
+        whom, notes = self._whom(delivery, users)
+        body = wire.with_notes(wire.text_in(fields, "body"), (*delivery.notes, *notes))
+        urgency = wire.text_in(fields, "urgency")
+        kind = wire.text_in(fields, "incident_type")
+        return {
+            "type": "incident",
+            "title": wire.text_in(fields, "title")[:TITLE_MAX_CHARS],
+            # A service nobody could look up is sent as written: PagerDuty's own refusal says more than we could.
+            "service": _reference("service", ids.get("service") or wire.text_in(fields, "service")),
+            **_given(
+                incident_key=delivery.key,
+                urgency=urgency if urgency in URGENCIES else None,
+                priority=_reference("priority", ids.get("priority")),
+                body={"type": "incident_body", "details": body} if body else None,
+                incident_type={"name": kind} if kind else None,
+                conference_bridge=_conference_bridge(fields.get("conference_bridge")),
+            ),
+            **whom,
+        }
+
+    def _whom(self, delivery: Delivery, users: tuple[Any, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Who is notified, and what had to be left out.
+
+        A policy and an assignee exclude each other (spec); the policy stays, for it reaches the next person when the
+        first does not answer. An incident assigned to its own From user is created acknowledged and notifies nobody
+        (docs 15).
+        """
+        by_email = {str(user.extra.get("email", "")).casefold(): user.id for user in users}
+        word = wire.text_in(delivery.fields, "assignee").strip().casefold()
+        policy = _reference("escalation_policy", delivery.ids.get("escalation_policy"))
+        assignee = delivery.ids.get("assignee") or (by_email.get(word) if word else None)
+        if assignee is None:
+            return _given(escalation_policy=policy), ()
+        if policy is not None:
+            return {"escalation_policy": policy}, ("assignee left out, an escalation policy is given",)
+        ours = self.from_.casefold()
+        if ours in (word, next((email for email, user in by_email.items() if user == assignee), None)):
+            return {}, ("assignee left out, it is the bridge's own user and nobody would be notified",)
+        return {"assignments": [{"assignee": _reference("user", assignee)}]}, ()
+
+
+def _look_up_query(delivery: Delivery) -> tuple[tuple[str, str], ...]:
+    """Every incident our key ever had on the service, newest first.
+
+    Raises:
+        ValueError: without a key, for PagerDuty then lists every open incident
+            (https://github.com/airbnb/streamalert/pull/567; read 2026-08).
+    """
+    if not delivery.key:
+        raise ValueError(f"delivery {delivery.id}: a look-up needs a key")
+    return (
+        ("incident_key", delivery.key),
+        ("service_ids[]", _service_id(delivery)),
+        ("date_range", "all"),  # else the last month only (spec, GET /incidents)
+        ("sort_by", "created_at:desc"),
+        ("limit", str(PAGE_SIZE)),
+    )
+
+
+def _service_id(delivery: Delivery) -> str:
+    return delivery.ids.get("service") or wire.text_in(delivery.fields, "service")
+
+
+def _found(delivery: Delivery, content: Any, answered_at: datetime | None) -> AttemptResult:
+    """Which of the incidents under our key is this delivery's.
+
+    An open one of ours first, then one that this delivery made and a person closed since. One that an earlier episode
+    owns counts only while it is open and the list is surely not showing its past: PagerDuty then refuses every other
+    create under the key.
+    """
+    if not isinstance(wire.within(content, "incidents"), list):
+        detail = "the list of incidents could not be read"
+        return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
+    ours = [incident for incident in wire.objects(content["incidents"]) if _is_ours(delivery, incident)]
+    began_at = delivery.first_attempt_at or delivery.created_at
+    free = [incident for incident in ours if incident["id"] not in delivery.owned]
+    made = [incident for incident in free if _created_at(incident) >= began_at - CLOCKS_DIFFER_BY]
+    settled = answered_at is None or answered_at >= began_at + LIST_SETTLES_IN
+    candidates = (
+        [incident for incident in free if _is_open(incident)],
+        made,
+        [incident for incident in ours if _is_open(incident)] if settled else [],
+    )
+    chosen = next((found for found in candidates if found), None)
+    if chosen is None:
+        return NothingFound(detail=f"none of {len(ours)} incidents under this key is this delivery's")
+    newest = max(chosen, key=_created_at)
+    return Delivered(reference=_reference_of(newest), adopted=True, detail="found under its key")
+
+
+def _is_ours(delivery: Delivery, incident: Mapping[str, Any]) -> bool:
+    service = wire.within(incident.get("service"), "id")
+    return (
+        incident.get("incident_key") == delivery.key
+        and wire.identifier_in(incident.get("id")) is not None
+        and service in (None, _service_id(delivery))
+    )
+
+
+def _accepted(delivery: Delivery, incident: Any, status: int, *, creates: bool) -> AttemptResult:
+    """A 2xx. A create under the key of an open incident that the Events API made is answered with that incident
+    (https://github.com/airbnb/streamalert outputs/pagerduty.py; read 2026-08).
+    """
+    reference = _reference_of(incident)
+    if reference is None:
+        detail = f"HTTP {status} without an incident in it"
+        return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
+    since = (delivery.first_attempt_at or delivery.created_at) - CLOCKS_DIFFER_BY
+    return Delivered(reference=reference, adopted=creates and _created_at(incident, since) < since)
+
+
+def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
+    """The refusals that mean something of their own; None for all others."""
+    if status != 400:
+        return None
+    error = wire.within(content, "error")
+    code = wire.within(error, "code")
+    match delivery.action:
+        case Action.CREATE if delivery.phase is Phase.SEND and KEY_OPEN_WORDS in " ".join(_words(content)).casefold():
+            return KeyIsOpen(detail=detail)
+        case Action.RESOLVE | Action.ACKNOWLEDGE if code == ALREADY_RESOLVED:
+            return _told_before(delivery, detail, closed=True)
+        case Action.ACKNOWLEDGE if code == ALREADY_ACKNOWLEDGED:
+            return _told_before(delivery, detail, closed=False)
+    return None
+
+
+def _told_before(delivery: Delivery, detail: str, *, closed: bool) -> AttemptResult:
+    if delivery.upstream_id is None:
+        return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail)
+    return Delivered(reference=Reference(id=delivery.upstream_id, closed=closed), adopted=True, detail=detail)
+
+
+def _words(content: Any) -> list[str]:
+    """PagerDuty's own words: {"error": {"message", "code", "errors": [...]}}; `errors` may be missing (docs 14)."""
+    error = wire.within(content, "error")
+    code = wire.within(error, "code")
+    return [
+        *wire.texts(wire.within(error, "message")),
+        *wire.texts(wire.within(error, "errors")),
+        *wire.texts(error),
+        *([f"code {code}"] if isinstance(code, int) else []),
+    ]
+
+
+def _reference_of(incident: Any) -> Reference | None:
+    identifier = wire.identifier_in(wire.within(incident, "id"))
+    if identifier is None:
+        return None
+    return Reference(
+        id=identifier, url=wire.url_in(incident.get("html_url")), closed=incident.get("status") == "resolved"
+    )
+
+
+def _is_open(incident: Mapping[str, Any]) -> bool:
+    return isinstance(incident.get("status"), str) and incident["status"] in OPEN_STATUSES
+
+
+def _created_at(incident: Mapping[str, Any], unsaid: datetime = LONG_AGO) -> datetime:
+    return wire.instant_in(incident.get("created_at")) or unsaid
+
+
+def _named(entry: Any, extra: str | None) -> NamedThing | None:
+    identifier = wire.identifier_in(wire.within(entry, "id"))
+    name = wire.within(entry, "name") or wire.within(entry, "summary")
+    if identifier is None or not isinstance(name, str):
+        return None
+    kept = wire.within(entry, extra) if extra is not None else None
+    return NamedThing(id=identifier, name=name, extra={extra: kept} if extra is not None and kept is not None else {})
+
+
+def _offset_of(request: HttpRequest) -> int:
+    return int(parse_qs(urlsplit(request.url).query)["offset"][0])
+
+
+def _reference(kind: str, identifier: str | None) -> dict[str, str] | None:
+    return None if identifier is None else {"id": identifier, "type": f"{kind}_reference"}
+
+
+def _conference_bridge(value: Any) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    given = {key: wire.text_in(value, key) for key in ("conference_number", "conference_url")}
+    return {key: text for key, text in given.items() if text} or None
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, "")}

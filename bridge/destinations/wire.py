@@ -1,0 +1,243 @@
+"""What both vendor files need of HTTP and JSON: bytes out, hostile bytes in, waiting times, the upstream's own words.
+
+Pure functions; nothing here raises on an answer, whatever is in it.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from bridge.domain.delivery import (
+    AttemptResult,
+    Delivered,
+    HttpResponse,
+    NoAnswer,
+    PermanentFailure,
+    Reason,
+    TransientFailure,
+    UnknownOutcome,
+)
+
+DETAIL_MAX_CHARS = 500
+ID_MAX_CHARS = 255
+URL_MAX_CHARS = 2048
+INSTANT_MAX_CHARS = 64
+DETAIL_SCAN_CHARS = 20_000  # of a body that is no JSON; far more than DETAIL_MAX_CHARS of words in any HTML page
+SHIPPED_TOKEN = "sandbox"  # noqa: S105 - the word for the built-in stand-in, no secret (DESIGN section 6)
+UNIX_TIME_FROM = 1_000_000_000  # a number this large is an instant, not a wait (31 years)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
+
+
+# ---- out -------------------------------------------------------------------------------------------------------------
+
+
+def json_body(value: Mapping[str, Any]) -> bytes:
+    """The value as compact JSON in its own order; a lone surrogate becomes `?`, for UTF-8 cannot carry it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def text_in(fields: Mapping[str, Any], name: str) -> str:
+    """A field as text; empty when it is absent. What a rule gave as another JSON type is written as JSON."""
+    value = fields.get(name)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def with_notes(text: str, notes: Iterable[str]) -> str:
+    """The text and, as its last paragraph, what the bridge has to say about it."""
+    said = "; ".join(notes)
+    return "\n\n".join(part for part in (text, f"Incident Bridge: {said}" if said else "") if part)
+
+
+def path_part(identifier: str) -> str:
+    """An upstream's id as one segment of a URL path."""
+    return quote(identifier, safe="")
+
+
+# ---- in --------------------------------------------------------------------------------------------------------------
+
+
+def json_in(body: bytes) -> Any:
+    """The decoded body; None when it is no JSON we can read (which JSON's own null shares: neither holds anything)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # not UTF-8, no JSON, an integer of 5,000 digits; nested too deep
+        return None
+
+
+def within(value: Any, *path: str) -> Any:
+    """What stands at a path of keys; None when any of them is missing or stands in something else than an object."""
+    for key in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def objects(value: Any) -> tuple[dict[str, Any], ...]:
+    """The objects of a list; whatever else is in it, or instead of it, is left out."""
+    return tuple(item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
+
+
+def identifier_in(value: Any) -> str | None:
+    """An upstream's id that can stand in a URL and a row; None for anything else."""
+    if not isinstance(value, str) or not 0 < len(value) <= ID_MAX_CHARS or value in (".", ".."):
+        return None
+    return value if value.isprintable() else None
+
+
+def url_in(value: Any) -> str | None:
+    """A link a person can open; None for anything else."""
+    if not isinstance(value, str) or len(value) > URL_MAX_CHARS or not value.isprintable():
+        return None
+    return value if value.startswith(("https://", "http://")) else None
+
+
+def instant_in(value: Any) -> datetime | None:
+    """An RFC 3339 or RFC 1123 instant in UTC; without an offset it counts as UTC. None when it is neither."""
+    if not isinstance(value, str) or len(value) > INSTANT_MAX_CHARS:
+        return None
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            instant = read(value.strip())
+            return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def retry_after_s(response: HttpResponse) -> float | None:
+    """Seconds until the upstream lets us go on, by the first place that says so; None when none does.
+
+    `ratelimit-reset`: PagerDuty, seconds (developer-docs REST-API/04-Rate-Limits.md; read 2026-08). `Retry-After`, the
+    body's `retry_after`, `X-RateLimit-Reset`: incident.io (openapi3.json, prose; read 2026-08); the first was a date
+    once (https://github.com/incident-io/terraform-provider-incident/pull/95), the last is when the bucket is full
+    again, in unix time. An instant is measured from the answer's own Date header: without one it says nothing, for the
+    core has no clock.
+    """
+    answered_at = instant_in(response.headers.get("date"))
+    body = json_in(response.body)
+    named = (
+        response.headers.get("ratelimit-reset"),
+        response.headers.get("retry-after"),
+        within(body, "rate_limit", "retry_after"),
+        within(body, "retry_after"),
+        response.headers.get("x-ratelimit-reset"),
+    )
+    waits = (_wait_s(value, answered_at) for value in named)
+    return next((wait for wait in waits if wait is not None), None)
+
+
+def exhausted_s(response: HttpResponse) -> float | None:
+    """Seconds until the next call, when a success says that nothing is left of the allowance; None when something is.
+
+    PagerDuty's reset is that time itself; incident.io's is when its whole bucket is full again, `used` calls from now.
+    """
+    left = response.headers.get("ratelimit-remaining", response.headers.get("x-ratelimit-remaining"))
+    wait_s = retry_after_s(response)
+    if wait_s is None or left is None or _number(left) != 0:
+        return None
+    used = _number(response.headers.get("x-ratelimit-used"))
+    return wait_s / used if used is not None and used >= 1 and "retry-after" not in response.headers else wait_s
+
+
+def noting_exhaustion(result: AttemptResult, response: HttpResponse) -> AttemptResult:
+    """The result of a success, with what the answer's headers say of the allowance."""
+    return replace(result, exhausted_s=exhausted_s(response)) if isinstance(result, Delivered) else result
+
+
+def _wait_s(value: Any, answered_at: datetime | None) -> float | None:
+    seconds = _number(value)
+    if seconds is not None and abs(seconds) < UNIX_TIME_FROM:
+        return max(0.0, seconds)
+    if answered_at is None:
+        return None
+    if seconds is not None:
+        return max(0.0, seconds - answered_at.timestamp())
+    until = instant_in(value)
+    return None if until is None else max(0.0, (until - answered_at).total_seconds())
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value.partition(";")[0] if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+# ---- the upstream's own words ----------------------------------------------------------------------------------------
+
+
+def said(response: HttpResponse, words: Iterable[str], secret: str) -> str:
+    """One bounded line for people: the status and the upstream's words; for a body without any, its plain text."""
+    found = [word for word in words if word]
+    text = "; ".join(found) or response.body[:DETAIL_SCAN_CHARS].decode("utf-8", "replace")
+    return clean(f"HTTP {response.status}: {text}" if text.strip() else f"HTTP {response.status}", secret)
+
+
+def clean(text: str, secret: str) -> str:
+    """The text on one line, without control characters, without our secret, at most DETAIL_MAX_CHARS long."""
+    masked = text.replace(secret, "***") if secret and secret != SHIPPED_TOKEN else text
+    line = _CONTROL.sub(" ", masked).strip().encode("utf-8", "replace").decode()
+    return line if len(line) <= DETAIL_MAX_CHARS else line[: DETAIL_MAX_CHARS - 1] + "…"
+
+
+def texts(values: Any) -> list[str]:
+    """The strings of a list, or the one string that stands in its place."""
+    found = values if isinstance(values, list) else [values]
+    return [value for value in found if isinstance(value, str)]
+
+
+# ---- what an answer means, whoever gave it ---------------------------------------------------------------------------
+
+
+def unanswered(answer: NoAnswer, *, creates: bool, secret: str) -> AttemptResult:
+    """A call that brought no whole answer: only a create that was sent leaves something to find out."""
+    detail = clean(answer.detail, secret)
+    if not answer.sent:
+        return TransientFailure(reason=Reason.NOT_CONNECTED, detail=detail)
+    reason = Reason.TIMEOUT if answer.reason is Reason.TIMEOUT else Reason.CONNECTION_LOST
+    return unknown(reason, detail, creates=creates)
+
+
+def unknown(reason: Reason, detail: str, *, creates: bool) -> AttemptResult:
+    """A call that may have worked. Only a repeated create can double anything: PUTs and GETs are simply repeated."""
+    if creates:
+        return UnknownOutcome(reason=reason, detail=detail)
+    return TransientFailure(reason=reason, detail=detail)
+
+
+def refused(response: HttpResponse, detail: str, *, creates: bool) -> AttemptResult:
+    """What every status but a 2xx means when the vendor file has nothing special to say about it."""
+    match response.status:
+        case 401:
+            return TransientFailure(reason=Reason.AUTH, detail=detail)
+        case 402:
+            return PermanentFailure(reason=Reason.PAYMENT_REQUIRED, detail=detail)
+        case 403:
+            return TransientFailure(reason=Reason.FORBIDDEN, detail=detail)
+        case 404:
+            return PermanentFailure(reason=Reason.NOT_FOUND, detail=detail)
+        case 429:
+            wait_s = retry_after_s(response)
+            return TransientFailure(reason=Reason.RATE_LIMITED, detail=detail, retry_after_s=wait_s)
+        case 408:
+            return unknown(Reason.SERVER_ERROR, detail, creates=creates)
+        case status if 300 <= status < 400:
+            return PermanentFailure(reason=Reason.BAD_REQUEST, detail=f"redirect refused: {detail}"[:DETAIL_MAX_CHARS])
+        case status if 400 <= status < 500:
+            return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail)
+        case status if status >= 500:
+            return unknown(Reason.SERVER_ERROR, detail, creates=creates)
+    return unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)

@@ -1,0 +1,126 @@
+"""PagerDuty, where a golden file would not say it: paging, errors of ours, and what a create may not become."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bridge.destinations.pagerduty import BASE_URLS, LAST_OFFSET, PagerDuty
+from bridge.domain.delivery import Action, Delivery, HttpRequest, HttpResponse, NamesPage, Phase
+
+ACCOUNT = PagerDuty(account="pd", token="t0ken-of-tests", from_="bot@example.com", base_url="https://pd.example")
+CREATE = Delivery(
+    id="D1",
+    incident="I1",
+    account="pd",
+    action=Action.CREATE,
+    key="ib1-key",
+    fields={"title": "it broke", "service": "Postgres Primary"},
+    ids={"service": "PSVC001"},
+    created_at=datetime(2026, 3, 1, tzinfo=UTC),
+)
+
+
+def sent(delivery: Delivery) -> dict[str, Any]:
+    body = ACCOUNT.request_for(delivery, {}).body
+    assert body is not None
+    return json.loads(body)["incident"]
+
+
+def listed(content: object, status: int = 200) -> HttpResponse:
+    return HttpResponse(status=status, headers={}, body=json.dumps(content).encode())
+
+
+def page(kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage:
+    found = ACCOUNT.names_in(kind, request, response)
+    assert found is not None
+    return found
+
+
+def test_each_region_has_its_own_address() -> None:
+    assert BASE_URLS == {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
+
+
+def test_a_list_of_names_is_asked_for_page_by_page() -> None:
+    first = ACCOUNT.names_request("service")
+    assert (first.method, first.url) == ("GET", "https://pd.example/services?limit=100&offset=0")
+    assert "From" not in first.headers
+    one = page("service", first, listed({"services": [{"id": "S1", "name": "a", "status": "active"}], "more": True}))
+    assert one.things[0].extra == {"status": "active"}
+    assert one.next_request is not None
+    assert one.next_request.url == "https://pd.example/services?limit=100&offset=100"
+    last = page("service", one.next_request, listed({"services": [{"id": "S2", "name": "b"}], "more": False}))
+    assert last.next_request is None
+    assert last.things[0].extra == {}
+
+
+def test_a_page_that_promises_more_but_holds_nothing_ends_the_list() -> None:
+    assert page("user", ACCOUNT.names_request("user"), listed({"users": [], "more": True})).next_request is None
+
+
+def test_nothing_is_asked_for_beyond_the_last_page_pagerduty_gives_out() -> None:
+    request = replace(ACCOUNT.names_request("user"), url=f"https://pd.example/users?limit=100&offset={LAST_OFFSET}")
+    assert page("user", request, listed({"users": [{"id": "U", "name": "u"}], "more": True})).next_request is None
+
+
+def test_a_plan_without_priorities_has_an_empty_list_of_them() -> None:
+    refusal = listed({"error": {"message": "Required abilities are unavailable", "code": 2014}}, status=402)
+    assert page("priority", ACCOUNT.names_request("priority"), refusal).things == ()
+    assert ACCOUNT.names_in("service", ACCOUNT.names_request("service"), refusal) is None
+
+
+def test_users_are_known_with_their_address() -> None:
+    response = listed({"users": [{"id": "U1", "name": "On-call", "email": "oncall@example.com"}]})
+    assert page("user", ACCOUNT.names_request("user"), response).things[0].extra == {"email": "oncall@example.com"}
+
+
+def test_an_empty_key_is_never_looked_up() -> None:
+    with pytest.raises(ValueError, match="a look-up needs a key"):
+        ACCOUNT.request_for(replace(CREATE, key="", phase=Phase.LOOK_UP), {})
+
+
+@pytest.mark.parametrize("action", [Action.RESOLVE, Action.ACKNOWLEDGE])
+def test_nothing_is_changed_without_the_incidents_id(action: Action) -> None:
+    with pytest.raises(ValueError, match="needs the incident's id"):
+        ACCOUNT.request_for(replace(CREATE, action=action), {})
+
+
+@pytest.mark.parametrize("action", sorted(set(Action) - ACCOUNT.actions))
+def test_an_action_it_does_not_know_is_refused_by_name(action: Action) -> None:
+    with pytest.raises(ValueError, match=action.value):
+        ACCOUNT.request_for(replace(CREATE, action=action, upstream_id="Q1"), {})
+
+
+def test_users_are_needed_only_for_an_assignee() -> None:
+    assert ACCOUNT.name_kinds_for(CREATE) == ()
+    assert ACCOUNT.name_kinds_for(replace(CREATE, fields={**CREATE.fields, "assignee": "x"})) == ("user",)
+    assert ACCOUNT.name_kinds_for(replace(CREATE, action=Action.RESOLVE)) == ()
+
+
+def test_a_title_is_cut_to_what_pagerduty_shows() -> None:
+    assert len(sent(replace(CREATE, fields={**CREATE.fields, "title": "x" * 3000}))["title"]) == 1024
+
+
+def test_text_that_utf8_cannot_carry_still_goes_out() -> None:
+    assert sent(replace(CREATE, fields={**CREATE.fields, "title": "half \ud83d pair"}))["title"] == "half ? pair"
+
+
+def test_a_value_that_is_no_text_goes_out_as_json() -> None:
+    fields = {**CREATE.fields, "title": 12, "body": {"a": [1, None]}}
+    assert sent(replace(CREATE, fields=fields))["title"] == "12"
+    assert sent(replace(CREATE, fields=fields))["body"]["details"] == '{"a": [1, null]}'
+
+
+def test_a_service_nobody_could_look_up_is_sent_as_written() -> None:
+    assert sent(replace(CREATE, ids={}))["service"]["id"] == "Postgres Primary"
+
+
+def test_an_urgency_pagerduty_does_not_know_is_left_out() -> None:
+    assert "urgency" not in sent(replace(CREATE, fields={**CREATE.fields, "urgency": "extreme"}))
+
+
+@pytest.mark.parametrize("bridge", ["https://meet.example.com", {}, {"url": "x"}, None, ["x"]])
+def test_a_conference_bridge_without_its_parts_is_left_out(bridge: object) -> None:
+    assert "conference_bridge" not in sent(replace(CREATE, fields={**CREATE.fields, "conference_bridge": bridge}))

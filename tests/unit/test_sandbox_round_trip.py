@@ -1,0 +1,294 @@
+"""What the destinations send, the stand-ins take; what the stand-ins do, the destinations understand."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from bridge.destinations.base import Destination
+from bridge.destinations.incident_io import IncidentIo
+from bridge.destinations.pagerduty import PagerDuty
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    Delivered,
+    Delivery,
+    HttpRequest,
+    HttpResponse,
+    KeyIsOpen,
+    KeySpent,
+    NamedThing,
+    NoAnswer,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+    Reason,
+    TransientFailure,
+    UnknownOutcome,
+)
+from bridge.sandbox import SandboxServer
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer() as running:
+        yield running
+
+
+@pytest.fixture
+def pagerduty(server: SandboxServer) -> PagerDuty:
+    return PagerDuty(account="pd", token="sandbox", from_="incident-bridge@example.com", base_url=server.pagerduty_url)
+
+
+@pytest.fixture
+def incident_io(server: SandboxServer) -> IncidentIo:
+    return IncidentIo(account="io", token="sandbox", base_url=server.incident_io_url)
+
+
+def sent(request: HttpRequest) -> HttpResponse | NoAnswer:
+    try:
+        answer = requests.request(request.method, request.url, headers=dict(request.headers), data=request.body)
+    except requests.ConnectionError as lost:
+        return NoAnswer(reason=Reason.CONNECTION_LOST, sent=True, detail=str(lost))
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return HttpResponse(status=answer.status_code, headers=headers, body=answer.content)
+
+
+def told(account: Destination, delivery: Delivery) -> AttemptResult:
+    lists = {kind: tuple(names(account, kind)) for kind in account.name_kinds_for(delivery)}
+    return account.result_of(delivery, sent(account.request_for(delivery, lists)))
+
+
+def names(account: Destination, kind: str) -> Iterator[NamedThing]:
+    request: HttpRequest | None = account.names_request(kind)
+    while request is not None:
+        response = sent(request)
+        assert isinstance(response, HttpResponse)
+        page = account.names_in(kind, request, response)
+        assert page is not None
+        yield from page.things
+        request = page.next_request
+
+
+def id_of(account: Destination, kind: str, name: str) -> str:
+    return next(thing.id for thing in names(account, kind) if thing.name == name)
+
+
+def create(account: Destination, fields: dict[str, Any], **kinds: str) -> Delivery:
+    """A create; `kinds` says which list knows the name in each field."""
+    now = datetime.now(UTC)
+    return Delivery(
+        id="D1",
+        incident="I1",
+        account=account.account,
+        action=Action.CREATE,
+        key="ib1-key",
+        fields=fields,
+        ids={field: id_of(account, kind, fields[field]) for field, kind in kinds.items()},
+        notes=("one field fell back",),
+        created_at=now,
+        first_attempt_at=now,
+    )
+
+
+def page(account: PagerDuty) -> Delivery:
+    return create(account, {"title": "it broke", "service": "Postgres Primary"}, service="service")
+
+
+def looking(delivery: Delivery) -> Delivery:
+    return replace(delivery, phase=Phase.LOOK_UP)
+
+
+def after(delivery: Delivery, result: AttemptResult, action: Action, **fields: str) -> Delivery:
+    assert isinstance(result, Delivered)
+    assert result.reference is not None
+    return replace(delivery, action=action, upstream_id=result.reference.id, fields=fields, names=(), ids={})
+
+
+def test_a_page_lives_and_ends_at_pagerduty(pagerduty: PagerDuty, server: SandboxServer) -> None:
+    delivery = page(pagerduty)
+    opened = told(pagerduty, delivery)
+    assert isinstance(opened, Delivered)
+    assert not opened.adopted
+    for _ in range(2):
+        acknowledged = told(pagerduty, after(delivery, opened, Action.ACKNOWLEDGE))
+        assert isinstance(acknowledged, Delivered)
+        assert acknowledged.reference is not None
+        assert not acknowledged.reference.closed
+    closed = told(pagerduty, after(delivery, opened, Action.RESOLVE, resolution="recovered"))
+    assert isinstance(closed, Delivered)
+    assert closed.reference is not None
+    assert closed.reference.closed
+    again = told(pagerduty, after(delivery, opened, Action.RESOLVE))
+    assert isinstance(again, Delivered)
+    [record] = server.store.records("pagerduty")
+    assert record.body == "Incident Bridge: one field fell back"
+
+
+def test_a_repeated_create_is_refused_looked_up_and_adopted(pagerduty: PagerDuty) -> None:
+    delivery = page(pagerduty)
+    opened = told(pagerduty, delivery)
+    assert isinstance(opened, Delivered)
+    assert isinstance(told(pagerduty, delivery), KeyIsOpen)
+    found = told(pagerduty, looking(delivery))
+    assert isinstance(found, Delivered)
+    assert (found.reference, found.adopted) == (opened.reference, True)
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"),
+    [({"effect": True, "drop": True}, Reason.CONNECTION_LOST), ({"effect": True, "status": 502}, Reason.SERVER_ERROR)],
+)
+def test_a_lost_answer_is_found_out_at_pagerduty(
+    pagerduty: PagerDuty, server: SandboxServer, do: dict[str, Any], reason: Reason
+) -> None:
+    delivery = page(pagerduty)
+    assert told(pagerduty, looking(delivery)) == NothingFound(
+        detail="none of 0 incidents under this key is this delivery's"
+    )
+    requests.post(f"{server.base_url}/_sandbox/script", json={"do": do})
+    lost = told(pagerduty, delivery)
+    assert isinstance(lost, UnknownOutcome)
+    assert lost.reason is reason
+    found = told(pagerduty, looking(delivery))
+    assert isinstance(found, Delivered)
+    assert found.adopted
+
+
+def test_a_key_is_free_again_once_resolved_and_the_earlier_incident_is_not_taken_for_ours(pagerduty: PagerDuty) -> None:
+    delivery = page(pagerduty)
+    first = told(pagerduty, delivery)
+    told(pagerduty, after(delivery, first, Action.RESOLVE))
+    assert isinstance(first, Delivered)
+    assert first.reference is not None
+    next_episode = replace(delivery, owned=frozenset({first.reference.id}))
+    assert isinstance(told(pagerduty, looking(next_episode)), NothingFound)
+    second = told(pagerduty, next_episode)
+    assert isinstance(second, Delivered)
+    assert second.reference is not None
+    assert second.reference.id != first.reference.id
+
+
+def test_every_field_of_pagerduty_arrives(pagerduty: PagerDuty, server: SandboxServer) -> None:
+    fields = {
+        "title": "it broke",
+        "service": "Checkout API",
+        "urgency": "low",
+        "priority": "P2",
+        "escalation_policy": "Default",
+        "body": "all that is known",
+        "incident_type": "major_incident",
+        "conference_bridge": {"conference_url": "https://meet.example.com/x"},
+    }
+    kinds = {"service": "service", "priority": "priority", "escalation_policy": "escalation_policy"}
+    assert isinstance(told(pagerduty, create(pagerduty, fields, **kinds)), Delivered)
+    [record] = server.store.records("pagerduty")
+    made = record.incident
+    assert (made["service"]["summary"], made["priority"]["summary"], made["urgency"]) == ("Checkout API", "P2", "low")
+    assert (made["escalation_policy"]["summary"], made["incident_type"]["name"]) == ("Default", "major_incident")
+    assert made["conference_bridge"] == fields["conference_bridge"]
+    assert record.body == "all that is known\n\nIncident Bridge: one field fell back"
+
+
+@pytest.mark.parametrize(
+    ("assignee", "state", "via"),
+    [
+        ("oncall@example.com", "triggered", "direct_assignment"),
+        ("incident-bridge@example.com", "triggered", "escalation_policy"),
+    ],
+)
+def test_an_assignee_is_found_by_address_and_is_never_the_bridge_itself(
+    pagerduty: PagerDuty, server: SandboxServer, assignee: str, state: str, via: str
+) -> None:
+    fields = {"title": "it broke", "service": "Catch-all", "assignee": assignee}
+    assert isinstance(told(pagerduty, create(pagerduty, fields, service="service")), Delivered)
+    [record] = server.store.records("pagerduty")
+    assert (record.incident["status"], record.incident["assigned_via"]) == (state, via)
+
+
+def test_refusals_of_pagerduty_are_understood(pagerduty: PagerDuty, server: SandboxServer) -> None:
+    delivery = page(pagerduty)
+    unknown_service = told(pagerduty, replace(delivery, ids={}))
+    assert isinstance(unknown_service, PermanentFailure)
+    assert "Service not found" in unknown_service.detail
+    unknown_from = told(replace(pagerduty, from_="nobody@example.com"), delivery)
+    assert isinstance(unknown_from, PermanentFailure)
+    assert "Requester User Not Found" in unknown_from.detail
+    gone = told(pagerduty, replace(delivery, action=Action.RESOLVE, upstream_id="QNONE"))
+    assert isinstance(gone, PermanentFailure)
+    assert gone.reason is Reason.NOT_FOUND
+    refused = told(replace(pagerduty, token="two words"), delivery)
+    assert isinstance(refused, TransientFailure)
+    assert refused.reason is Reason.AUTH
+
+
+def test_an_incident_lives_and_ends_at_incident_io(incident_io: IncidentIo, server: SandboxServer) -> None:
+    fields = {
+        "name": "it broke",
+        "summary": "so far",
+        "severity": "Major",
+        "incident_type": "Customer Impact",
+        "status": "triage",
+        "mode": "test",
+    }
+    delivery = create(incident_io, fields, severity="severity", incident_type="incident_type")
+    opened = told(incident_io, delivery)
+    assert isinstance(opened, Delivered)
+    assert told(incident_io, delivery) == opened
+    [record] = server.store.records("incident_io")
+    made = record.incident
+    assert (made["severity"]["name"], made["incident_type"]["name"], made["mode"]) == (
+        "Major",
+        "Customer Impact",
+        "test",
+    )
+    assert made["incident_status"]["category"] == "triage"
+    assert made["summary"] == "so far\n\nIncident Bridge: one field fell back"
+    closed = told(incident_io, after(delivery, opened, Action.RESOLVE))
+    assert isinstance(closed, Delivered)
+    assert closed.reference is not None
+    assert closed.reference.closed
+    assert record.incident["incident_status"]["category"] == "closed"
+    assert isinstance(told(incident_io, after(delivery, opened, Action.RESOLVE)), Delivered)
+
+
+def test_a_lost_answer_of_incident_io_is_repeated_and_opens_nothing_new(
+    incident_io: IncidentIo, server: SandboxServer
+) -> None:
+    delivery = create(incident_io, {"name": "it broke"})
+    requests.post(f"{server.base_url}/_sandbox/script", json={"do": {"effect": True, "drop": True}})
+    assert isinstance(told(incident_io, delivery), UnknownOutcome)
+    assert isinstance(told(incident_io, delivery), Delivered)
+    assert len(server.store.records("incident_io")) == 1
+
+
+def test_a_key_of_incident_io_is_spent_once_its_incident_is_over(incident_io: IncidentIo) -> None:
+    delivery = create(incident_io, {"name": "it broke"})
+    opened = told(incident_io, delivery)
+    later = replace(delivery, first_attempt_at=datetime.now(UTC) + timedelta(hours=1))
+    adopted = told(incident_io, later)
+    assert isinstance(adopted, Delivered)
+    assert adopted.adopted
+    told(incident_io, after(delivery, opened, Action.RESOLVE))
+    assert isinstance(told(incident_io, later), KeySpent)
+
+
+def test_the_deprecated_create_of_incident_io_works_and_is_closed_through_the_new_one(
+    incident_io: IncidentIo, server: SandboxServer
+) -> None:
+    old = replace(incident_io, api="v1")
+    delivery = create(old, {"name": "it broke", "status": "Fixing", "mode": "standard"})
+    opened = told(old, delivery)
+    [record] = server.store.records("incident_io")
+    assert record.incident["incident_status"]["name"] == "Fixing"
+    assert isinstance(told(old, after(delivery, opened, Action.RESOLVE)), Delivered)
+    assert record.incident["incident_status"]["category"] == "closed"
+
+
+def test_every_list_of_names_can_be_read(pagerduty: PagerDuty, incident_io: IncidentIo) -> None:
+    for account in (pagerduty, incident_io):
+        for kind in account.name_kinds:
+            assert list(names(account, kind)), kind
