@@ -1,0 +1,55 @@
+"""Structured logs: one line per event, JSON off a terminal. Identifiers only, never bodies or secrets."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+EVENT_REJECTED = "webhook_rejected"
+EVENT_ACCEPTED = "webhook_accepted"
+LEDGER_UNAVAILABLE = "ledger_unavailable"
+REQUEST_FAILED = "request_failed"
+ATTEMPT_FINISHED = "attempt_finished"
+DELIVERY_FINISHED = "delivery_finished"
+NAMES_FETCHED = "names_fetched"
+NAMES_FAILED = "names_failed"
+QUEUE_LOST = "queue_lost"
+QUEUE_BACK = "queue_back"
+PROCESS_STARTED = "process_started"
+PROCESS_STOPPED = "process_stopped"
+LETTERS_TOO_OLD = "deliveries_given_up"
+TASK_FAILED = "task_failed"
+
+
+def configure(process: str) -> None:
+    """Set up logging for this process; every line carries its name."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    terminal = sys.stderr.isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            _named(process),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _named(process: str) -> Any:
+    """A processor that puts the process's name on every line, whichever thread writes it."""
+
+    def add(_logger: Any, _method: str, line: Any) -> Any:
+        return {**line, "process": process}
+
+    return add
+
+
+def get() -> Any:
+    """The logger; bind nothing secret to it."""
+    return structlog.get_logger()
