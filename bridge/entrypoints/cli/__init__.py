@@ -1,0 +1,147 @@
+"""The command line: one group, one file per family of commands, heavy imports inside them."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bridge import __version__
+from bridge.domain.errors import BridgeError, ConfigError
+
+PROBLEMS_FOUND = 1
+
+_COMMANDS = {
+    "up": "bridge.entrypoints.cli.up:up",
+    "herald": "bridge.entrypoints.cli.herald:herald",
+    "serve": "bridge.entrypoints.cli.processes:serve",
+    "worker": "bridge.entrypoints.cli.processes:worker",
+    "clock": "bridge.entrypoints.cli.processes:clock",
+    "sandbox": "bridge.entrypoints.cli.processes:sandbox",
+    "init": "bridge.entrypoints.cli.setup:init",
+    "check": "bridge.entrypoints.cli.setup:check",
+    "passwd": "bridge.entrypoints.cli.setup:passwd",
+    "db": "bridge.entrypoints.cli.setup:db",
+    "send": "bridge.entrypoints.cli.sending:send",
+    "events": "bridge.entrypoints.cli.reading:events",
+    "incidents": "bridge.entrypoints.cli.reading:incidents",
+    "lanes": "bridge.entrypoints.cli.reading:lanes",
+    "dead": "bridge.entrypoints.cli.reading:dead",
+}
+_SHORT = {
+    "up": "Run everything on this machine: web, workers, clock, Redis.",
+    "serve": "Run the web process: webhooks, API.",
+    "worker": "Run a worker: sends deliveries.",
+    "clock": "Run the clock: finds due lanes, looks after the rest.",
+    "sandbox": "Run local stand-ins of PagerDuty and incident.io.",
+    "init": "Write the shipped configuration, rules and templates into a folder.",
+    "check": "Check all configuration and rules; needs no network.",
+    "passwd": "Make the password hash for ui.auth.",
+    "db": "Look after the ledger's schema.",
+    "send": "Post a file or a shipped sample to a source of the running bridge.",
+    "events": "List what came in and what became of it.",
+    "incidents": "List incidents.",
+    "lanes": "Show every account's lane: rate, tokens, what waits.",
+    "dead": "List, show, replay or discard dead letters.",
+}
+
+
+class _Commands(click.Group):
+    """The commands, each imported when it is asked for: `worker` needs no Flask, `check` no Redis."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_SHORT)
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        where = _COMMANDS.get(name)
+        if where is None:
+            return None
+        import importlib
+
+        module, _, attribute = where.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_SHORT.items()))
+
+
+def _config_default() -> str:
+    return os.environ.get("BRIDGE_CONFIG", "bridge.yaml")
+
+
+def config_option(command: Any) -> Any:
+    """`--config` after any command; `BRIDGE_CONFIG` names the file too."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        default=_config_default,
+        show_default="BRIDGE_CONFIG, else ./bridge.yaml",
+        help="The configuration file.",
+    )(command)
+
+
+def unused_config_option(command: Any) -> Any:
+    """`--config` after a command that needs no configuration: taken, so that a script may give it to all."""
+    return click.option("--config", type=click.Path(), expose_value=False, hidden=True)(command)
+
+
+def json_option(command: Any) -> Any:
+    """`--json` where a script may read."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")(command)
+
+
+def say(text: str = "") -> None:
+    """Progress and problems, for people: stderr."""
+    click.echo(text, err=True)
+
+
+def problems_said(error: ConfigError) -> None:
+    """Every problem, and the count that closes the list."""
+    for problem in error.problems:
+        say(str(problem))
+    wrong = [problem for problem in error.problems if problem.grade == "error"]
+    files = len({problem.place.file for problem in wrong})
+    say(f"{len(wrong)} problem{'s' * (len(wrong) != 1)} in {files} file{'s' * (files != 1)}; nothing was started")
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="incident-bridge")
+def cli() -> None:
+    """Incident Bridge: webhooks in, one PagerDuty or incident.io incident per problem out, at human speed.
+
+    Start with 'incident-bridge init my-bridge', then 'incident-bridge up --demo' in that folder.
+    """
+
+
+def run(argv: Sequence[str], inherited: Any = None) -> int:
+    """Run one command line; answers the exit code: 0 fine, 1 problems found, 2 wrong usage.
+
+    `inherited` is a configuration that `up` has checked; its children work with it, whatever became of the files.
+    """
+    try:
+        code = cli.main(args=list(argv), prog_name="incident-bridge", standalone_mode=False, obj=inherited)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        say("stopped")
+        return 130
+    except ConfigError as error:
+        problems_said(error)
+        return PROBLEMS_FOUND
+    except BridgeError as error:
+        say(f"incident-bridge: {error}")
+        return PROBLEMS_FOUND
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """The `incident-bridge` command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,126 @@
+"""The processes of the Procfile: serve, worker, clock, and the sandbox."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bridge.entrypoints.cli import config_option, say, unused_config_option
+
+
+def _started(kind: str, config: Path) -> Any:
+    """Everything a process of this kind checks before it works; the children of `up` inherit what it has checked."""
+    from bridge import wiring
+    from bridge.adapters import logs
+
+    logs.configure(kind)
+    loaded = click.get_current_context().obj or wiring.load(config)
+    wiring.refuse_sandbox_in_earnest(loaded.settings)
+    return loaded
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True, help="Web processes.")
+@click.option("--threads", type=click.IntRange(8, 1024), default=128, show_default=True, help="Threads of each.")
+@config_option
+def serve(processes: int, threads: int, config: Path) -> int:
+    """Run the web process: webhooks, read API, health. SIGTERM finishes what is under way."""
+    from bridge import wiring
+    from bridge.entrypoints.web.running import WebProcess
+    from bridge.entrypoints.web.server import Server
+
+    loaded = _started("web", config)
+    wiring.open_ledger(loaded.settings).close()  # a wrong schema is said once, before anything is forked
+    web = WebProcess(loaded)
+    Server(loaded.settings.server.bind, web.start, processes=processes, threads=threads, on_stop=web.stop).run()
+    return 0
+
+
+@click.command()
+@config_option
+def worker(config: Path) -> int:
+    """Run a worker: it drains lanes. Run as many as you like, on any number of hosts."""
+    from bridge import wiring
+    from bridge.adapters.http import Http
+    from bridge.adapters.queue import Queue, run_worker
+    from bridge.entrypoints import worker as jobs
+    from bridge.entrypoints.beating import Pulse
+
+    loaded = _started("worker", config)
+    ledger = wiring.open_ledger(loaded.settings)
+    keeper, url = wiring.redis_of(loaded.settings)
+    stop = threading.Event()
+    drainer = jobs.Drainer(ledger, wiring.destinations(loaded.settings), Http(), stopping=stop.is_set)
+    queue = Queue(url)
+    jobs.install(drainer, queue)
+    pulse = Pulse(ledger, wiring.heartbeat("worker"))
+    try:
+        run_worker(lambda: url, on_start=pulse.start, stop=stop)
+    finally:
+        pulse.stop()
+        if keeper is not None:
+            keeper.stop()
+    return 0
+
+
+@click.command()
+@config_option
+def clock(config: Path) -> int:
+    """Run the clock: it finds due lanes and looks after the rest. One is enough, more do no harm."""
+    from bridge import wiring
+    from bridge.adapters.http import Http
+    from bridge.adapters.queue import Queue
+    from bridge.entrypoints.beating import Pulse
+    from bridge.entrypoints.clock import Clock
+    from bridge.entrypoints.worker import Drainer
+
+    loaded = _started("clock", config)
+    ledger = wiring.open_ledger(loaded.settings)
+    keeper, url = wiring.redis_of(loaded.settings)
+    stop = _on_signal()
+    drainer = Drainer(ledger, wiring.destinations(loaded.settings), Http(), stopping=stop.is_set)
+    retention = loaded.settings.retention
+    pulse = Pulse(ledger, wiring.heartbeat("clock"))
+    pulse.start()
+    try:
+        Clock(ledger, Queue(url), drainer, (retention.bodies, retention.history)).run(stop)
+    finally:
+        pulse.stop()
+        if keeper is not None:
+            keeper.stop()
+    return 0
+
+
+@click.command()
+@click.option("--listen", default="127.0.0.1:8081", show_default=True, help="Host and port; port 0 takes a free one.")
+@click.option("--journal", type=click.Path(path_type=Path), help="Keep what it was told over a restart.")
+@unused_config_option
+def sandbox(listen: str, journal: Path | None) -> int:
+    """Run local stand-ins of PagerDuty and incident.io, as strict as the real ones.
+
+    PagerDuty answers under /pagerduty, incident.io under /incident-io; / shows what they were told.
+    """
+    from bridge.sandbox.server import SandboxServer
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.UsageError(f"--listen takes host:port, not '{listen}'")
+    stop = _on_signal()
+    try:
+        server = SandboxServer(host, int(port), journal=journal)
+        say(f"sandbox listens on {server.start()}")
+    except OSError as error:
+        say(f"the sandbox cannot listen on {listen}: {error.strerror}; name another port with --listen")
+        return 1
+    stop.wait()
+    server.stop()
+    return 0
+
+
+def _on_signal() -> threading.Event:
+    from bridge.adapters.supervisor import stop_on_signals
+
+    stop = threading.Event()
+    stop_on_signals(stop)
+    return stop

@@ -1,0 +1,158 @@
+"""Commands around setting up: init, check, passwd, db upgrade."""
+
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from bridge.domain.errors import ConfigError, Problem
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, unused_config_option
+from bridge.entrypoints.cli.tables import printed
+
+SHIPPED = ("bridge.yaml", "Procfile", "rules", "templates")
+
+
+def shipped_dir() -> Path:
+    """Where the shipped configuration lies: inside the installed package, or at the top of a checkout."""
+    installed = Path(str(files("bridge"))) / "shipped"
+    return installed if installed.is_dir() else Path(str(files("bridge"))).parent
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@unused_config_option
+def init(folder: Path) -> int:
+    """Write the shipped configuration, rules and templates into FOLDER. Files that exist are left alone."""
+    source = shipped_dir()
+    written = 0
+    for name in SHIPPED:
+        for file in sorted(_files_of(source / name)):
+            target = folder / file.relative_to(source)
+            if target.exists():
+                say(f"{target} exists and is left alone")
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            click.echo(f"wrote {target}")
+            written += 1
+    if written:
+        say(f"next: cd {folder} && incident-bridge up --demo")
+    return 0
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    return [path]
+
+
+@click.command()
+@json_option
+@config_option
+def check(as_json: bool, config: Path) -> int:
+    """Check bridge.yaml, every rule and every template; needs no Redis and no network.
+
+    Exit code 0: they hold together. 1: problems were found, each with its place and what to do.
+    """
+    from bridge import wiring
+
+    problems: tuple[Problem, ...]
+    summary = ""
+    try:
+        loaded = wiring.load(config)
+    except ConfigError as error:
+        problems = error.problems
+    else:
+        problems = loaded.warnings
+        settings = loaded.settings
+        summary = (
+            f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
+            f"{_count(len(loaded.book.rules), 'rule')}: all fine"
+        )
+    wrong = [problem for problem in problems if problem.grade == "error"]
+    if as_json:
+        printed({"problems": [_problem_json(problem) for problem in problems], "ok": not wrong})
+        return PROBLEMS_FOUND if wrong else 0
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    if wrong:
+        touched = len({problem.place.file for problem in wrong})
+        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}")
+        return PROBLEMS_FOUND
+    _lanes_said(config)
+    click.echo(summary)
+    return 0
+
+
+def _lanes_said(config: Path) -> None:
+    """Which accounts share a lane, and which talk to the stand-in: facts a reader of the file may have missed."""
+    from bridge import wiring
+
+    settings = wiring.load_settings(config)
+    shared: dict[str, list[str]] = {}
+    for owner, route in wiring.routes(settings).items():
+        shared.setdefault(route.lane, []).append(owner)
+    for accounts in shared.values():
+        if len(accounts) > 1:
+            say(f"accounts {', '.join(sorted(accounts))} have the same token and share one lane, at the slowest rate")
+    for name, account in settings.accounts.items():
+        if account.sandbox:
+            say(f"account {name} talks to the built-in sandbox: no page leaves this machine")
+
+
+def _problem_json(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.place.file,
+        "line": problem.place.line,
+        "column": problem.place.column,
+        "grade": problem.grade.value,
+        "message": problem.message,
+        "hint": problem.hint,
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from standard input, for scripts.")
+@unused_config_option
+def passwd(from_stdin: bool) -> int:
+    """Make the argon2 hash of a password, for BRIDGE_UI_PASSWORD_HASH."""
+    from argon2 import PasswordHasher
+
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    if len(password) < 8:
+        say("a password has at least 8 characters; nothing was made")
+        return PROBLEMS_FOUND
+    click.echo(PasswordHasher().hash(password))
+    say("set it as BRIDGE_UI_PASSWORD_HASH (quote it: it holds $ signs) and start again")
+    return 0
+
+
+@click.group()
+def db() -> None:
+    """Look after the ledger's schema."""
+
+
+@db.command("upgrade")
+@config_option
+def db_upgrade(config: Path) -> int:
+    """Apply the missing migrations. Safe to repeat; a newer schema is refused and left alone."""
+    from bridge import wiring
+    from bridge.adapters.ledger.upgrade import upgrade
+
+    database = wiring.open_database(wiring.load_settings(config))
+    try:
+        before, after = upgrade(database)
+    finally:
+        database.close()
+    unchanged = f"the ledger is at version {after} already"
+    click.echo(unchanged if before == after else f"the ledger went from version {before or 'none'} to {after}")
+    return 0

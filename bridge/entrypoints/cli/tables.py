@@ -1,0 +1,52 @@
+"""Tables that line up, on a terminal and in a pipe."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 240
+FREE_TEXT = ("title", "detail", "parked")  # what gives way when a line is too long: never an id
+
+
+def shown(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], empty: str) -> None:
+    """Print rows under their headings; `columns` maps a heading to its key. `empty` is said when there are none."""
+    if not rows:
+        click.echo(empty, err=True)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading, key in columns.items():
+        table.add_column(heading, overflow="ellipsis", no_wrap=key not in FREE_TEXT)
+    for row in rows:
+        cells = (_cell(row.get(key)) for key in columns.values())
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+    console.print(table)
+
+
+def printed(content: Any) -> None:
+    """Print JSON for a script."""
+    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+
+
+def age(seconds: float | None) -> str:
+    """Seconds as people say them: 4 s, 12 min, 3 h, 2 d."""
+    if seconds is None:
+        return "-"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size or (unit == "min" and seconds >= 100):
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    text = str(value)
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,133 @@
+"""`up`: everything on one machine, under one supervisor; `--demo` shows what becomes of three alerts."""
+
+import fcntl
+import importlib
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bridge.entrypoints.cli import config_option, run, say
+
+WORKERS = 4
+SANDBOX_PORT = 8081
+
+
+@click.command()
+@click.option("--demo", is_flag=True, help="Post three sample alerts and print what becomes of each.")
+@click.option("--workers", type=click.IntRange(1, 64), default=WORKERS, show_default=True, help="Worker processes.")
+@config_option
+def up(demo: bool, workers: int, config: Path) -> int:
+    """Run everything on this machine: the Procfile's processes, Redis, and the sandbox where an account uses it.
+
+    Whatever ends is started again. Ctrl-C stops everything in order; nothing that was accepted is lost.
+    """
+    from bridge import wiring
+    from bridge.adapters.supervisor import Supervisor, commands_in
+
+    os.environ["BRIDGE_CONFIG"] = str(config.absolute())
+    os.environ["BRIDGE_SANDBOX"] = "1"
+    loaded = wiring.load(config)
+    settings = loaded.settings
+    for warning in loaded.warnings:
+        say(str(warning))
+    wiring.refuse_sandbox_in_earnest(settings)
+    settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _only_one(settings.var_dir)
+    _port_is_free(settings.server.host, settings.server.port)
+    _ledger_is_current(settings)
+    procfile = _procfile(settings)
+    commands = commands_in(procfile.read_text(encoding="utf-8"), str(procfile))
+    supervisor = Supervisor(commands, counts={"worker": workers}, run_command=partial(run, inherited=loaded))
+    trial = any(account.sandbox for account in settings.accounts.values())
+    if trial and wiring.SANDBOX_URL_VARIABLE not in os.environ:  # else somebody runs one of their own
+        port = _sandbox_port()
+        os.environ[wiring.SANDBOX_URL_VARIABLE] = f"http://127.0.0.1:{port}"
+        journal = str(settings.var_dir / "sandbox.jsonl")
+        supervisor.add("sandbox", ["sandbox", "--listen", f"127.0.0.1:{port}", "--journal", journal])
+    supervisor.add("herald", ["herald", *(["--demo"] if demo else [])], restart=False)
+    _preload()
+    try:
+        return int(supervisor.run())
+    finally:
+        os.close(lock)
+
+
+def _preload() -> None:
+    """Import once what the children need: they are forked, and share the memory."""
+    for module in (
+        "bridge.entrypoints.cli.processes",
+        "bridge.entrypoints.cli.herald",
+        "bridge.entrypoints.web.running",
+        "bridge.entrypoints.web.server",
+        "bridge.entrypoints.clock",
+        "bridge.adapters.valkey",
+        "gunicorn.arbiter",
+        "gunicorn.workers.gthread",
+        "psycopg" if os.environ.get("DATABASE_URL", "").startswith("postgres") else "sqlite3",
+    ):
+        importlib.import_module(module)
+
+
+def _only_one(var_dir: Path) -> int:
+    """Hold var/up.lock for as long as this runs: two `up` in one folder would restart each other's work."""
+    from bridge.wiring import StartRefused
+
+    descriptor = os.open(var_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StartRefused(f"another 'incident-bridge up' runs in {var_dir.parent}; stop that one first") from error
+    return descriptor
+
+
+def _port_is_free(host: str, port: int) -> None:
+    from bridge.wiring import StartRefused
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartRefused(
+                f"cannot listen on {host}:{port}: {error.strerror}; stop what listens there, or change server.listen"
+            ) from error
+
+
+def _sandbox_port() -> int:
+    """The sandbox's own port when it is free, else any."""
+    for port in (SANDBOX_PORT, 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return SANDBOX_PORT
+
+
+def _ledger_is_current(settings: Any) -> None:
+    from bridge import wiring
+    from bridge.adapters.ledger.upgrade import upgrade
+
+    database = wiring.open_database(settings)
+    try:
+        before, after = upgrade(database)
+    finally:
+        database.close()
+    if before is not None and before != after:
+        say(f"the ledger went from version {before} to {after}")
+
+
+def _procfile(settings: Any) -> Path:
+    """The Procfile beside the configuration, else the shipped one."""
+    from bridge.entrypoints.cli.setup import shipped_dir
+
+    own: Path = settings.config_dir / "Procfile"
+    return own if own.exists() else shipped_dir() / "Procfile"

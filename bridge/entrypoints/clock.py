@@ -1,0 +1,114 @@
+"""The clock: turns due lanes into jobs every 250 ms, looks after the rest every 10 s. Any number may run.
+
+Without Redis for 10 s it drains the lanes itself: pages go out, slower.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bridge.adapters import logs
+from bridge.adapters.ledger import Ledger
+from bridge.adapters.queue import Queue, QueueUnavailable
+from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.worker import NAMES_TOPIC, Drainer
+
+TICK_S = 0.25
+UPKEEP_S = 10.0
+PRUNE_S = 600.0
+OUTSTANDING_MAX = 64
+DRAIN_ITSELF_AFTER_S = 10.0
+NAMES_REFRESH_AFTER = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Clock:
+    """One clock process."""
+
+    ledger: Ledger
+    queue: Queue
+    drainer: Drainer
+    retention: tuple[timedelta, timedelta]  # bodies, history
+    monotonic: Callable[[], float] = time.monotonic
+    _lost_at: float | None = None
+    _drains_itself: bool = False
+    _upkeep_at: float = field(default=0.0)
+    _prune_at: float = field(default=0.0)
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until told to stop; a ledger that does not answer is tried again, never fatal."""
+        while not stop.is_set():
+            started = self.monotonic()
+            try:
+                self.tick(stop)
+            except LedgerUnavailable as error:
+                logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+                stop.wait(1.0)
+            stop.wait(max(0.01, TICK_S - (self.monotonic() - started)))
+
+    def tick(self, stop: threading.Event) -> None:
+        """One round: jobs for due lanes, and now and then the upkeep."""
+        try:
+            self._send_jobs()
+            self._found()
+        except QueueUnavailable as error:
+            self._lost(error)
+            if self._lost_at is not None and self.monotonic() - self._lost_at >= DRAIN_ITSELF_AFTER_S:
+                self._drain_itself(stop)
+        if self.monotonic() >= self._upkeep_at:
+            self._upkeep_at = self.monotonic() + UPKEEP_S
+            self._upkeep()
+
+    def _send_jobs(self) -> None:
+        if self.queue.is_fresh():  # an empty Redis: whatever lanes were armed for is gone
+            self.ledger.lanes_disarmed()
+        room = OUTSTANDING_MAX - self.queue.outstanding()
+        if room <= 0:
+            return
+        for lane in self.ledger.due_lanes(room):
+            try:
+                self.queue.enqueue_drain(lane)
+            except QueueUnavailable:
+                self.ledger.lanes_disarmed(lane)
+                raise
+
+    def _drain_itself(self, stop: threading.Event) -> None:
+        if not self._drains_itself:  # the jobs that lanes were armed for are out of reach: do not wait for their leases
+            self.ledger.lanes_disarmed()
+            self._drains_itself = True
+        for lane in self.ledger.due_lanes(OUTSTANDING_MAX):
+            if stop.is_set():
+                return
+            self.drainer.drain(lane)
+
+    def _lost(self, error: QueueUnavailable) -> None:
+        if self._lost_at is None:
+            self._lost_at = self.monotonic()
+            logs.get().warning(logs.QUEUE_LOST, reason=str(error))
+
+    def _found(self) -> None:
+        if self._lost_at is not None:
+            logs.get().info(logs.QUEUE_BACK, away_s=round(self.monotonic() - self._lost_at, 1))
+            self._lost_at, self._drains_itself = None, False
+
+    def _upkeep(self) -> None:
+        gone = self.ledger.given_up()
+        if gone:
+            logs.get().error(logs.LETTERS_TOO_OLD, number=gone)
+        self.ledger.waits_shortened()
+        for account, kind in self.ledger.name_lists_older_than(NAMES_REFRESH_AFTER):
+            self._refresh_names(account, kind)
+        if self.monotonic() >= self._prune_at:
+            self._prune_at = self.monotonic() + PRUNE_S
+            self.ledger.pruned(*self.retention)
+
+    def _refresh_names(self, account: str, kind: str) -> None:
+        destination = self.drainer.destinations.get(account)
+        if destination is None or kind not in destination.name_kinds:
+            return
+        try:
+            self.queue.enqueue_upkeep(f"{NAMES_TOPIC}:{account}:{kind}")
+        except QueueUnavailable:
+            self.drainer.fetch_names(account, kind)

@@ -1,0 +1,172 @@
+"""The read API of DESIGN section 8, and the two actions on dead letters; all of it through the ledger's own queries."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from bridge.adapters.ledger import EventQuery, Ledger, Page
+from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
+from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
+from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.receiver import answer
+
+Read = Callable[..., Response]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """What the API reads from."""
+
+    ledger: Ledger
+    gate: Gate
+    rates: Mapping[str, tuple[str, str]]  # account -> (type, rate in the owner's words)
+    rules: Callable[[], list[dict[str, Any]]]
+    poke: Callable[[frozenset[str]], None]
+
+
+class _BadQuery(Exception):
+    """A query parameter that cannot be read; the message says which and what it may be."""
+
+
+def blueprint(api: Api) -> Blueprint:
+    """The routes under /api/v1."""
+    routes = Blueprint("api", __name__, url_prefix="/api/v1")
+
+    @routes.before_request
+    def _guard() -> Response | None:
+        refusal = api.gate.refusal(request)
+        if refusal is not None:
+            response = answer(refusal.status, error=refusal.sentence)
+            if refusal.status == 401:
+                response.headers["WWW-Authenticate"] = 'Bearer realm="incident-bridge"'
+            return response
+        if request.method == "POST" and request.mimetype != "application/json":
+            return answer(415, error="send a JSON body with Content-Type: application/json")
+        if any("\x00" in text for text in (request.view_args or {}).values()):  # PostgreSQL refuses to be asked
+            return answer(404, error="there is nothing of this id")
+        return None
+
+    @routes.errorhandler(_BadQuery)
+    def _bad_query(error: _BadQuery) -> Response:
+        return answer(400, error=str(error))
+
+    @routes.errorhandler(LetterError)
+    def _bad_letter(error: LetterError) -> Response:
+        return answer(404 if isinstance(error, NoSuchLetter) else 409, error=str(error))
+
+    _add_reads(routes, api)
+    _add_actions(routes, api)
+    return routes
+
+
+def _add_reads(routes: Blueprint, api: Api) -> None:
+    @routes.get("/events")
+    def events() -> Response:
+        return _list(api.ledger.events(_event_query()))
+
+    @routes.get("/events/<event_id>")
+    def event(event_id: str) -> Response:
+        return _one(api.ledger.event(event_id), "event", event_id)
+
+    @routes.get("/incidents")
+    def incidents() -> Response:
+        return _list(api.ledger.incidents(state=_text("state"), account=_text("account"), **_paging()))
+
+    @routes.get("/incidents/<incident_id>")
+    def incident(incident_id: str) -> Response:
+        return _one(api.ledger.incident(incident_id), "incident", incident_id)
+
+    @routes.get("/deliveries")
+    def deliveries() -> Response:
+        state, account, of = _text("state"), _text("account"), _text("incident")
+        return _list(api.ledger.deliveries(state=state, account=account, incident=of, **_paging()))
+
+    @routes.get("/deliveries/<delivery_id>")
+    def delivery(delivery_id: str) -> Response:
+        return _one(api.ledger.delivery(delivery_id), "delivery", delivery_id)
+
+    @routes.get("/lanes")
+    def lanes() -> Response:
+        return _json({"items": api.ledger.lanes(api.rates), "next": None})
+
+    @routes.get("/rules")
+    def rules() -> Response:
+        return _json({"items": api.rules(), "next": None})
+
+
+def _add_actions(routes: Blueprint, api: Api) -> None:
+    @routes.post("/deliveries/<delivery_id>/replay")
+    def replay(delivery_id: str) -> Response:
+        lane = api.ledger.replayed(delivery_id)
+        api.poke(frozenset({lane}))
+        return _json({"delivery": delivery_id, "state": "pending"})
+
+    @routes.post("/deliveries/<delivery_id>/discard")
+    def discard(delivery_id: str) -> Response:
+        content = request.get_json(silent=True)
+        reason = content.get("reason") if isinstance(content, dict) else None
+        if not isinstance(reason, str) or not reason.strip():
+            raise _BadQuery('a discarded letter needs a reason: {"reason": "why nobody has to be told"}')
+        api.ledger.discarded(delivery_id, reason)
+        return _json({"delivery": delivery_id, "state": "cancelled"})
+
+
+def _event_query() -> EventQuery:
+    return EventQuery(
+        source=_text("source"),
+        state=_text("state"),
+        rule=_text("rule"),
+        outcome=_text("outcome"),
+        q=_text("q"),
+        since=_since(_text("since")),
+        **_paging(),
+    )
+
+
+def _text(name: str) -> str | None:
+    """A filter as sent; None when it is missing or empty. Neither database takes a NUL."""
+    return request.args.get(name, "").replace("\x00", "")[:1000] or None
+
+
+def _paging() -> dict[str, Any]:
+    text = request.args.get("limit", str(LIMIT_DEFAULT))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
+        raise _BadQuery(f"limit is a whole number from 1 to {LIMIT_MAX}, not '{text[:40]}'")
+    return {"limit": int(text), "before": _text("before")}
+
+
+def _since(text: str | None) -> datetime | None:
+    """RFC 3339, or an age such as 15m, 24h, 7d."""
+    if text is None:
+        return None
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    try:
+        if text[-1] in units and text[:-1].isascii() and text[:-1].isdigit() and len(text) < 8:
+            return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+        instant = datetime.fromisoformat(text.replace(" ", "+"))
+    except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
+        example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"
+        raise _BadQuery(f"since is {example}, not '{text[:40]}'") from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def _list(page: Page) -> Response:
+    content: dict[str, Any] = {"items": list(page.items), "next": page.next}
+    if page.note is not None:
+        content["note"] = page.note
+    return _json(content)
+
+
+def _one(found: Mapping[str, Any] | None, kind: str, wanted: str) -> Response:
+    return answer(404, error=f"there is no {kind} '{wanted[:80]}'") if found is None else _json(found)
+
+
+def _json(content: Any) -> Response:
+    response = Response(json.dumps(content, ensure_ascii=True), mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,229 @@
+"""POST /webhooks/<source>: verify, read, decide, settle, answer.
+
+A 2xx means: on disk. Everything refused is a clear sentence, and whatever could be an alert is kept.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from flask import Blueprint, Request, Response, request
+
+from bridge.adapters import logs
+from bridge.adapters.ledger import Receipt, Settled, receipt
+from bridge.domain.alert import Reading, Webhook
+from bridge.domain.decision import Decided
+from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError
+from bridge.sources.base import NoAuth, SignatureAuth, Source
+
+REJECTED_KEEPS_BYTES = 64 * 1024
+RETRY_AFTER_S = "10"  # below the 60 s that Zendesk accepts (SOURCES.md, section 3)
+READ_CHUNK = 64 * 1024
+_SECRET_WORDS = ("auth", "token", "secret", "signature", "cookie", "key", "password", "credential", "session")
+_REDACTED = b"[redacted]"
+REDACT_MIN_CHARS = 6  # a shorter secret would blot out ordinary text
+
+Decide = Callable[[tuple[Reading, ...]], tuple[Decided, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """Everything a webhook needs on its way to the ledger."""
+
+    sources: Mapping[str, Source]
+    decide: Decide
+    settle: Callable[[Receipt], Settled]
+    new_id: Callable[[], str]
+    book: str
+    body_max_bytes: int
+    count: Callable[[str, str], None]  # (source, what): counted, not stored
+
+
+class _TooLarge(Exception):
+    """More bytes came than the configuration allows; carries the beginning."""
+
+    def __init__(self, beginning: bytes) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+
+def blueprint(receiver: Receiver) -> Blueprint:
+    """The one route of the receiver."""
+    routes = Blueprint("receiver", __name__)
+
+    @routes.post("/webhooks/<name>")
+    def receive(name: str) -> Response:
+        source = receiver.sources.get(name)
+        if source is None:
+            return answer(404, error=f"there is no source '{name[:80]}' here")
+        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            return answer(415, error="this address takes bodies as they are; send without Content-Encoding")
+        try:
+            return _receive(receiver, source, _webhook(source, request, receiver.body_max_bytes))
+        except _TooLarge as error:
+            return _too_large(receiver, source, error.beginning)
+        except OSError:
+            return answer(408, error="the body did not arrive in time", close=True)
+        except LedgerUnavailable as error:
+            logs.get().error(logs.LEDGER_UNAVAILABLE, source=name, reason=str(error))
+            return answer(503, error="not stored; send it again", retry_after=RETRY_AFTER_S)
+
+    return routes
+
+
+def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:
+    try:
+        source.verify(webhook)
+    except SignatureError as error:
+        return _unauthorized(receiver, source, error)
+    safe = without_secrets(source, webhook)
+    event_id = receiver.new_id()
+    try:
+        readings = source.alerts_in(safe)
+    except DecodeError as error:
+        return _reject(receiver, source, safe, event_id, 400, f"{source.name}: {error}")
+    delivery_id = source.delivery_id(webhook)
+    decided = receiver.decide(readings)
+    settled = receiver.settle(
+        receipt(
+            event_id=event_id,
+            source=source.name,
+            received_at=safe.received_at,
+            headers=safe.headers,
+            body=safe.body,
+            packed_body=zlib.compress(safe.body, 1),
+            delivery_id=delivery_id,
+            decided=decided,
+            book=receiver.book,
+        )
+    )
+    if settled.duplicate:
+        return answer(202, event=settled.event_id, alerts=settled.alerts, duplicate=True)
+    return answer(202, event=settled.event_id, alerts=settled.alerts)
+
+
+def _webhook(source: Source, incoming: Request, limit: int) -> Webhook:
+    return Webhook(
+        source=source.name,
+        headers=MappingProxyType(_headers(incoming)),
+        body=_body(incoming, limit),
+        received_at=datetime.now(UTC),
+        query=MappingProxyType(incoming.args.to_dict()) if incoming.query_string else MappingProxyType({}),
+    )
+
+
+def _headers(incoming: Request) -> dict[str, str]:
+    """Header names in lower case, straight from the environment: werkzeug's own mapping costs several times that."""
+    environ = incoming.environ
+    headers = {name[5:].lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name.lower().replace("_", "-")] = environ[name]
+    return headers
+
+
+def _body(incoming: Request, limit: int) -> bytes:
+    """The body, counted in bytes read, whatever Content-Length says. Raises _TooLarge, or OSError when it stalls."""
+    stream = incoming.environ["wsgi.input"]
+    declared = incoming.content_length
+    if declared is not None and declared > limit:
+        raise _TooLarge(stream.read(REJECTED_KEEPS_BYTES))
+    if declared is not None:
+        body: bytes = stream.read(declared)
+        if len(body) < declared:
+            raise ConnectionResetError("the body ended early")
+        return body
+    if "chunked" not in incoming.headers.get("Transfer-Encoding", "").lower():
+        return b""
+    parts: list[bytes] = []
+    size = 0
+    while chunk := stream.read(READ_CHUNK):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise _TooLarge(b"".join(parts)[:REJECTED_KEEPS_BYTES])
+    return b"".join(parts)
+
+
+def without_secrets(source: Source, webhook: Webhook) -> Webhook:
+    """The webhook as it may be stored: no credentials in its headers, none of the source's secrets in its body."""
+    secrets = tuple(_secrets_of(source))
+    kept = {
+        name: value
+        for name, value in webhook.headers.items()
+        if not any(word in name for word in _SECRET_WORDS)
+        and name != getattr(source.auth, "header", None)
+        and not any(secret in value for secret in secrets)
+    }
+    body = webhook.body
+    for secret in secrets:
+        if len(secret) >= REDACT_MIN_CHARS:
+            body = body.replace(secret.encode(), _REDACTED)
+    return replace(webhook, headers=MappingProxyType(kept), body=body, query=MappingProxyType({}))
+
+
+def _secrets_of(source: Source) -> Iterable[str]:
+    auth = source.auth
+    return (one for one in (*getattr(auth, "secrets", ()), *getattr(auth, "passwords", ())) if one)
+
+
+def _unauthorized(receiver: Receiver, source: Source, error: SignatureError) -> Response:
+    receiver.count(source.name, "unauthorized")
+    logs.get().warning(logs.EVENT_REJECTED, source=source.name, reason="unauthorized", check=error.check)
+    return answer(401, error="unauthorized")
+
+
+def _too_large(receiver: Receiver, source: Source, beginning: bytes) -> Response:
+    webhook = Webhook(
+        source=source.name,
+        headers=MappingProxyType(_headers(request)),
+        body=beginning,
+        received_at=datetime.now(UTC),
+        query=MappingProxyType(request.args.to_dict()),
+    )
+    if not isinstance(source.auth, SignatureAuth | NoAuth):  # a signature covers a body nobody is going to read
+        try:
+            source.verify(webhook)
+        except SignatureError as error:
+            return _unauthorized(receiver, source, error)
+    sentence = f"{source.name}: the body is larger than {receiver.body_max_bytes} bytes (server.max_body)"
+    safe = without_secrets(source, webhook)
+    response = _reject(receiver, source, safe, receiver.new_id(), 413, sentence)
+    response.headers["Connection"] = "close"
+    return response
+
+
+def _reject(
+    receiver: Receiver, source: Source, webhook: Webhook, event_id: str, status: int, sentence: str
+) -> Response:
+    """Keep the beginning of a body nobody could read, so that a person can see what was sent."""
+    beginning = webhook.body[:REJECTED_KEEPS_BYTES]
+    receiver.settle(
+        receipt(
+            event_id=event_id,
+            source=source.name,
+            received_at=webhook.received_at,
+            headers=webhook.headers,
+            body=beginning,
+            packed_body=zlib.compress(beginning, 1),
+            rejected=sentence,
+        )
+    )
+    receiver.count(source.name, "rejected")
+    logs.get().warning(logs.EVENT_REJECTED, source=source.name, event_id=event_id, reason=sentence[:200])
+    return answer(status, error=sentence, event=event_id)
+
+
+def answer(status: int, /, *, retry_after: str | None = None, close: bool = False, **content: Any) -> Response:
+    """A JSON answer; the event comes first, so that people find it in their sender's log."""
+    response = Response(json.dumps(content, separators=(",", ":")), status=status, mimetype="application/json")
+    if retry_after is not None:
+        response.headers["Retry-After"] = retry_after
+    if close:
+        response.headers["Connection"] = "close"
+    return response

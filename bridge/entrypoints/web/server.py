@@ -1,0 +1,180 @@
+"""gunicorn with the settings this product needs: threads, and a deadline on every client.
+
+gunicorn's threaded worker gives a thread to each half-sent request and waits for the rest for ever; ours waits ten
+seconds in all, however slowly the bytes come, and has enough threads that a hundred slow clients block nobody.
+"""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+PROCESSES = 2
+THREADS = 128
+READ_WITHIN_S = 10.0
+LINGER_S = 2.0  # for a client to hang up, once it has our last answer
+GRACEFUL_S = 20
+SLACK_S = 1.0  # a read may end this much after the deadline, so that the timeout need not be set for every one
+UNSENT_MAX_BYTES = 64 * 1024
+
+
+class PatientSocket:
+    """A client's socket whose reads share one deadline, and whose small writes leave together.
+
+    It stays a blocking socket with the kernel's own timeouts: each call that Python would make around a read or a write
+    lets go of the interpreter lock, and among a hundred threads getting it back costs more than the call.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._until = 0.0
+        self._ended = False
+        self._unsent = bytearray()
+        self._waits_s = 0.0
+        sock.setblocking(True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(READ_WITHIN_S))
+
+    def start(self) -> None:
+        """A new request begins: its clock starts."""
+        self._until = time.monotonic() + READ_WITHIN_S
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self.flush()
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise ConnectionResetError(errno.ECONNRESET, "the client was too slow")
+        if not left <= self._waits_s <= left + SLACK_S:
+            self._waits_s = min(READ_WITHIN_S, left + SLACK_S / 2)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._waits_s))
+        try:
+            data: bytes = self._sock.recv(size, flags)
+        except BlockingIOError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the client was too slow") from error
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        self._unsent += data
+        if len(self._unsent) > UNSENT_MAX_BYTES:
+            self.flush()
+
+    def send(self, data: bytes) -> int:
+        self.sendall(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Send what was written so far."""
+        if self._unsent:
+            unsent, self._unsent = self._unsent, bytearray()
+            try:
+                self._sock.sendall(unsent)
+            except BlockingIOError as error:
+                raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error
+
+    def end(self) -> None:
+        """Close, but first wait for the client to do so: closing on what it still sends would cost it our answer."""
+        self._until = min(self._until, time.monotonic() + LINGER_S)
+        self._ended = True
+        with suppress(OSError):
+            self.flush()
+            self._sock.shutdown(socket.SHUT_WR)
+            while self.recv(65536):
+                pass
+        self._sock.close()
+
+    def setblocking(self, _flag: bool) -> None:
+        """It stays as it is: only `recv` reads, and only where waiting is meant."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def _timeval(seconds: float) -> bytes:
+    """A struct timeval."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]
+    """The threaded worker with PatientSockets, and without two habits of gunicorn's.
+
+    gunicorn's waits for a client to hang up in its main thread, where it keeps everybody else from connecting. And one
+    that stops goes on listening until its last client is done: who connects meanwhile waits for nothing, and after a
+    kill of the parent its orphans keep the next one from starting.
+    """
+
+    alive: bool
+
+    def handle(self, conn: Any) -> Any:
+        """One request of a connection, in a thread of the pool; false when it was the last."""
+        if not isinstance(conn.sock, PatientSocket):
+            conn.sock = PatientSocket(conn.sock)
+        conn.sock.start()
+        goes_on = super().handle(conn)
+        if not goes_on:
+            conn.sock.end()
+        else:
+            with suppress(OSError):  # who hung up is found at the next read
+                conn.sock.flush()
+        return goes_on
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept, or not; once the process stops, let go of the port."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    def is_parent_alive(self) -> bool:
+        """Whether the parent is there; without it this process stops."""
+        self.alive = self.alive and bool(super().is_parent_alive())
+        return self.alive
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """The web process tree: one parent, PROCESSES children, each with its own objects made after the fork."""
+
+    def __init__(
+        self,
+        bind: str,
+        make_app: Callable[[], Any],
+        *,
+        processes: int = PROCESSES,
+        threads: int = THREADS,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._bind, self._make_app, self._on_stop = bind, make_app, on_stop
+        self._processes, self._threads = processes, threads
+        super().__init__()
+
+    def load_config(self) -> None:
+        """gunicorn asks for its settings here."""
+        settings = {
+            "bind": self._bind,
+            "worker_class": "bridge.entrypoints.web.server.PatientWorker",
+            "workers": self._processes,
+            "threads": self._threads,
+            "worker_connections": 2000,
+            "backlog": 2048,
+            "timeout": 60,
+            "graceful_timeout": GRACEFUL_S,
+            "keepalive": 75,
+            "preload_app": False,
+            "loglevel": "warning",
+            "control_socket_disable": True,
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
+            "worker_exit": lambda _server, _worker: self._on_stop(),
+            "proc_name": "incident-bridge serve",
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Called in each child: the WSGI application."""
+        return self._make_app()

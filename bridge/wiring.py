@@ -1,0 +1,202 @@
+"""From configuration to working objects, built once per process. The only place that knows every room."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bridge.adapters.ledger import Heartbeat, Ledger, Route
+from bridge.adapters.ledger.engine import Database
+from bridge.adapters.ledger.upgrade import require_current
+from bridge.config import loader
+from bridge.config.models import AccountSettings, Settings
+from bridge.config.rulebook import load_rulebook
+from bridge.destinations import DESTINATIONS
+from bridge.destinations.base import Destination
+from bridge.destinations.incident_io import BASE_URL as INCIDENT_IO_URL
+from bridge.destinations.incident_io import IncidentIo
+from bridge.destinations.pagerduty import BASE_URLS as PAGERDUTY_URLS
+from bridge.destinations.pagerduty import PagerDuty
+from bridge.domain.alert import Webhook
+from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
+from bridge.domain.lane import Pace, reserve_of
+from bridge.rules.book import RuleBook
+from bridge.sources import SOURCES
+from bridge.sources.base import Source
+
+SANDBOX_URL_VARIABLE = "BRIDGE_SANDBOX_URL"
+SANDBOX_URL_DEFAULT = "http://127.0.0.1:8081"
+
+
+class StartRefused(BridgeError):
+    """A process that must not start as it is configured; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration that holds together, with its rule book."""
+
+    settings: Settings
+    book: RuleBook
+    warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """An account as the rule files see it."""
+
+    name: str
+    destination: Destination
+
+
+def load_settings(config: Path) -> Settings:
+    """Read bridge.yaml. Raises ConfigError with every problem in it."""
+    return loader.load_settings(config, os.environ, sources=SOURCES, destinations=DESTINATIONS)
+
+
+def load(config: Path) -> Loaded:
+    """Read bridge.yaml and every rule file. Raises ConfigError with every problem in any of them."""
+    settings = load_settings(config)
+    try:
+        book, warnings = rule_book(settings)
+    except ConfigError as error:
+        raise ConfigError((*settings.warnings, *error.problems)) from error
+    return Loaded(settings=settings, book=book, warnings=(*settings.warnings, *warnings))
+
+
+def rule_book(settings: Settings) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """The compiled rules of a configuration, and what is odd but allowed. Raises ConfigError."""
+    views = {name: AccountView(name=name, destination=made) for name, made in destinations(settings).items()}
+    return load_rulebook(settings.rules_dir, settings.templates_dir, views, settings.sources, settings.config_dir)
+
+
+def refuse_sandbox_in_earnest(settings: Settings) -> None:
+    """Raises StartRefused when an account would talk to the stand-in although nobody said that this is a trial."""
+    sentence = loader.sandbox_refusal(settings, os.environ)
+    if sentence is not None:
+        raise StartRefused(sentence)
+
+
+def sources(settings: Settings) -> dict[str, Source]:
+    """Every configured source by name."""
+    return {name: SOURCES[one.type](name=name, auth=one.auth) for name, one in settings.sources.items()}
+
+
+def destinations(settings: Settings) -> dict[str, Destination]:
+    """Every configured account's destination by account name."""
+    return {name: _destination(account) for name, account in settings.accounts.items()}
+
+
+def _destination(account: AccountSettings) -> Destination:
+    sandbox = os.environ.get(SANDBOX_URL_VARIABLE, SANDBOX_URL_DEFAULT).rstrip("/")
+    match account.type:
+        case "pagerduty":
+            own = account.base_url or PAGERDUTY_URLS[account.region]
+            return PagerDuty(
+                account=account.name,
+                token=account.token,
+                from_=account.from_ or "",
+                base_url=f"{sandbox}/pagerduty" if account.sandbox else own,
+                defaults=account.defaults,
+            )
+        case "incident_io":
+            return IncidentIo(
+                account=account.name,
+                token=account.token,
+                base_url=f"{sandbox}/incident-io" if account.sandbox else account.base_url or INCIDENT_IO_URL,
+                api=account.api,
+                defaults=account.defaults,
+            )
+    raise ValueError(f"no destination is built for account type {account.type!r}")
+
+
+def routes(settings: Settings) -> dict[str, Route]:
+    """Each account's lane and pace."""
+    lanes = loader.lanes_of(settings.accounts)
+    made = destinations(settings)
+    return {
+        name: Route(
+            lane=lanes[name],
+            pace=_pace(account),
+            required=frozenset(field for field, about in made[name].fields.items() if about.required),
+        )
+        for name, account in settings.accounts.items()
+    }
+
+
+def _pace(account: AccountSettings) -> Pace:
+    return Pace(
+        interval=account.rate.interval,
+        burst=account.burst,
+        reserve=reserve_of(account.burst, account.reserve),
+        update_interval=account.update_rate.interval,
+        promote_after=account.promote_after,
+        give_up_after=account.give_up_after,
+    )
+
+
+def rates(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Each account's type and its rate in the owner's words, for people."""
+    return {name: (account.type, str(account.rate)) for name, account in settings.accounts.items()}
+
+
+def open_database(settings: Settings) -> Database:
+    """The ledger's database, whatever its schema."""
+    return Database(settings.ledger)
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger, on a schema this program works with. Raises SchemaError."""
+    database = open_database(settings)
+    require_current(database)
+    ledger = Ledger(database, routes(settings), _payloads_by(sources(settings)))
+    ledger.lanes_ensured()
+    return ledger
+
+
+def _payloads_by(readers: Mapping[str, Source]) -> Callable[[str, Mapping[str, str], bytes], Sequence[Any]]:
+    """Reads the alerts' payloads out of a stored body, as its source does; nothing when the source is gone."""
+
+    def payloads(name: str, headers: Mapping[str, str], body: bytes) -> Sequence[Any]:
+        source = readers.get(name)
+        if source is None:
+            return ()
+        webhook = Webhook(source=name, headers=headers, body=body, received_at=datetime.now(UTC))
+        try:
+            return [reading.payload for reading in source.alerts_in(webhook)]
+        except DecodeError:
+            return ()
+
+    return payloads
+
+
+def heartbeat(kind: str) -> Heartbeat:
+    """This process's heartbeat."""
+    host = platform.node() or "localhost"
+    now = datetime.now(UTC)
+    process = f"{kind}@{host}:{os.getpid()}"
+    return Heartbeat(process=process, kind=kind, host=host, pid=os.getpid(), started_at=now, beat_at=now)
+
+
+def rules_listing(book: RuleBook) -> list[dict[str, Any]]:
+    """The rules as the API lists them."""
+    return [_rule_item(rule) for rule in book.rules]
+
+
+def _rule_item(rule: Any) -> dict[str, Any]:
+    place = rule.place
+    return {"id": rule.id, "account": rule.account, "mode": rule.mode, "file": place.file, "line": place.line}
+
+
+def redis_of(settings: Settings) -> tuple[Any, str]:
+    """Where Redis is: the address, and the keeper of our own server when it is embedded (else None)."""
+    if settings.redis != "embedded":
+        return None, settings.redis
+    from bridge.adapters.valkey import ValkeyKeeper
+
+    keeper = ValkeyKeeper(settings.var_dir)
+    keeper.start()
+    return keeper, keeper.url

@@ -1,0 +1,293 @@
+"""Real processes, really killed: nothing that was answered 2xx is lost, and nothing is doubled.
+
+Two recoveries take a lease of 30 s. They begin in fixtures and are judged by the last tests of this file, so that the
+other tests run meanwhile.
+"""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from bridge.sandbox.pages import title_of
+from tests.e2e.faulty import AFTER_CLAIM, AFTER_COMMIT, AFTER_SEND
+from tests.e2e.processes import (
+    INCIDENT_IO,
+    PAGERDUTY,
+    Bridge,
+    OwnValkey,
+    alert,
+    at_once,
+    free_port,
+    full_disk,
+    in_turn,
+    is_open,
+    locked,
+    writing,
+)
+
+pytestmark = pytest.mark.e2e
+
+RECOVERY_S = 35.0  # DESIGN section 11: a lease of 30 s, and what it takes to notice and send again
+FAULTY = (sys.executable, "-m", "tests.e2e.faulty")
+FATES = {  # a file of the doomed processes, which is also the alert's title, to the account the alert goes to
+    f"{AFTER_CLAIM} pd": "pd1",
+    f"{AFTER_CLAIM} io": "io1",
+    f"{AFTER_SEND} pd": "pd2",
+    f"{AFTER_SEND} io": "io2",
+}
+STORM = 300
+SENDERS = 4
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[Bridge]:
+    with Bridge(tmp_path) as running:
+        yield running
+
+
+# -- two disasters whose recovery takes a while
+
+
+@pytest.fixture(scope="module")
+def widowed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """A bridge four of whose workers were killed around their call, each in another lane; an ordinary one took over."""
+    folder = tmp_path_factory.mktemp("widowed")
+    doom = folder / "doom"
+    doom.mkdir()
+    for fate in FATES:
+        (doom / fate).touch()
+    accounts = {"pd1": PAGERDUTY, "pd2": PAGERDUTY, "io1": INCIDENT_IO, "io2": INCIDENT_IO}
+    with Bridge(folder, accounts=accounts) as bridge:
+        bridge.stop("worker")
+        doomed = [bridge.start(f"worker.{n}", [*FAULTY, "worker", str(doom)]) for n in range(len(FATES))]
+        for fate, account in FATES.items():
+            bridge.deliver(alert(fate, account=account))
+        bridge.eventually(lambda: all(worker.poll() is not None for worker in doomed))
+        yield bridge
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """A bridge after a storm of webhooks and kills, and what it answered 2xx."""
+
+    bridge: Bridge
+    accepted: dict[str, dict[str, Any]]  # title -> answer
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
+    """Webhooks from senders that post again until they are answered 2xx, while everything is killed, twice."""
+    with Bridge(tmp_path_factory.mktemp("storm")) as bridge:
+
+        def kill_and_start(name: str) -> Callable[[], None]:
+            def do() -> None:
+                bridge.kill(name)
+                bridge.start(name)
+
+            return do
+
+        blows = [
+            bridge.kill_web_child,
+            kill_and_start("worker"),
+            bridge.kill_valkey,
+            bridge.flush_redis,
+            kill_and_start("clock"),
+            kill_and_start("web"),
+        ]
+        falls = {round((n + 1) * STORM / (2 * len(blows) + 1)): blow for n, blow in enumerate(blows * 2)}
+        accepted: dict[str, dict[str, Any]] = {}
+        following = in_turn(range(STORM))
+
+        def send(_sender: int) -> None:
+            while (number := following()) is not None:
+                if number in falls:
+                    falls[number]()
+                title = f"storm {number}"
+                accepted[title] = bridge.deliver(alert(title, account=("pd", "io")[number % 2]))
+
+        at_once(SENDERS, send)
+        yield Storm(bridge, accepted)
+
+
+def test_a_killed_worker_leaves_its_delivery_under_a_lease(widowed: Bridge) -> None:
+    held = widowed.every("deliveries")
+    assert [(one["action"], one["state"], one["attempts"]) for one in held] == [("create", "sending", 1)] * 4
+    assert sorted(map(title_of, widowed.upstream())) == sorted(f for f in FATES if f.startswith(AFTER_SEND))
+    widowed.start("worker")
+
+
+def test_every_webhook_of_a_storm_of_kills_is_accepted_in_the_end(storm: Storm) -> None:
+    assert len(storm.accepted) == STORM
+    assert not any(answer.get("duplicate") for answer in storm.accepted.values())
+
+
+# -- one thing missing
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "one delivery"}], ids=["without an id", "with one"])
+def test_killed_between_commit_and_reply_the_web_process_doubles_nothing(
+    bridge: Bridge, headers: dict[str, str]
+) -> None:
+    doom = bridge.folder / "doom"
+    doom.mkdir()
+    (doom / AFTER_COMMIT).touch()
+    address = f"127.0.0.1:{free_port()}"
+    bridge.start("web.faulty", [*FAULTY, "web", str(doom), address])
+    page = alert(AFTER_COMMIT)
+    bridge.eventually(lambda: _listens(address))
+
+    with pytest.raises(requests.ConnectionError):
+        bridge.post(page, to=f"http://{address}", headers=headers)
+    assert not list(doom.iterdir())
+    (first,) = bridge.every("events")
+
+    again = bridge.deliver(page, to=f"http://{address}", headers=headers)
+    if headers:
+        assert again == {"event": first["id"], "alerts": 1, "duplicate": True}
+    else:
+        assert again["event"] != first["id"]
+        assert bridge.outcome(again)["outcome"] == "duplicate"
+    bridge.arrives(AFTER_COMMIT)
+    _exactly_one_each(bridge, [AFTER_COMMIT])
+
+
+def _listens(address: str) -> bool:
+    try:
+        return requests.get(f"http://{address}/", timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_without_redis_webhooks_are_accepted_and_the_clock_sends_them_itself(tmp_path: Path) -> None:
+    with OwnValkey(tmp_path / "var") as server, Bridge(tmp_path) as bridge:
+        bridge.deliver(alert("before"))
+        bridge.arrives("before", 5.0)
+
+        bridge.stop("worker")  # so that a job waits, which Redis takes along
+        titles = ["during 1", "during 2", "during 3"]
+        bridge.deliver(alert(titles[0]))
+        bridge.eventually(lambda: _is_armed(bridge))
+        server.goes_away()
+        bridge.start("worker")
+        for title in titles[1:]:
+            response = bridge.post(alert(title))
+            assert response.status_code == 202
+            assert response.elapsed.total_seconds() < 2.0
+        for title in titles:
+            bridge.arrives(title, 15.0)
+        assert '"attempt_finished", "process": "clock"' in bridge.said("clock")
+
+        server.may_return()
+        bridge.eventually(lambda: "queue_back" in bridge.said("worker"))
+        sent_by_worker = bridge.said("worker").count("attempt_finished")
+        bridge.deliver(alert("after"))
+        bridge.arrives("after", 5.0)
+        bridge.eventually(lambda: bridge.said("worker").count("attempt_finished") > sent_by_worker)
+        _exactly_one_each(bridge, ["before", *titles, "after"])
+
+
+def _is_armed(bridge: Bridge) -> bool:
+    """Whether the clock counts on a job it sent."""
+    with closing(sqlite3.connect(bridge.ledger)) as connection:
+        return bool(connection.execute("SELECT 1 FROM lanes WHERE armed_until IS NOT NULL").fetchall())
+
+
+def test_what_came_in_while_the_upstreams_were_away_is_delivered_when_they_are_back(bridge: Bridge) -> None:
+    titles = ["before pd", "before io", "during pd", "during io", "more pd"]
+    for title in titles[:2]:
+        bridge.deliver(alert(title, account=title[-2:]))
+    for title in titles[:2]:
+        bridge.arrives(title)
+    with bridge.upstream_away():
+        for title in titles[2:]:
+            bridge.deliver(alert(title, account=title[-2:]))
+        bridge.eventually(lambda: all(lane["parked"] for lane in bridge.get("lanes")["items"]))
+    for title in titles[2:]:
+        bridge.arrives(title, 40.0)
+    _exactly_one_each(bridge, titles)
+
+
+OCCUPIED: dict[str, Callable[[Bridge], AbstractContextManager[None]]] = {
+    "by another's transaction": lambda bridge: writing(bridge.ledger),
+    "by its lock file": lambda bridge: locked(Path(f"{bridge.ledger}.lock")),
+    "by a full disk": full_disk,
+}
+
+
+@pytest.mark.parametrize("how", OCCUPIED)
+def test_a_ledger_that_cannot_be_written_is_a_503_and_works_again_afterwards(bridge: Bridge, how: str) -> None:
+    if how == "by a full disk" and sys.platform != "linux":
+        pytest.skip("only Linux lets one process limit another's files")
+    for n in range(10):
+        bridge.deliver(alert(f"before {n}"))
+    bridge.eventually(lambda: _settled(bridge))  # no worker is between sending and recording
+    with OCCUPIED[how](bridge):
+        refused = bridge.post(alert("refused once"))
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"] == "10"
+        assert refused.elapsed.total_seconds() < 15.0
+        assert requests.get(f"{bridge.url}/healthz", timeout=2).status_code == 200
+        if how != "by a full disk":  # which nobody notices before writing
+            ready = requests.get(f"{bridge.url}/readyz", timeout=10)
+            assert ready.status_code == 503
+            assert "the ledger does not take writes" in ready.json()["missing"]
+    bridge.deliver(alert("refused once"))
+    bridge.deliver(alert("another"))
+    for title in ("refused once", "another"):
+        bridge.arrives(title)
+    _exactly_one_each(bridge, [*(f"before {n}" for n in range(10)), "refused once", "another"])
+
+
+# -- the verdicts
+
+
+def test_killed_around_its_call_a_worker_leaves_exactly_one_incident(widowed: Bridge) -> None:
+    widowed.eventually(lambda: _settled(widowed), RECOVERY_S)
+    _exactly_one_each(widowed, list(FATES))
+    incidents = {one["title"]: widowed.get(f"incidents/{one['id']}") for one in widowed.every("incidents")}
+    creates = {title: one["deliveries"][0] for title, one in incidents.items()}
+    assert creates[f"{AFTER_SEND} pd"]["state"] == "adopted"  # PagerDuty was asked before anything was sent again
+    assert {creates[title]["state"] for title in FATES if title != f"{AFTER_SEND} pd"} == {"delivered"}
+    recovery_s = max(_recovery_s(widowed, one) for one in creates.values())
+    print(f"recovered within {recovery_s:.1f} s")
+    assert recovery_s <= RECOVERY_S
+
+
+def _recovery_s(bridge: Bridge, create: dict[str, Any]) -> float:
+    """From its being accepted to its end; the worker died in between, at its first claim."""
+    done, created = (datetime.fromisoformat(create[name]) for name in ("done_at", "created_at"))
+    return (done - created).total_seconds()
+
+
+def test_nothing_of_the_storm_is_lost_and_nothing_doubled(storm: Storm) -> None:
+    bridge = storm.bridge
+    started = time.monotonic()
+    bridge.eventually(lambda: _settled(bridge), RECOVERY_S)
+    print(f"the rest took {time.monotonic() - started:.1f} s")
+    _exactly_one_each(bridge, list(storm.accepted))
+
+
+def _settled(bridge: Bridge) -> bool:
+    return {one["state"] for one in bridge.every("deliveries")} <= {"delivered", "adopted"}
+
+
+def _exactly_one_each(bridge: Bridge, titles: list[str]) -> None:
+    """Every title is one open incident upstream, under the key the ledger holds, known to it by its id there."""
+    bridge.eventually(lambda: _settled(bridge))
+    upstream = {title_of(one): one for one in bridge.upstream()}
+    assert sorted(map(title_of, bridge.upstream())) == sorted(titles)
+    assert all(is_open(one) for one in upstream.values())
+    ours = {one["title"]: one for one in bridge.every("incidents")}
+    assert {title: (one.key, one.id) for title, one in upstream.items()} == {
+        title: (one["key"], one["upstream"]["id"]) for title, one in ours.items()
+    }
+    assert {one["state"] for one in ours.values()} == {"open"}

@@ -1,0 +1,259 @@
+"""`incident-bridge init` and `up`, as a new user runs them: everything starts, comes back, and ends together."""
+
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from bridge.sandbox.pages import title_of
+from tests.e2e.processes import (
+    CLI,
+    Bridge,
+    alert,
+    children_of,
+    environment,
+    eventually,
+    free_port,
+    is_alive,
+    processes,
+)
+
+pytestmark = pytest.mark.e2e
+
+WITHIN_S = 30.0
+ORPHANS_GONE_S = 5.0
+ALL = ("web", "worker.1", "worker.2", "clock", "sandbox")
+
+
+class Up:
+    """A fresh folder with the shipped configuration on a port of its own, and `up` in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "my bridge"
+        made = subprocess.run(
+            [*CLI, "init", str(self.folder)], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = self.folder / "bridge.yaml"
+        config.write_text(config.read_text().replace("8080", str(self.port)))
+        self._seen: set[int] = set()
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *options: str) -> "subprocess.Popen[bytes]":
+        """`up` in the folder; what it says goes to the files `out` and `err`."""
+        with (self.folder / "out").open("ab") as out, (self.folder / "err").open("ab") as err:
+            command = [*CLI, "up", "--workers", "2", *options]
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment(), stdout=out, stderr=err, start_new_session=True
+            )
+        self._started.append(process)
+        return process
+
+    def ready(self) -> None:
+        self.eventually(lambda: _status(f"{self.url}/readyz") == 200)
+        self.tree()
+
+    def out(self) -> str:
+        return (self.folder / "out").read_text()
+
+    def err(self) -> str:
+        return (self.folder / "err").read_text()
+
+    def eventually(self, what: Callable[[], object], within_s: float = WITHIN_S) -> float:
+        return eventually(what, within_s, self.err)
+
+    def pid(self, name: str) -> int:
+        """The latest process under that name."""
+        return int(
+            re.findall(rf"^incident-bridge: {re.escape(name)} started, pid (\d+)$", self.err(), re.MULTILINE)[-1]
+        )
+
+    def tree(self) -> set[int]:
+        """Every living process that `up` or what it started ever started, as far as we looked."""
+        listed = processes()
+        family = self._seen | {one.pid for one in self._started}
+        while more := {pid for pid, parent, _ in listed if parent in family} - family:
+            family |= more
+        self._seen = family
+        return {pid for pid, _, _ in listed if pid in family}
+
+    def close(self) -> None:
+        left = self.tree()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        for process in self._started:
+            process.wait()
+        eventually(lambda: not self.tree(), ORPHANS_GONE_S)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    made = Up(tmp_path)
+    yield made
+    made.close()
+
+
+def _status(address: str) -> int:
+    try:
+        return requests.get(address, timeout=5).status_code
+    except requests.RequestException:
+        return 0
+
+
+def test_a_new_user_sees_three_alerts_become_incidents_and_ctrl_c_ends_everything_in_order(up: Up) -> None:
+    process = up.start("--demo")
+    up.eventually(lambda: len(up.out().splitlines()) == 3)
+    up.ready()
+    for line in up.out().splitlines():
+        found = re.fullmatch(r"  (.+) -> rule lab -> pagerduty-prod -> opened: (http://127\.0\.0\.1:\d+/\S+)", line)
+        assert found, line
+        page = requests.get(found[2], headers={"Accept": "text/html"}, timeout=5)  # as a browser asks
+        assert page.status_code == 200
+        assert found[1] in page.text
+    assert f"Incident Bridge runs at {up.url}" in up.err()
+    assert "Traceback" not in up.err()
+
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(WITHIN_S) == 0
+    assert up.err().endswith("incident-bridge: stopped\n")
+    assert "did not end and is killed" not in up.err()
+    eventually(lambda: up.tree() == set(), 1.0, up.err)
+    with closing(sqlite3.connect(up.folder / "var" / "bridge.db")) as ledger:
+        assert ledger.execute("SELECT count(*) FROM heartbeats").fetchone() == (0,)
+        assert ledger.execute("SELECT DISTINCT state FROM deliveries").fetchall() == [("delivered",)]
+
+
+def test_killed_it_takes_everything_along(up: Up) -> None:
+    process = up.start()
+    up.ready()
+    assert len(up.tree()) >= len(ALL) + 4  # itself, two web children, Valkey
+    assert any("valkey-server" in command for pid, _, command in processes() if pid in up.tree())
+    process.kill()
+    process.wait()
+    eventually(lambda: up.tree() == set(), ORPHANS_GONE_S, lambda: str(up.tree()))
+    up.start()  # and nothing it left behind is in the way
+    up.ready()
+
+
+def test_whatever_is_killed_comes_back_and_nothing_is_forgotten(up: Up) -> None:
+    up.start()
+    up.ready()
+    before = {name: up.pid(name) for name in ALL}
+    for name in ALL:
+        os.kill(before[name], signal.SIGKILL)
+    up.eventually(lambda: all(up.pid(name) != before[name] for name in ALL))
+    up.eventually(lambda: _posted(up) == 202)
+    up.ready()
+    up.eventually(lambda: _incident_states(up) == ["open"])
+
+
+def _posted(up: Up) -> int:
+    try:
+        return requests.post(f"{up.url}/webhooks/lab", json=alert("after the kills"), timeout=5).status_code
+    except requests.RequestException:
+        return 0
+
+
+def _incident_states(up: Up) -> list[str]:
+    items = requests.get(f"{up.url}/api/v1/incidents", timeout=5).json()["items"]
+    return [str(one["state"]) for one in items]
+
+
+def test_a_second_one_in_the_folder_is_refused_and_the_first_goes_on(up: Up) -> None:
+    up.start()
+    up.ready()
+    first = {up.pid(name) for name in ALL}
+    assert up.start().wait(WITHIN_S) == 1
+    assert f"incident-bridge: another 'incident-bridge up' runs in {up.folder}; stop that one first\n" in up.err()
+    assert up.tree() >= first
+    assert _status(f"{up.url}/readyz") == 200
+
+
+def test_a_port_in_use_is_refused_with_a_sentence(up: Up) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", up.port))
+        other.listen()
+        assert up.start().wait(WITHIN_S) == 1
+    sentence = f"incident-bridge: cannot listen on 127.0.0.1:{up.port}: Address already in use; "
+    assert sentence + "stop what listens there, or change server.listen\n" in up.err()
+    assert "started" not in up.err()
+
+
+def test_a_broken_configuration_starts_nothing(up: Up) -> None:
+    (up.folder / "rules" / "mine.yaml").write_text("rules: [{id: x, match: {severty: critical}, incident: {}}]\n")
+    assert up.start().wait(WITHIN_S) == 1
+    assert "rules/mine.yaml:1:" in up.err()
+    assert "nothing was started" in up.err()
+    assert not (up.folder / "var").exists()
+
+
+def test_init_leaves_alone_what_exists(up: Up) -> None:
+    config = (up.folder / "bridge.yaml").read_text()
+    (up.folder / "Procfile").unlink()
+    again = subprocess.run([*CLI, "init", "."], cwd=up.folder, env=environment(), capture_output=True, check=False)
+    assert again.returncode == 0
+    assert again.stdout.decode().splitlines() == ["wrote Procfile"]
+    assert b"bridge.yaml exists and is left alone\n" in again.stderr
+    assert (up.folder / "bridge.yaml").read_text() == config
+
+
+# -- the web process's end
+
+
+def test_the_orphans_of_a_killed_web_process_do_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge, ExitStack() as stack:
+        for _ in range(4):  # who are in the middle of sending, so that neither orphan can end
+            sender = stack.enter_context(socket.create_connection(("127.0.0.1", bridge.port), timeout=5.0))
+            sender.sendall(b"POST /webhooks/lab HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        bridge.eventually(lambda: _status(f"{bridge.url}/healthz") == 200)
+        children = children_of(bridge.running["web"].pid)
+        bridge.kill("web")
+        bridge.start("web")
+        bridge.eventually(lambda: children_of(bridge.running["web"].pid), 5.0)
+        assert any(map(is_alive, children))
+        assert bridge.post(alert("to the next one")).status_code == 202
+
+
+def test_told_to_stop_the_web_process_answers_what_it_began_to_receive(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge, socket.create_connection(("127.0.0.1", bridge.port), timeout=15.0) as sender:
+        body = b'{"title": "sent while it stops"}'
+        head = b"POST /webhooks/lab HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        sender.sendall(head + body[:10])
+        bridge.eventually(lambda: _status(f"{bridge.url}/healthz") == 200)
+        web = bridge.running["web"]
+        web.terminate()
+        bridge.eventually(lambda: _status(f"{bridge.url}/healthz") == 0)  # it takes nothing new
+        sender.sendall(body[10:])
+        assert sender.recv(65536).startswith(b"HTTP/1.1 202 ")
+        assert web.wait(WITHIN_S) == 0
+        bridge.arrives("sent while it stops")
+
+
+def test_told_to_stop_a_worker_finishes_its_delivery_and_claims_no_other(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge:
+        bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"delay_s": 1.5})
+        bridge.deliver(alert("slow"))
+        bridge.eventually(lambda: bridge.sandbox.calls.calls(api="pagerduty", method="POST"))
+        for n in range(3):
+            bridge.deliver(alert(f"behind {n}"))
+        assert bridge.stop("worker") == 0
+        assert _deliveries(bridge) == {"slow": "delivered", **{f"behind {n}": "pending" for n in range(3)}}
+        bridge.start("worker")
+        bridge.eventually(lambda: set(_deliveries(bridge).values()) == {"delivered"})
+        assert sorted(map(title_of, bridge.upstream())) == ["behind 0", "behind 1", "behind 2", "slow"]
+
+
+def _deliveries(bridge: Bridge) -> dict[str, str]:
+    """The state of each incident's create."""
+    states = {one["incident"]: one["state"] for one in bridge.every("deliveries")}
+    return {one["title"]: states[one["id"]] for one in bridge.every("incidents")}
