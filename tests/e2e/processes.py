@@ -253,8 +253,18 @@ class Bridge:
         return [command for _, _, command in processes() if str(self.folder) in command]
 
     def flush_redis(self) -> None:
-        with redis.Redis(unix_socket_path=str(self.folder / "var" / "valkey.sock"), socket_timeout=1.0) as client:
-            client.flushall()
+        """FLUSHALL, as soon as there is a server: the last one may just have been killed."""
+
+        def flushed() -> bool:
+            try:
+                with redis.Redis(
+                    unix_socket_path=str(self.folder / "var" / "valkey.sock"), socket_timeout=1.0
+                ) as client:
+                    return bool(client.flushall())
+            except redis.ConnectionError:
+                return False
+
+        eventually(flushed, about=self.told)
 
     @contextmanager
     def upstream_away(self) -> Iterator[None]:
