@@ -139,7 +139,8 @@ def on_firing(
     rises = severity.rank < incident.severity.rank
     match incident.state:
         case IncidentState.PENDING:
-            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
+            cancel = _queued_resolve(incident)  # left by a spent key: the problem was over then, and is not now
+            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises, cancel=cancel)
         case IncidentState.SENDING:
             return Transition(incident=joined, outcome=Outcome.JOINED, cancel=_queued_resolve(incident))
         case IncidentState.OPEN | IncidentState.FOLDED:

@@ -418,3 +418,22 @@ def test_due_lanes_are_armed_once_and_heal(ledger: Ledger) -> None:
     assert ledger.due_lanes(64) == []
     ledger.lanes_disarmed()
     assert ledger.due_lanes(64) == ["pd"]
+
+
+def test_firing_again_after_a_spent_key_cancels_the_resolve_that_waits(ledger: Ledger) -> None:
+    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, episode="e1"))
+    first = claim(ledger)
+    settle(ledger, ends("a"))
+    record(ledger, first, KeySpent(reference=Reference(id="old", closed=True), detail="closed in January"))
+    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, episode="e1"))
+    record(ledger, claim(ledger), delivered("new"))
+    assert ledger.claim("pd") is None
+    assert states(ledger) == ["open"]
+
+
+def test_a_replaced_create_looks_its_own_names_up(ledger: Ledger) -> None:
+    ledger.names_stored("pd", "service", [NamedThing(id="OLD", name="Old"), NamedThing(id="NEW", name="New")])
+    settle(ledger, fires("w", severity=Severity.WARNING, parts=("x",), names=(services("Old"),)))
+    record(ledger, claim(ledger), NOT_CONNECTED)
+    settle(ledger, fires("c", severity=Severity.CRITICAL, parts=("x",), names=(services("New"),)))
+    assert claim(ledger).delivery.ids == {"service": "NEW"}

@@ -69,6 +69,7 @@ _REPLACE_CREATE = Statement(
         names=bindparam("new_names"),
         notes=bindparam("new_notes"),
         order_key=bindparam("new_order_key"),
+        ids=bindparam("new_ids"),
     )
 )
 _INCIDENT_CHANGES = (
@@ -224,6 +225,7 @@ class Changes:
             "names": names_json(body.names),
             "notes": dumps(body.notes),
             "order_key": key,
+            "ids": "{}",  # looked up for the body that is replaced
         }
         for row in self._deliveries:
             if row["incident_id"] == incident.id and row["action"] == Action.CREATE:
