@@ -3,8 +3,14 @@
 import fcntl
 import os
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: then the lock is ours
 
 
 class FileLock:
@@ -17,8 +23,33 @@ class FileLock:
         """The file is made when it is missing, and never removed: its holder may still have it open."""
         self.path = path
         self._threads = threading.Lock()
+        self._waiter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lock-waiter")
         self._fd: int | None = None
         self._pid = -1
+
+    @contextmanager
+    def held(self, meanwhile: Meanwhile) -> Iterator[None]:
+        """Hold it; while somebody else does, a thread waits for it and `meanwhile` runs, until the lock is ours."""
+        if not self._taken_at_once():
+            ours: Future[Any] = self._waiter.submit(self.__enter__)
+            meanwhile(ours)
+            ours.result()
+        try:
+            yield
+        finally:
+            self.__exit__(None, None, None)
+
+    def _taken_at_once(self) -> bool:
+        if not self._threads.acquire(blocking=False):
+            return False
+        try:
+            fcntl.flock(self._descriptor(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException as error:
+            self._threads.release()
+            if not isinstance(error, BlockingIOError):
+                raise
+            return False
+        return True
 
     def __enter__(self) -> "FileLock":
         self._threads.acquire()

@@ -7,19 +7,28 @@ import time
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
+_RANDOM_BYTES = _RANDOM_BITS // 8
+_DRAWN_AT_ONCE = 256  # ids' worth of random bytes: each draw lets go of the interpreter lock
 
 
 class Ulids:
-    """A maker of ULIDs (48 bits of milliseconds, 80 random bits); every next one is greater."""
+    """A maker of ULIDs (48 bits of milliseconds, 80 random bits); every next one is greater. Make it after forking."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
+        self._random = b""
 
     def __call__(self) -> str:
-        value = (time.time_ns() // 1_000_000 << _RANDOM_BITS) | int.from_bytes(os.urandom(10), "big")
         with self._lock:
+            value = (time.time_ns() // 1_000_000 << _RANDOM_BITS) | self._drawn()
             if value <= self._last or value >> _RANDOM_BITS == self._last >> _RANDOM_BITS:
                 value = self._last + 1 + (value & 0xFFFF)
             self._last = value
         return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+
+    def _drawn(self) -> int:
+        if not self._random:
+            self._random = os.urandom(_RANDOM_BYTES * _DRAWN_AT_ONCE)
+        drawn, self._random = self._random[:_RANDOM_BYTES], self._random[_RANDOM_BYTES:]
+        return int.from_bytes(drawn, "big")

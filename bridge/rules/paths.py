@@ -86,7 +86,7 @@ class Path:
 
 
 def _step(value: Any, step: str) -> Any:
-    if isinstance(value, dict | Mapping):  # asking for dict first is quicker
+    if isinstance(value, dict | MappingProxyType | Mapping):  # asking for the plain types first is quicker
         return value.get(step, MISSING)
     if isinstance(value, list | tuple) and step.isascii() and step.isdigit() and len(step) < 10:
         index = int(step)

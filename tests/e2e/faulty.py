@@ -10,6 +10,7 @@ title holds the file's name, and manages to delete the file, dies there by kill 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -89,9 +90,15 @@ def run_dying_web(loaded: wiring.Loaded, doom: Doom, bind: str) -> None:
         _, url = wiring.redis_of(settings)
         writer = Writer(ledger.settle, Poker(Queue(url).poke))
 
-        def settle(receipt: Receipt) -> Settled:
-            settled = writer.settle(receipt)
-            doom.strikes(AFTER_COMMIT, " ".join(one.row["title"] for one in receipt.alerts))
+        def settle(prepare: Callable[[], Receipt]) -> Settled:
+            made: list[Receipt] = []
+
+            def prepared() -> Receipt:
+                made.append(prepare())
+                return made[-1]
+
+            settled = writer.settle(prepared)
+            doom.strikes(AFTER_COMMIT, " ".join(one.row["title"] for one in made[-1].alerts))
             return settled
 
         incoming = receiver.Receiver(

@@ -262,7 +262,7 @@ def test_the_http_table_names_every_route_and_no_other(tmp_path: Path) -> None:
     incoming = receiver.Receiver(
         sources={},
         decide=lambda readings: tuple(Decided(reading=reading) for reading in readings),
-        settle=lambda receipt: ledger.settle([receipt])[0][0],
+        settle=lambda prepare: ledger.settle([prepare()])[0][0],
         new_id=Ulids(),
         book="",
         body_max_bytes=1,

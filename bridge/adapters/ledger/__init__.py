@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import letters, names, reads, upkeep
 from bridge.adapters.ledger.changes import Route
@@ -45,17 +46,21 @@ class Ledger:
     # -- web
 
     def settle(
-        self, batch: Sequence[Receipt], more: Callable[[], Sequence[Receipt]] = tuple
+        self,
+        batch: Sequence[Receipt],
+        more: Callable[[], Sequence[Receipt]] = tuple,
+        meanwhile: Meanwhile | None = None,
     ) -> tuple[list[Settled], frozenset[str]]:
         """These webhooks and all that follows from them are on disk; also answers the lanes with something to do.
 
-        `more` is asked once, when this process has the ledger to itself: what came while it waited goes along. A
-        deadlock, or another process that settled the same key first, redoes it; raises LedgerUnavailable after that.
+        `meanwhile` runs while another process has the ledger; `more` is asked once, when we have it: what came
+        meanwhile goes along. A deadlock, or another process that settled the same key first,
+        redoes it; raises LedgerUnavailable after that.
         """
         asked = False
         for attempt in range(REDO_MAX + 1):
             try:
-                with self.database.writing() as transaction:
+                with self.database.writing(meanwhile) as transaction:
                     if not asked:
                         asked, batch = True, [*batch, *more()]
                     return settle(transaction, batch, self.routes, self.new_id)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, bindparam, update
 
-from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     clean,
     create_body_json,
@@ -94,10 +94,10 @@ _UPDATE_MEMBER = Statement(
 _UPDATE_SERIES = Statement(
     update(series).where(series.c.id == bindparam("of_series")).values(next_no=bindparam("new_next_no"))
 )
-_INSERT_INCIDENTS = Statement(insert(incidents))
-_INSERT_MEMBERS = Statement(insert(members))
-_INSERT_DELIVERIES = Statement(insert(deliveries))
-_INSERT_SERIES = Statement(insert(series))
+_INSERT_INCIDENTS = InsertStatement(incidents)
+_INSERT_MEMBERS = InsertStatement(members)
+_INSERT_DELIVERIES = InsertStatement(deliveries)
+_INSERT_SERIES = InsertStatement(series)
 
 
 @dataclass(slots=True)

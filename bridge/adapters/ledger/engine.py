@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, lit
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from bridge.adapters.files import FileLock
+from bridge.adapters.files import FileLock, Meanwhile
 from bridge.adapters.ledger.schema import from_us
 from bridge.domain.errors import LedgerUnavailable
 
@@ -42,7 +42,7 @@ class Database:
         self.url = url
         self.engine: Engine
         self._trouble: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
-        self._lock: AbstractContextManager[Any] = nullcontext()
+        self._lock: FileLock | None = None
         if self.is_sqlite:
             path = make_url(url).database
             if path and path != ":memory:":
@@ -55,12 +55,13 @@ class Database:
         self._trouble += (driver.OperationalError, driver.InterfaceError)
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
+    def writing(self, meanwhile: Meanwhile | None = None) -> Iterator[Transaction]:
         """A transaction that writes, committed durably when the block ends.
 
-        Raises LedgerUnavailable when the database cannot be reached, is full, or stays locked.
+        While another process writes, `meanwhile` runs. Raises LedgerUnavailable when the database cannot be reached, is
+        full, or stays locked.
         """
-        with self._unavailable(), self._lock, self.engine.connect() as connection:
+        with self._unavailable(), self._locked(meanwhile), self.engine.connect() as connection:
             connection = connection.execution_options(**{WRITE: True})
             with connection.begin():
                 yield Transaction(connection, self.now(connection))
@@ -70,6 +71,11 @@ class Database:
         """A transaction that only reads; it takes no lock."""
         with self._unavailable(), self.engine.connect() as connection, connection.begin():
             yield Transaction(connection, self.now(connection))
+
+    def _locked(self, meanwhile: Meanwhile | None) -> AbstractContextManager[Any]:
+        if self._lock is None:
+            return nullcontext()
+        return self._lock if meanwhile is None else self._lock.held(meanwhile)
 
     def now(self, connection: Connection) -> datetime:
         """The database's clock: the one time all processes on all hosts agree on. An SQLite file has its host's."""

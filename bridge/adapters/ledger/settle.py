@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
-from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
+from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
@@ -192,8 +192,8 @@ _LAST_N = SizedStatement(
         .group_by(incidents.c.series, incidents.c.episode_id)
     )
 )
-_INSERT_EVENTS = Statement(insert(events))
-_INSERT_ALERTS = Statement(insert(alerts))
+_INSERT_EVENTS = InsertStatement(events)
+_INSERT_ALERTS = InsertStatement(alerts)
 
 
 @dataclass(slots=True)
@@ -487,4 +487,7 @@ def _upsert(dialect: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["id"], set_=new)
 
 
-_UPSERT_PROBLEM = {"sqlite": Statement(_upsert(sqlite)), "postgresql": Statement(_upsert(postgresql))}
+_UPSERT_PROBLEM = {
+    "sqlite": InsertStatement(problems, lambda _table: _upsert(sqlite)),
+    "postgresql": InsertStatement(problems, lambda _table: _upsert(postgresql)),
+}

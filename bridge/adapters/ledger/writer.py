@@ -1,29 +1,37 @@
-"""Group commit: one thread per web process writes the waiting webhooks together, in one transaction.
+"""Group commit: one thread per web process prepares the waiting webhooks and writes them together, in one transaction.
 
-The batch is gathered once the ledger's lock is held, so that whatever came while another process wrote goes along.
-Durability costs one fsync per transaction, not per webhook. A batch that fails is written again one by one, so that
-one webhook never spoils its neighbours.
+Preparing (reading, rules, rendering) happens here too: a hundred request threads that all compute only take the
+interpreter lock from one another. While another process has the ledger's lock, the next webhooks are prepared, and what
+is ready once the lock is ours goes along. Durability costs one fsync per transaction, not per webhook. A batch that
+fails is written again one by one, so that one webhook never spoils its neighbours.
 """
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
+from bridge.adapters.files import Meanwhile
 from bridge.adapters.ledger.settle import Receipt, Settled
 from bridge.domain.errors import LedgerUnavailable
 
-BATCH_MAX = 128
+BATCH_MAX = 64
 ANSWER_WITHIN_S = 10.0
+
+_LOCKED, _END = object(), object()  # in the line of the waiting: the lock is ours; nothing comes behind this
+
+Prepare = Callable[[], Receipt]
 
 
 class _Slip:
-    """One receipt on its way: the request thread waits on `done`, a bare lock, until the writer has answered."""
+    """One webhook on its way: the request thread waits on `done`, a bare lock, until the writer has answered."""
 
-    __slots__ = ("answer", "done", "error", "given_up", "receipt")
+    __slots__ = ("answer", "done", "error", "given_up", "prepare", "receipt")
 
-    def __init__(self, receipt: Receipt) -> None:
-        self.receipt = receipt
+    def __init__(self, prepare: Prepare) -> None:
+        self.prepare = prepare
+        self.receipt: Receipt | None = None
         self.answer: Settled | None = None
         self.error: BaseException | None = None
         self.given_up = False
@@ -36,27 +44,32 @@ class _Slip:
 
 
 class Write(Protocol):
-    """Commits a batch of receipts, with what `more` adds once the ledger is ours."""
+    """Commits a batch of receipts, with what `more` adds once the ledger is ours; `meanwhile` until then."""
 
     def __call__(
-        self, batch: Sequence[Receipt], more: Callable[[], Sequence[Receipt]]
+        self, batch: Sequence[Receipt], more: Callable[[], Sequence[Receipt]], meanwhile: Meanwhile
     ) -> tuple[list[Settled], frozenset[str]]: ...
 
 
 class Writer:
-    """Hands receipts from request threads to the one writing thread."""
+    """Hands webhooks from request threads to the one writing thread."""
 
     def __init__(self, write: Write, on_committed: Callable[[frozenset[str]], None]) -> None:
         """`write` commits a batch; `on_committed` is told which lanes got something to do."""
         self._write = write
         self._on_committed = on_committed
-        self._waiting: queue.SimpleQueue[_Slip | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Slip | object] = queue.SimpleQueue()
+        self._ended = False
+        self._ready: list[_Slip] = []  # prepared; the writing thread's own
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def settle(self, receipt: Receipt) -> Settled:
-        """Wait until the receipt is on disk. Raises LedgerUnavailable when it cannot be, or not in time."""
-        slip = _Slip(receipt)
+    def settle(self, prepare: Prepare) -> Settled:
+        """Wait until the receipt that `prepare` makes, in the writing thread, is on disk.
+
+        Raises what `prepare` raises, and LedgerUnavailable when it cannot be written, or not in time.
+        """
+        slip = _Slip(prepare)
         self._waiting.put(slip)
         if not slip.done.acquire(timeout=ANSWER_WITHIN_S):
             slip.given_up = True
@@ -69,37 +82,51 @@ class Writer:
 
     def close(self) -> None:
         """Write what waits, then end the thread."""
-        self._waiting.put(None)
+        self._waiting.put(_END)
         self._thread.join(timeout=ANSWER_WITHIN_S)
 
     def _run(self) -> None:
-        while True:
-            first = self._waiting.get()
-            if first is None:
-                return
-            if not first.given_up:
-                self._commit([first], self._take_waiting)
+        while not self._ended:
+            self._take(self._waiting.get())
+            while not self._waiting.empty() and len(self._ready) < BATCH_MAX:
+                self._take(self._waiting.get())
+            if self._ready:
+                self._commit(self._taken(), together=True)
 
-    def _take_waiting(self) -> list[_Slip]:
-        """What waits now, bounded. The end stays in line: what came before it is written first."""
-        taken: list[_Slip] = []
-        while len(taken) < BATCH_MAX and not self._waiting.empty():
-            following = self._waiting.get()
-            if following is None:
-                self._waiting.put(None)
-                break
-            if not following.given_up:
-                taken.append(following)
+    def _prepare_until(self, ours: "Future[Any]") -> None:
+        """Prepare what comes, until the ledger's lock is ours."""
+        ours.add_done_callback(lambda _done: self._waiting.put(_LOCKED))
+        while (item := self._waiting.get()) is not _LOCKED:
+            self._take(item)
+
+    def _take(self, item: "_Slip | object") -> None:
+        if isinstance(item, _Slip):
+            self._prepare(item)
+        elif item is _END:
+            self._ended = True
+
+    def _prepare(self, slip: _Slip) -> None:
+        if slip.given_up:
+            return
+        try:
+            slip.receipt = slip.prepare()
+        except Exception as error:  # noqa: BLE001 - raised again in the request's thread
+            slip.settle(None, error)
+        else:
+            self._ready.append(slip)
+
+    def _taken(self) -> list[_Slip]:
+        taken, self._ready = self._ready, []
         return taken
 
-    def _commit(self, batch: list[_Slip], take: Callable[[], list[_Slip]] = list) -> None:
+    def _commit(self, batch: list[_Slip], *, together: bool) -> None:
         def more() -> list[Receipt]:
-            taken = take()
+            taken = self._taken() if together else []
             batch.extend(taken)
-            return [slip.receipt for slip in taken]
+            return _receipts(taken)
 
         try:
-            results, lanes = self._write([slip.receipt for slip in batch], more)
+            results, lanes = self._write(_receipts(batch), more, self._prepare_until)
         except LedgerUnavailable as error:
             for slip in batch:
                 slip.settle(None, error)
@@ -108,9 +135,13 @@ class Writer:
                 batch[0].settle(None, error)
                 return
             for slip in batch:
-                self._commit([slip])
+                self._commit([slip], together=False)
         else:
             if lanes:
                 self._on_committed(lanes)
             for slip, settled in zip(batch, results, strict=True):
                 slip.settle(settled)
+
+
+def _receipts(slips: Sequence[_Slip]) -> list[Receipt]:
+    return [slip.receipt for slip in slips if slip.receipt is not None]

@@ -31,7 +31,8 @@ def serve(processes: int, threads: int, config: Path) -> int:
     from bridge.entrypoints.web.server import Server
 
     loaded = _started("web", config)
-    wiring.open_ledger(loaded.settings).close()  # a wrong schema is said once, before anything is forked
+    if click.get_current_context().obj is None:  # `up` has seen to it
+        wiring.open_ledger(loaded.settings).close()  # a wrong schema is said once, before anything is forked
     web = WebProcess(loaded)
     Server(loaded.settings.server.bind, web.start, processes=processes, threads=threads, on_stop=web.stop).run()
     return 0

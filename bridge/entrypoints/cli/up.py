@@ -4,7 +4,9 @@ import fcntl
 import importlib
 import os
 import socket
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +115,22 @@ def _sandbox_port() -> int:
 
 
 def _ledger_is_current(settings: Any) -> None:
-    from bridge import wiring
-    from bridge.adapters.ledger.upgrade import upgrade
-
-    database = wiring.open_database(settings)
-    try:
-        before, after = upgrade(database)
-    finally:
-        database.close()
+    """Apply missing migrations, in a process of its own: what they need in memory is not for every child to share."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as apart:
+        before, after = apart.submit(_upgraded, settings.ledger).result()
     if before is not None and before != after:
         say(f"the ledger went from version {before} to {after}")
+
+
+def _upgraded(url: str) -> tuple[str | None, str]:
+    from bridge.adapters.ledger.engine import Database
+    from bridge.adapters.ledger.upgrade import upgrade
+
+    database = Database(url)
+    try:
+        return upgrade(database)
+    finally:
+        database.close()
 
 
 def _procfile(settings: Any) -> Path:

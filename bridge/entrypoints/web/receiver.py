@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Request, Response, request
 
@@ -19,6 +21,7 @@ from bridge.domain.alert import Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError
 from bridge.sources.base import NoAuth, SignatureAuth, Source
+from bridge.sources.body import FORM_MEDIA_TYPE
 
 REJECTED_KEEPS_BYTES = 64 * 1024
 RETRY_AFTER_S = "10"  # below the 60 s that Zendesk accepts (SOURCES.md, section 3)
@@ -26,6 +29,7 @@ READ_CHUNK = 64 * 1024
 _SECRET_WORDS = ("auth", "token", "secret", "signature", "cookie", "key", "password", "credential", "session")
 _REDACTED = b"[redacted]"
 REDACT_MIN_CHARS = 6  # a shorter secret would blot out ordinary text
+AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
 
 Decide = Callable[[tuple[Reading, ...]], tuple[Decided, ...]]
 
@@ -36,7 +40,7 @@ class Receiver:
 
     sources: Mapping[str, Source]
     decide: Decide
-    settle: Callable[[Receipt], Settled]
+    settle: Callable[[Callable[[], Receipt]], Settled]  # makes the receipt and puts it on disk
     new_id: Callable[[], str]
     book: str
     body_max_bytes: int
@@ -82,29 +86,34 @@ def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:
     except SignatureError as error:
         return _unauthorized(receiver, source, error)
     safe = without_secrets(source, webhook)
-    event_id = receiver.new_id()
+    packed = zlib.compress(safe.body, 1)  # here, for it lets go of the interpreter lock
     try:
-        readings = source.alerts_in(safe)
+        prepare = partial(_receipt, receiver, source, safe, packed, source.delivery_id(webhook))
+        if len(safe.body) > AT_ONCE_MAX_BYTES:
+            made = prepare()
+            settled = receiver.settle(lambda: made)
+        else:
+            settled = receiver.settle(prepare)
     except DecodeError as error:
-        return _reject(receiver, source, safe, event_id, 400, f"{source.name}: {error}")
-    delivery_id = source.delivery_id(webhook)
-    decided = receiver.decide(readings)
-    settled = receiver.settle(
-        receipt(
-            event_id=event_id,
-            source=source.name,
-            received_at=safe.received_at,
-            headers=safe.headers,
-            body=safe.body,
-            packed_body=zlib.compress(safe.body, 1),
-            delivery_id=delivery_id,
-            decided=decided,
-            book=receiver.book,
-        )
-    )
+        return _reject(receiver, source, safe, receiver.new_id(), 400, f"{source.name}: {error}")
     if settled.duplicate:
         return answer(202, event=settled.event_id, alerts=settled.alerts, duplicate=True)
     return answer(202, event=settled.event_id, alerts=settled.alerts)
+
+
+def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, delivery_id: str | None) -> Receipt:
+    """Read, decide and prepare; in the writer's thread as a rule. Raises DecodeError."""
+    return receipt(
+        event_id=receiver.new_id(),
+        source=source.name,
+        received_at=safe.received_at,
+        headers=safe.headers,
+        body=safe.body,
+        packed_body=packed,
+        delivery_id=delivery_id,
+        decided=receiver.decide(source.alerts_in(safe)),
+        book=receiver.book,
+    )
 
 
 def _webhook(source: Source, incoming: Request, limit: int) -> Webhook:
@@ -161,10 +170,24 @@ def without_secrets(source: Source, webhook: Webhook) -> Webhook:
         and not any(secret in value for secret in secrets)
     }
     body = webhook.body
+    if not body and (body := _query_as_form(source, webhook, secrets)):
+        kept["content-type"] = FORM_MEDIA_TYPE
     for secret in secrets:
         if len(secret) >= REDACT_MIN_CHARS:
             body = body.replace(secret.encode(), _REDACTED)
     return replace(webhook, headers=MappingProxyType(kept), body=body, query=MappingProxyType({}))
+
+
+def _query_as_form(source: Source, webhook: Webhook, secrets: tuple[str, ...]) -> bytes:
+    """What a request without a body says in its address (UptimeRobot, StatusCake), as the form it might have been."""
+    said = [
+        (name, value)
+        for name, value in webhook.query.items()
+        if name != getattr(source.auth, "parameter", None)
+        and not any(word in name.lower() for word in _SECRET_WORDS)
+        and not any(secret in value for secret in secrets)
+    ]
+    return urlencode(said, errors="replace").encode()
 
 
 def _secrets_of(source: Source) -> Iterable[str]:
@@ -203,17 +226,16 @@ def _reject(
 ) -> Response:
     """Keep the beginning of a body nobody could read, so that a person can see what was sent."""
     beginning = webhook.body[:REJECTED_KEEPS_BYTES]
-    receiver.settle(
-        receipt(
-            event_id=event_id,
-            source=source.name,
-            received_at=webhook.received_at,
-            headers=webhook.headers,
-            body=beginning,
-            packed_body=zlib.compress(beginning, 1),
-            rejected=sentence,
-        )
+    rejected = receipt(
+        event_id=event_id,
+        source=source.name,
+        received_at=webhook.received_at,
+        headers=webhook.headers,
+        body=beginning,
+        packed_body=zlib.compress(beginning, 1),
+        rejected=sentence,
     )
+    receiver.settle(lambda: rejected)
     receiver.count(source.name, "rejected")
     logs.get().warning(logs.EVENT_REJECTED, source=source.name, event_id=event_id, reason=sentence[:200])
     return answer(status, error=sentence, event=event_id)

@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -91,8 +92,31 @@ class PatientSocket:
     def setblocking(self, _flag: bool) -> None:
         """It stays as it is: only `recv` reads, and only where waiting is meant."""
 
+    def settimeout(self, _seconds: float | None) -> None:
+        """It keeps its own deadline, which is shorter than any that gunicorn would set."""
+
+    def gettimeout(self) -> float | None:
+        """As a blocking socket's."""
+        return None
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+
+def _take_place(arbiter: Any, worker: Any) -> None:
+    """In the parent: the first place that no other child has."""
+    taken = {other.place for other in arbiter.WORKERS.values()}
+    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+
+
+def _keep_to_one_cpu(_arbiter: Any, worker: Any) -> None:
+    """In the child: its threads run one at a time anyway, and on one CPU they need not carry everything to the next.
+
+    bench/accept measures it: without this a quarter fewer requests a second. macOS has no such call.
+    """
+    if sys.platform == "linux":
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[worker.place % len(cpus)]})
 
 
 def _timeval(seconds: float) -> bytes:
@@ -168,6 +192,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "loglevel": "warning",
             "control_socket_disable": True,
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
+            "pre_fork": _take_place,
+            "post_fork": _keep_to_one_cpu,
             "worker_exit": lambda _server, _worker: self._on_stop(),
             "proc_name": "incident-bridge serve",
         }
