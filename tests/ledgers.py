@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from bridge.adapters.ledger import Claimed, Finished, Ledger, Receipt, Recorded, Route, receipt
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
@@ -30,14 +32,32 @@ def pace(**changes: Any) -> Pace:
     return Pace(**{**plain, **changes})
 
 
+class MovedDatabase(Database):
+    """A database whose clock is as far ahead as a test says."""
+
+    ahead = timedelta(0)
+
+    def now(self, connection: Connection) -> datetime:
+        return super().now(connection) + self.ahead
+
+
 def open_ledger(url: str, **paces: Pace) -> Ledger:
     """A ledger with one account per pace (default: `pd`)."""
-    database = Database(url)
-    upgrade(database)
     chosen = paces or {ACCOUNT: pace()}
-    ledger = Ledger(database, {n: Route(lane=n, pace=p, required=frozenset({"service"})) for n, p in chosen.items()})
+    return ledger_of(Database(url), **{name: route(name, one) for name, one in chosen.items()})
+
+
+def ledger_of(database: Database, **routes: Route) -> Ledger:
+    """A ledger with these accounts: what a process with another configuration would open."""
+    upgrade(database)
+    ledger = Ledger(database, routes)
     ledger.lanes_ensured()
     return ledger
+
+
+def route(lane: str = ACCOUNT, of: Pace | None = None) -> Route:
+    """An account's way into a lane."""
+    return Route(lane=lane, pace=of or pace(), required=frozenset({"service"}))
 
 
 def decision(fingerprint: str, **changes: Any) -> Decision:

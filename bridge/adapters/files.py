@@ -1,16 +1,30 @@
-"""Locks between processes, kept in files."""
+"""What processes share in files: locks, and a secret."""
 
 import fcntl
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: then the lock is ours
+
+
+def secret_kept_in(path: Path) -> str:
+    """A random secret, drawn by whoever asks first and kept in that file for everybody after."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    drawn = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+    with suppress(FileExistsError):
+        os.link(drawn, path)
+    drawn.unlink()
+    return path.read_text(encoding="ascii")
 
 
 class FileLock:

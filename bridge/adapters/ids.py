@@ -3,12 +3,33 @@
 import os
 import threading
 import time
+from datetime import UTC, datetime
 
+ULID_CHARS = 26
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
 _RANDOM_BYTES = _RANDOM_BITS // 8
 _DRAWN_AT_ONCE = 256  # ids' worth of random bytes: each draw lets go of the interpreter lock
+
+
+def earliest_at(instant: datetime) -> str:
+    """The least ULID of an instant's millisecond: every id made then or later is as great or greater."""
+    value = max(0, int(instant.timestamp() * 1000)) << _RANDOM_BITS
+    return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])
+
+
+def made_at(ulid: str) -> datetime | None:
+    """When an id was made; None for a text that is no ULID."""
+    if len(ulid) != ULID_CHARS or any(character not in _ALPHABET for character in ulid) or ulid[0] > "7":
+        return None
+    milliseconds = 0
+    for character in ulid[:10]:
+        milliseconds = milliseconds << 5 | _ALPHABET.index(character)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # the year 10889 is the last a ULID can say
+        return None
 
 
 class Ulids:

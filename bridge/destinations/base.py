@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
+from bridge.destinations import wire
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
     Action,
@@ -18,6 +19,8 @@ from bridge.domain.delivery import (
     HttpResponse,
     NamesPage,
     NoAnswer,
+    PermanentFailure,
+    TransientFailure,
 )
 
 
@@ -49,6 +52,7 @@ class Destination(Protocol):
 
     type: ClassVar[str]
     key_rule: ClassVar[KeyRule]
+    key_field: ClassVar[str]  # what the upstream calls the key in a create
     fields: ClassVar[Mapping[str, Field]]
     title_field: ClassVar[str]  # "title" or "name"
     body_field: ClassVar[str]  # where notes and overlong text go: "body" or "summary"
@@ -56,16 +60,23 @@ class Destination(Protocol):
     actions: ClassVar[frozenset[Action]]  # what the upstream can be told
     name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch
     account: str
+    token: str  # the credential
     defaults: Mapping[str, str]  # the account's own fallbacks per field
 
     def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
-        """Lists this delivery needs beside its NameRefs (closing an incident.io incident needs its statuses)."""
+        """Lists this delivery reads beside its NameRefs (closing an incident.io incident needs its statuses).
+
+        A create goes without those that are missing; everything else waits for them.
+        """
         ...
 
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action and phase.
 
         `lists` maps each kind of name_kinds_for to its NamedThings. The same delivery gives the same bytes every time.
+
+        Raises:
+            ValueError: the upstream has no such action, or the delivery lacks what the call needs.
         """
         ...
 
@@ -73,10 +84,33 @@ class Destination(Protocol):
         """What the answer means. Every status from 100 to 599, with any body, has a result; never raises."""
         ...
 
-    def names_request(self, kind: str) -> HttpRequest:
-        """The first page of one of name_kinds."""
+    def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
+        """One page of one of name_kinds: the first, or the one that a NamesPage's cursor names."""
         ...
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
         """The entries of one page; None when the answer is not a list we can trust."""
         ...
+
+    def words_in(self, content: Any) -> list[str]:
+        """What a refusal's decoded body says, for people."""
+        ...
+
+    def names_failure(self, answer: HttpResponse | NoAnswer) -> TransientFailure | PermanentFailure:
+        """Why an answer that names_in could not read holds no list."""
+        return wire.no_list(answer, self.words_in, secret=self.token)
+
+    def contradictions(self, written: Mapping[str, str | None]) -> tuple[tuple[str, str, str], ...]:  # noqa: ARG002 - for those that have some
+        """What can never work about the fields a rule gives: (field, sentence, what to do).
+
+        `written` has their texts, None where the alert decides.
+        """
+        return ()
+
+    def masked(self, answer: HttpResponse | NoAnswer) -> HttpResponse | NoAnswer:
+        """The answer without our credential, which an upstream may echo: safe to read, to store and to log."""
+        return wire.masked_answer(answer, self.token)
+
+    def masked_text(self, text: str) -> str:
+        """Any other text without our credential."""
+        return wire.masked(text, self.token)

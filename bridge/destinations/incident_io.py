@@ -6,9 +6,10 @@ its prose, https://github.com/incident-io/sdk-go openapi3.json ("spec" below), r
 `api: v1` creates through the deprecated POST /v1/incidents; changing an incident exists in v2 only, for both.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -39,7 +40,7 @@ V1_STATUSES = frozenset({"triage", "investigating", "fixing", "monitoring", "clo
 V1_MODES: Mapping[str, str] = MappingProxyType(
     {"standard": "real", "retrospective": "real", "test": "test", "tutorial": "test"}
 )  # spec, v1 create knows two modes
-CLOCKS_DIFFER_BY = timedelta(minutes=5)  # an incident older than the first attempt by this is not that attempt's
+INCIDENT_IO = "incident.io"
 
 _SPEC = "incident.io openapi3.json, POST /v2/incidents; read 2026-08"
 
@@ -105,6 +106,7 @@ class IncidentIo(Destination):
 
     type: ClassVar[str] = "incident_io"
     key_rule: ClassVar[KeyRule] = KeyRule.FOR_EVER
+    key_field: ClassVar[str] = "idempotency_key"
     fields: ClassVar[Mapping[str, Field]] = FIELDS
     title_field: ClassVar[str] = "name"
     body_field: ClassVar[str] = "summary"
@@ -119,10 +121,8 @@ class IncidentIo(Destination):
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
-        """The statuses: closing means moving to one of category closed; a create may name its status by category."""
-        names_one = delivery.action is Action.CREATE and self.api == "v2" and "status" in delivery.fields
-        needs_statuses = delivery.action is Action.RESOLVE or names_one
-        return ("incident_status",) if needs_statuses else ()
+        """The statuses, to close one: closing means moving to a status of category closed."""
+        return ("incident_status",) if delivery.action is Action.RESOLVE else ()
 
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action; the same delivery gives the same bytes every time.
@@ -130,19 +130,17 @@ class IncidentIo(Destination):
         There is no look-up: no list knows the key (spec, GET /v2/incidents), so the way to find out is the same create
         once more. A resolve's `resolution` is not sent: incident.io takes no note with a change of status.
         """
-        statuses = lists.get("incident_status", ())
         match delivery.action:
             case Action.CREATE if self.api == "v1":
                 return self._post("v1/incidents", _incident_v1(delivery))
             case Action.CREATE:
-                return self._post("v2/incidents", _incident_v2(delivery, statuses))
+                return self._post("v2/incidents", _incident_v2(delivery))
             case Action.RESOLVE:
-                if delivery.upstream_id is None:
-                    raise ValueError(f"delivery {delivery.id}: resolve needs the incident's id at incident.io")
-                edit = {"incident": {"incident_status_id": _closing(statuses)}, "notify_incident_channel": True}
-                return self._post(f"v2/incidents/{wire.path_part(delivery.upstream_id)}/actions/edit", edit)
+                status = _closing(lists.get("incident_status", ()))
+                edit = {"incident": {"incident_status_id": status}, "notify_incident_channel": True}
+                return self._post(f"v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}/actions/edit", edit)
             case _:
-                raise ValueError(f"incident.io is not told to {delivery.action} yet: delivery {delivery.id}")
+                raise wire.not_told(delivery, INCIDENT_IO)
 
     def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
         """What the answer means; never raises.
@@ -151,37 +149,33 @@ class IncidentIo(Destination):
         object (spec, POST /v2/escalations). Should it be refused instead, with 409 or a 422 about the key, nothing says
         which incident has it: the create is repeated until it is too old, and a person sees why. It never pages twice.
         """
-        creates = delivery.action is Action.CREATE
-        if isinstance(answer, NoAnswer):
-            return wire.unanswered(answer, creates=creates, secret=self.token)
-        content = wire.json_in(answer.body)
-        detail = wire.said(answer, _words(content), self.token)
-        if not 200 <= answer.status < 300:
-            if creates and (answer.status == 409 or (answer.status == 422 and _is_about_the_key(content))):
-                return KeyIsOpen(detail=detail)
-            return wire.refused(answer, detail, creates=creates)
-        incident = wire.within(content, "incident")
-        reference = _reference_of(incident)
-        if reference is None:
-            detail = f"HTTP {answer.status} without an incident in it"
-            return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
-        result = _created(delivery, incident, reference) if creates else _edited(incident, reference)
-        return wire.noting_exhaustion(result, answer)
+        return wire.result_of(
+            answer,
+            creates=delivery.action is Action.CREATE,
+            secret=self.token,
+            words=_words,
+            special=partial(_special, delivery),
+            accepted=partial(_accepted, delivery),
+        )
 
-    def names_request(self, kind: str) -> HttpRequest:
+    def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:  # noqa: ARG002 - no pages
         """The whole of one of name_kinds: these lists are not paged (spec)."""
         return HttpRequest(method="GET", url=f"{self.base_url}/{_NAME_LISTS[kind]}", headers=self._headers())
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:  # noqa: ARG002 - no pages
         """The entries of the list; None when the answer is not a list we can trust."""
-        entries = wire.within(wire.json_in(response.body), _NAME_LISTS[kind].rpartition("/")[2])
-        if response.status != 200 or not isinstance(entries, list):
+        entries = wire.entries_in(response, _NAME_LISTS[kind])
+        if entries is None:
             return None
-        return NamesPage(things=tuple(thing for entry in entries if (thing := _named(entry)) is not None))
+        things = wire.named(entries, keep=_KEPT)
+        return NamesPage(things=_by_category(things) if kind == "incident_status" else things)
+
+    def words_in(self, content: Any) -> list[str]:
+        """incident.io's own words."""
+        return _words(content)
 
     def _post(self, path: str, content: Mapping[str, Any]) -> HttpRequest:
-        headers = {**self._headers(), "Content-Type": "application/json"}
-        return HttpRequest(method="POST", url=f"{self.base_url}/{path}", headers=headers, body=wire.json_body(content))
+        return wire.json_request("POST", f"{self.base_url}/{path}", self._headers(), content)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -190,46 +184,47 @@ class IncidentIo(Destination):
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def _incident_v2(delivery: Delivery, statuses: tuple[Any, ...]) -> dict[str, Any]:
-    status = delivery.ids.get("status") or _status_named(wire.text_in(delivery.fields, "status"), statuses)
+def _incident_v2(delivery: Delivery) -> dict[str, Any]:
     mode = wire.text_in(delivery.fields, "mode")
-    given = {
-        "incident_status_id": status,
-        "mode": mode if mode in FIELDS["mode"].choices else None,
-    }
-    return _common(delivery) | {name: value for name, value in given.items() if value}
+    return _common(delivery) | wire.given(
+        incident_status_id=delivery.ids.get("status"),
+        mode=mode if mode in FIELDS["mode"].choices else None,
+    )
 
 
 def _incident_v1(delivery: Delivery) -> dict[str, Any]:
     status = wire.text_in(delivery.fields, "status").strip().casefold()
-    given = {
-        "status": status if status in V1_STATUSES else None,  # v1 knows its own words, not the organisation's
-        "mode": V1_MODES.get(wire.text_in(delivery.fields, "mode")),
-    }
-    return _common(delivery) | {name: value for name, value in given.items() if value}
+    return _common(delivery) | wire.given(
+        status=status if status in V1_STATUSES else None,  # v1 knows its own words, not the organisation's
+        mode=V1_MODES.get(wire.text_in(delivery.fields, "mode")),
+    )
 
 
 def _common(delivery: Delivery) -> dict[str, Any]:
     visibility = wire.text_in(delivery.fields, "visibility")
-    given = {
-        "name": wire.text_in(delivery.fields, "name"),
-        "summary": wire.with_notes(wire.text_in(delivery.fields, "summary"), delivery.notes),
-        "severity_id": delivery.ids.get("severity"),
-        "incident_type_id": delivery.ids.get("incident_type"),
-    }
     required = {
         "idempotency_key": delivery.key,
         "visibility": visibility if visibility in FIELDS["visibility"].choices else "public",
     }
-    return required | {name: value for name, value in given.items() if value}
+    return required | wire.given(
+        name=wire.text_in(delivery.fields, "name"),
+        summary=wire.with_notes(wire.text_in(delivery.fields, "summary"), delivery.notes),
+        severity_id=delivery.ids.get("severity"),
+        incident_type_id=delivery.ids.get("incident_type"),
+    )
 
 
-def _status_named(text: str, statuses: tuple[Any, ...]) -> str | None:
-    """The status with this name, else the first of this category; None when there is neither."""
-    wanted = text.strip().casefold()
-    named = [status for status in statuses if status.name.casefold() == wanted]
-    of_category = [status for status in statuses if status.extra.get("category") == wanted]
-    return min(named or of_category, key=_rank).id if wanted and (named or of_category) else None
+def _by_category(statuses: tuple[NamedThing, ...]) -> tuple[NamedThing, ...]:
+    """The statuses, the first of each category also called by it: a rule may say `triage` or `live`."""
+    firsts: dict[Any, NamedThing] = {}
+    for status in sorted(statuses, key=_rank, reverse=True):
+        category = status.extra.get("category")
+        if isinstance(category, str):
+            firsts[category] = status
+    return tuple(
+        replace(status, aliases=tuple(category for category, first in firsts.items() if first is status))
+        for status in statuses
+    )
 
 
 def _closing(statuses: tuple[Any, ...]) -> str:
@@ -238,21 +233,40 @@ def _closing(statuses: tuple[Any, ...]) -> str:
     Empty when the organisation's list has none, which incident.io refuses in words a person can act on.
     """
     closed = [status for status in statuses if status.extra.get("category") == CLOSED]
-    return _status_named(CLOSED, tuple(closed)) or ""
+    called_so = [status for status in closed if status.name.strip().casefold() == CLOSED]
+    return min(called_so or closed, key=_rank).id if closed else ""
 
 
 def _rank(status: Any) -> tuple[float, str]:
     rank = status.extra.get("rank")
-    return (rank if isinstance(rank, int | float) else 0, status.id)
+    return (rank if isinstance(rank, int | float) and not math.isnan(rank) else 0, status.id)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
 
+def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
+    """The refusals that mean something of their own; None for all others."""
+    if delivery.action is not Action.CREATE:
+        return None
+    key_is_open = status == 409 or (status == 422 and _is_about_the_key(content))
+    return KeyIsOpen(detail=detail) if key_is_open else None
+
+
+def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> AttemptResult:
+    """A 2xx."""
+    creates = delivery.action is Action.CREATE
+    incident = wire.within(content, "incident")
+    reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
+    if reference is None:
+        return wire.without_incident(answer, creates=creates)
+    return _created(delivery, incident, reference) if creates else _edited(incident, reference)
+
+
 def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
     """A 2xx to a create: a repeated key is answered with the incident it made, however long ago that was."""
-    since = (delivery.first_attempt_at or delivery.created_at) - CLOCKS_DIFFER_BY
-    is_earlier = _created_at(incident, since) < since or reference.id in delivery.owned
+    since = wire.made_since(delivery)
+    is_earlier = wire.created_at(incident, since) < since or reference.id in delivery.owned
     if is_earlier and reference.closed:
         return KeySpent(reference=reference, detail="the key's incident is over since before this delivery")
     return Delivered(reference=reference, adopted=is_earlier or reference.closed)
@@ -286,25 +300,7 @@ def _words(content: Any) -> list[str]:
     return [*(found or kind), *([f"request id {request_id}"] if isinstance(request_id, str) else [])]
 
 
-def _reference_of(incident: Any) -> Reference | None:
-    identifier = wire.identifier_in(wire.within(incident, "id"))
-    if identifier is None:
-        return None
-    return Reference(id=identifier, url=wire.url_in(incident.get("permalink")), closed=_category(incident) in OVER)
-
-
 def _category(incident: Mapping[str, Any]) -> str | None:
     """Where the incident stands: v2's status category, v1's status; None when the answer does not say."""
     said = wire.within(incident, "incident_status", "category") or incident.get("status")
     return said if isinstance(said, str) else None
-
-
-def _created_at(incident: Mapping[str, Any], unsaid: datetime) -> datetime:
-    return wire.instant_in(incident.get("created_at")) or unsaid
-
-
-def _named(entry: Any) -> NamedThing | None:
-    identifier, name = wire.identifier_in(wire.within(entry, "id")), wire.within(entry, "name")
-    if identifier is None or not isinstance(name, str):
-        return None
-    return NamedThing(id=identifier, name=name, extra={key: entry[key] for key in _KEPT if key in entry})

@@ -8,6 +8,7 @@ both read 2026-08.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -23,7 +24,6 @@ from bridge.domain.delivery import (
     HttpRequest,
     HttpResponse,
     KeyIsOpen,
-    NamedThing,
     NamesPage,
     NoAnswer,
     NothingFound,
@@ -37,6 +37,7 @@ from bridge.domain.delivery import (
 BASE_URLS: Mapping[str, str] = MappingProxyType(
     {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
 )  # https://github.com/PagerDuty/python-pagerduty sphinx/source/user_guide.rst; read 2026-08
+PAGERDUTY = "PagerDuty"
 ACCEPT = "application/vnd.pagerduty+json;version=2"  # docs 03; without it the token's own version applies
 
 TITLE_MAX_CHARS = 1024  # none documented for REST; the Events API's (docs/events-API-v2/02), and users see it; 2026-08
@@ -48,7 +49,6 @@ ALREADY_ACKNOWLEDGED = 1002  # docs 14-Errors, "Incident Already Acknowledged"
 
 PAGE_SIZE = 100  # docs 09-Pagination: the most a page holds
 LAST_OFFSET = 10_000 - PAGE_SIZE  # docs 09-Pagination: offset + limit above 10000 is a 400
-CLOCKS_DIFFER_BY = timedelta(minutes=5)  # an incident older than the first attempt by this is not that attempt's
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LIST_SETTLES_IN = timedelta(seconds=10)  # the list lags behind writes (https://github.com/airbnb/streamalert outputs)
 
@@ -116,18 +116,19 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NameList:
-    """One list of names: its path, and the attribute of its entries worth keeping beside the name."""
+    """One list of names: its path, and the attributes of its entries worth keeping beside the name."""
 
     path: str  # also the key of the list in the answer
-    extra: str | None = None
+    keep: tuple[str, ...] = ()
+    alias: str | None = None  # the attribute that people use instead of the name
 
 
 _NAME_LISTS: Mapping[str, _NameList] = MappingProxyType(
     {
-        "service": _NameList(path="services", extra="status"),
+        "service": _NameList(path="services", keep=("status",)),
         "priority": _NameList(path="priorities"),
         "escalation_policy": _NameList(path="escalation_policies"),
-        "user": _NameList(path="users", extra="email"),
+        "user": _NameList(path="users", keep=("email",), alias="email"),
     }
 )
 
@@ -138,6 +139,7 @@ class PagerDuty(Destination):
 
     type: ClassVar[str] = "pagerduty"
     key_rule: ClassVar[KeyRule] = KeyRule.WHILE_OPEN
+    key_field: ClassVar[str] = "incident_key"
     fields: ClassVar[Mapping[str, Field]] = FIELDS
     title_field: ClassVar[str] = "title"
     body_field: ClassVar[str] = "body"
@@ -155,11 +157,27 @@ class PagerDuty(Destination):
         """The users, when one is assigned: an incident assigned to our own `from` notifies nobody."""
         return ("user",) if delivery.action is Action.CREATE and "assignee" in delivery.fields else ()
 
+    def contradictions(self, written: Mapping[str, str | None]) -> tuple[tuple[str, str, str], ...]:
+        """An assignee beside a policy (spec, POST /incidents); the account's own user, who pages nobody (docs 15)."""
+        if "assignee" not in written:
+            return ()
+        found = []
+        if "escalation_policy" in written:
+            sentence = "PagerDuty takes an assignee or an escalation policy, not both"
+            found.append(("assignee", sentence, "keep one of them; a policy reaches the next person, too"))
+        whom = written["assignee"]
+        if whom is not None and whom.strip().casefold() == self.from_.casefold():
+            sentence = f"'{whom}' is the account's own 'from': PagerDuty would acknowledge at once and page nobody"
+            found.append(("assignee", sentence, "assign somebody else, or name an escalation policy"))
+        return tuple(found)
+
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action and phase; the same delivery gives the same bytes every time."""
         match delivery.action:
             case Action.CREATE if delivery.phase is Phase.LOOK_UP:
                 return self._get("incidents", _look_up_query(delivery))
+            case Action.ACKNOWLEDGE if delivery.phase is Phase.LOOK_UP:
+                return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}")
             case Action.CREATE:
                 incident = self._incident(delivery, lists.get("user", ()))
                 return self._send("POST", "incidents", {"incident": incident})
@@ -167,29 +185,24 @@ class PagerDuty(Destination):
                 return self._change(delivery, {"status": "acknowledged"})
             case Action.RESOLVE:
                 resolution = wire.text_in(delivery.fields, "resolution")
-                return self._change(delivery, {"status": "resolved"} | _given(resolution=resolution))
+                return self._change(delivery, {"status": "resolved"} | wire.given(resolution=resolution))
             case _:
-                raise ValueError(f"PagerDuty is not told to {delivery.action} yet: delivery {delivery.id}")
+                raise wire.not_told(delivery, PAGERDUTY)
 
     def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
         """What the answer means; never raises."""
-        creates = delivery.action is Action.CREATE and delivery.phase is Phase.SEND
-        if isinstance(answer, NoAnswer):
-            return wire.unanswered(answer, creates=creates, secret=self.token)
-        content = wire.json_in(answer.body)
-        detail = wire.said(answer, _words(content), self.token)
-        if not 200 <= answer.status < 300:
-            special = _special(delivery, answer.status, content, detail)
-            return special or wire.refused(answer, detail, creates=creates)
-        if delivery.action is Action.CREATE and delivery.phase is Phase.LOOK_UP:
-            result = _found(delivery, content, wire.instant_in(answer.headers.get("date")))
-        else:
-            result = _accepted(delivery, wire.within(content, "incident"), answer.status, creates=creates)
-        return wire.noting_exhaustion(result, answer)
+        return wire.result_of(
+            answer,
+            creates=delivery.action is Action.CREATE and delivery.phase is Phase.SEND,
+            secret=self.token,
+            words=_words,
+            special=partial(_special, delivery),
+            accepted=partial(_accepted, delivery),
+        )
 
-    def names_request(self, kind: str) -> HttpRequest:
-        """The first page of one of name_kinds."""
-        return self._page(kind, 0)
+    def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
+        """One page of one of name_kinds; the cursor is its offset."""
+        return self._get(_NAME_LISTS[kind].path, (("limit", str(PAGE_SIZE)), ("offset", cursor or "0")))
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
         """The entries of one page; None when the answer is not a list we can trust.
@@ -199,32 +212,32 @@ class PagerDuty(Destination):
         """
         if kind == "priority" and response.status == 402:
             return NamesPage(things=())
-        content = wire.json_in(response.body)
-        entries = wire.within(content, _NAME_LISTS[kind].path)
-        if response.status != 200 or not isinstance(entries, list):
+        about = _NAME_LISTS[kind]
+        entries = wire.entries_in(response, about.path)
+        if entries is None:
             return None
         offset = _offset_of(request)
-        more = wire.within(content, "more") is True and bool(entries) and offset < LAST_OFFSET
-        things = tuple(thing for entry in entries if (thing := _named(entry, _NAME_LISTS[kind].extra)) is not None)
-        return NamesPage(things=things, next_request=self._page(kind, offset + PAGE_SIZE) if more else None)
+        says_more = wire.within(wire.json_in(response.body), "more") is True
+        more = says_more and bool(entries) and offset < LAST_OFFSET
+        things = wire.named(entries, keep=about.keep, alias=about.alias)
+        return NamesPage(things=things, next_cursor=str(offset + PAGE_SIZE) if more else None)
 
-    def _page(self, kind: str, offset: int) -> HttpRequest:
-        return self._get(_NAME_LISTS[kind].path, (("limit", str(PAGE_SIZE)), ("offset", str(offset))))
+    def words_in(self, content: Any) -> list[str]:
+        """PagerDuty's own words."""
+        return _words(content)
 
-    def _get(self, path: str, query: tuple[tuple[str, str], ...]) -> HttpRequest:
-        return HttpRequest(method="GET", url=f"{self.base_url}/{path}?{urlencode(query)}", headers=self._headers())
+    def _get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpRequest:
+        asked = f"?{urlencode(query)}" if query else ""
+        return HttpRequest(method="GET", url=f"{self.base_url}/{path}{asked}", headers=self._headers())
 
     def _send(self, method: str, path: str, content: Mapping[str, Any]) -> HttpRequest:
-        headers = {**self._headers(), "Content-Type": "application/json", "From": self.from_}
-        return HttpRequest(method=method, url=f"{self.base_url}/{path}", headers=headers, body=wire.json_body(content))
+        return wire.json_request(method, f"{self.base_url}/{path}", self._headers(), content, From=self.from_)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Token token={self.token}", "Accept": ACCEPT}
 
     def _change(self, delivery: Delivery, change: Mapping[str, Any]) -> HttpRequest:
-        if delivery.upstream_id is None:
-            raise ValueError(f"delivery {delivery.id}: {delivery.action} needs the incident's id at PagerDuty")
-        path = f"incidents/{wire.path_part(delivery.upstream_id)}"
+        path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}"
         return self._send("PUT", path, {"incident": {"type": "incident_reference", **change}})
 
     def _incident(self, delivery: Delivery, users: tuple[Any, ...]) -> dict[str, Any]:
@@ -238,7 +251,7 @@ class PagerDuty(Destination):
             "title": wire.text_in(fields, "title")[:TITLE_MAX_CHARS],
             # A service nobody could look up is sent as written: PagerDuty's own refusal says more than we could.
             "service": _reference("service", ids.get("service") or wire.text_in(fields, "service")),
-            **_given(
+            **wire.given(
                 incident_key=delivery.key,
                 urgency=urgency if urgency in URGENCIES else None,
                 priority=_reference("priority", ids.get("priority")),
@@ -256,16 +269,15 @@ class PagerDuty(Destination):
         first does not answer. An incident assigned to its own From user is created acknowledged and notifies nobody
         (docs 15).
         """
-        by_email = {str(user.extra.get("email", "")).casefold(): user.id for user in users}
-        word = wire.text_in(delivery.fields, "assignee").strip().casefold()
         policy = _reference("escalation_policy", delivery.ids.get("escalation_policy"))
-        assignee = delivery.ids.get("assignee") or (by_email.get(word) if word else None)
+        assignee = delivery.ids.get("assignee")
         if assignee is None:
-            return _given(escalation_policy=policy), ()
+            return wire.given(escalation_policy=policy), ()
         if policy is not None:
             return {"escalation_policy": policy}, ("assignee left out, an escalation policy is given",)
-        ours = self.from_.casefold()
-        if ours in (word, next((email for email, user in by_email.items() if user == assignee), None)):
+        emails = [str(user.extra.get("email", "")) for user in users if user.id == assignee]
+        words = (wire.text_in(delivery.fields, "assignee"), *emails)
+        if self.from_.casefold() in (word.strip().casefold() for word in words):
             return {}, ("assignee left out, it is the bridge's own user and nobody would be notified",)
         return {"assignments": [{"assignee": _reference("user", assignee)}]}, ()
 
@@ -305,7 +317,7 @@ def _found(delivery: Delivery, content: Any, answered_at: datetime | None) -> At
     ours = [incident for incident in wire.objects(content["incidents"]) if _is_ours(delivery, incident)]
     began_at = delivery.first_attempt_at or delivery.created_at
     free = [incident for incident in ours if incident["id"] not in delivery.owned]
-    made = [incident for incident in free if _created_at(incident) >= began_at - CLOCKS_DIFFER_BY]
+    made = [incident for incident in free if wire.created_at(incident, LONG_AGO) >= wire.made_since(delivery)]
     settled = answered_at is None or answered_at >= began_at + LIST_SETTLES_IN
     candidates = (
         [incident for incident in free if _is_open(incident)],
@@ -315,7 +327,7 @@ def _found(delivery: Delivery, content: Any, answered_at: datetime | None) -> At
     chosen = next((found for found in candidates if found), None)
     if chosen is None:
         return NothingFound(detail=f"none of {len(ours)} incidents under this key is this delivery's")
-    newest = max(chosen, key=_created_at)
+    newest = max(chosen, key=lambda incident: wire.created_at(incident, LONG_AGO))
     return Delivered(reference=_reference_of(newest), adopted=True, detail="found under its key")
 
 
@@ -328,16 +340,31 @@ def _is_ours(delivery: Delivery, incident: Mapping[str, Any]) -> bool:
     )
 
 
-def _accepted(delivery: Delivery, incident: Any, status: int, *, creates: bool) -> AttemptResult:
+def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> AttemptResult:
     """A 2xx. A create under the key of an open incident that the Events API made is answered with that incident
     (https://github.com/airbnb/streamalert outputs/pagerduty.py; read 2026-08).
     """
+    looks, creates = delivery.phase is Phase.LOOK_UP, delivery.action is Action.CREATE
+    if looks and creates:
+        return _found(delivery, content, wire.instant_in(answer.headers.get("date")))
+    incident = wire.within(content, "incident")
     reference = _reference_of(incident)
     if reference is None:
-        detail = f"HTTP {status} without an incident in it"
-        return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
-    since = (delivery.first_attempt_at or delivery.created_at) - CLOCKS_DIFFER_BY
-    return Delivered(reference=reference, adopted=creates and _created_at(incident, since) < since)
+        return wire.without_incident(answer, creates=creates)
+    if looks:
+        return _may_acknowledge(incident, reference)
+    since = wire.made_since(delivery)
+    return Delivered(reference=reference, adopted=creates and wire.created_at(incident, since) < since)
+
+
+def _may_acknowledge(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
+    """Only an incident that is triggered is acknowledged: told to a resolved one it would reopen it (CHANGELOG of the
+    REST API, 2025-09-18; read 2026-08).
+    """
+    status = incident.get("status")
+    if status == "triggered":
+        return NothingFound(detail="the incident is open and nobody has acknowledged it yet")
+    return Delivered(reference=reference, adopted=True, detail="not sent: somebody acknowledged or resolved it before")
 
 
 def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
@@ -375,29 +402,11 @@ def _words(content: Any) -> list[str]:
 
 
 def _reference_of(incident: Any) -> Reference | None:
-    identifier = wire.identifier_in(wire.within(incident, "id"))
-    if identifier is None:
-        return None
-    return Reference(
-        id=identifier, url=wire.url_in(incident.get("html_url")), closed=incident.get("status") == "resolved"
-    )
+    return wire.reference_in(incident, "html_url", closed=lambda one: one.get("status") == "resolved")
 
 
 def _is_open(incident: Mapping[str, Any]) -> bool:
     return isinstance(incident.get("status"), str) and incident["status"] in OPEN_STATUSES
-
-
-def _created_at(incident: Mapping[str, Any], unsaid: datetime = LONG_AGO) -> datetime:
-    return wire.instant_in(incident.get("created_at")) or unsaid
-
-
-def _named(entry: Any, extra: str | None) -> NamedThing | None:
-    identifier = wire.identifier_in(wire.within(entry, "id"))
-    name = wire.within(entry, "name") or wire.within(entry, "summary")
-    if identifier is None or not isinstance(name, str):
-        return None
-    kept = wire.within(entry, extra) if extra is not None else None
-    return NamedThing(id=identifier, name=name, extra={extra: kept} if extra is not None and kept is not None else {})
 
 
 def _offset_of(request: HttpRequest) -> int:
@@ -413,7 +422,3 @@ def _conference_bridge(value: Any) -> dict[str, str] | None:
         return None
     given = {key: wire.text_in(value, key) for key in ("conference_number", "conference_url")}
     return {key: text for key, text in given.items() if text} or None
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, "")}

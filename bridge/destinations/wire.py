@@ -3,23 +3,30 @@
 Pure functions; nothing here raises on an answer, whatever is in it.
 """
 
+import html
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from bridge.domain.delivery import (
     AttemptResult,
     Delivered,
+    Delivery,
+    HttpRequest,
     HttpResponse,
+    NamedThing,
     NoAnswer,
     PermanentFailure,
     Reason,
+    Reference,
     TransientFailure,
     UnknownOutcome,
 )
@@ -31,6 +38,9 @@ INSTANT_MAX_CHARS = 64
 DETAIL_SCAN_CHARS = 20_000  # of a body that is no JSON; far more than DETAIL_MAX_CHARS of words in any HTML page
 SHIPPED_TOKEN = "sandbox"  # noqa: S105 - the word for the built-in stand-in, no secret (DESIGN section 6)
 UNIX_TIME_FROM = 1_000_000_000  # a number this large is an instant, not a wait (31 years)
+CLOCKS_DIFFER_BY = timedelta(minutes=5)  # an incident older than the first attempt by this is not that attempt's
+MASK = "***"
+ENCODED_MIN_CHARS = 6  # shorter pieces of base64 stand in innocent text too
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
 
@@ -60,6 +70,31 @@ def with_notes(text: str, notes: Iterable[str]) -> str:
 def path_part(identifier: str) -> str:
     """An upstream's id as one segment of a URL path."""
     return quote(identifier, safe="")
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that hold something."""
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def json_request(
+    method: str, url: str, headers: Mapping[str, str], content: Mapping[str, Any], **more: str
+) -> HttpRequest:
+    """A call that carries JSON; `more` are headers of calls that change something."""
+    sent = {**headers, "Content-Type": "application/json", **more}
+    return HttpRequest(method=method, url=url, headers=sent, body=json_body(content))
+
+
+def upstream_id(delivery: Delivery, upstream: str) -> str:
+    """The incident's id, as one segment of a path. Raises ValueError when the delivery has none."""
+    if delivery.upstream_id is None:
+        raise ValueError(f"delivery {delivery.id}: {delivery.action} needs the incident's id at {upstream}")
+    return path_part(delivery.upstream_id)
+
+
+def not_told(delivery: Delivery, upstream: str) -> ValueError:
+    """What to raise for an action that is not told to this upstream."""
+    return ValueError(f"{upstream} is not told to {delivery.action} yet: delivery {delivery.id}")
 
 
 # ---- in --------------------------------------------------------------------------------------------------------------
@@ -112,6 +147,46 @@ def instant_in(value: Any) -> datetime | None:
         except (ValueError, TypeError, IndexError, OverflowError):
             continue
     return None
+
+
+def made_since(delivery: Delivery) -> datetime:
+    """What was made at the upstream from this instant on may be this delivery's; the clocks may differ."""
+    return (delivery.first_attempt_at or delivery.created_at) - CLOCKS_DIFFER_BY
+
+
+def created_at(incident: Mapping[str, Any], unsaid: datetime) -> datetime:
+    """When the upstream made an incident; `unsaid` when it does not say so."""
+    return instant_in(incident.get("created_at")) or unsaid
+
+
+def reference_in(incident: Any, url_field: str, *, closed: Callable[[Mapping[str, Any]], bool]) -> Reference | None:
+    """The incident an answer shows; None when it has no id that can be used."""
+    identifier = identifier_in(within(incident, "id"))
+    if identifier is None:
+        return None
+    return Reference(id=identifier, url=url_in(incident.get(url_field)), closed=closed(incident))
+
+
+def entries_in(response: HttpResponse, path: str) -> list[Any] | None:
+    """The list of a page of names, which stands under the last part of its path; None when there is none."""
+    entries = within(json_in(response.body), path.rpartition("/")[2])
+    return entries if response.status == 200 and isinstance(entries, list) else None
+
+
+def named(entries: Iterable[Any], *, keep: Iterable[str] = (), alias: str | None = None) -> tuple[NamedThing, ...]:
+    """The entries that have an id and a name (or a summary), with these attributes beside it, one as an alias."""
+    kept = tuple(keep)
+    return tuple(thing for entry in entries if (thing := _named(entry, kept, alias)) is not None)
+
+
+def _named(entry: Any, keep: tuple[str, ...], alias: str | None) -> NamedThing | None:
+    identifier = identifier_in(within(entry, "id"))
+    name = within(entry, "name") or within(entry, "summary")
+    if identifier is None or not isinstance(name, str):
+        return None
+    extra = {key: entry[key] for key in keep if entry.get(key) is not None}
+    called = entry.get(alias) if alias is not None else None
+    return NamedThing(id=identifier, name=name, extra=extra, aliases=(called,) if isinstance(called, str) else ())
 
 
 def retry_after_s(response: HttpResponse) -> float | None:
@@ -188,9 +263,50 @@ def said(response: HttpResponse, words: Iterable[str], secret: str) -> str:
 
 def clean(text: str, secret: str) -> str:
     """The text on one line, without control characters, without our secret, at most DETAIL_MAX_CHARS long."""
-    masked = text.replace(secret, "***") if secret and secret != SHIPPED_TOKEN else text
-    line = _CONTROL.sub(" ", masked).strip().encode("utf-8", "replace").decode()
+    line = _CONTROL.sub(" ", masked(text, secret)).strip().encode("utf-8", "replace").decode()
     return line if len(line) <= DETAIL_MAX_CHARS else line[: DETAIL_MAX_CHARS - 1] + "…"
+
+
+def masked(text: str, secret: str) -> str:
+    """The text without our secret, however it is written there."""
+    pattern = _secret_pattern(secret)
+    return (
+        text
+        if pattern is None
+        else pattern.sub(MASK.encode(), text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    )
+
+
+def masked_answer(answer: HttpResponse | NoAnswer, secret: str) -> HttpResponse | NoAnswer:
+    """The answer without our secret, in its headers, its body, or the words for why there is none."""
+    if isinstance(answer, NoAnswer):
+        return replace(answer, detail=masked(answer.detail, secret))
+    pattern = _secret_pattern(secret)
+    if pattern is None:
+        return answer
+    headers = {masked(name, secret): masked(value, secret) for name, value in answer.headers.items()}
+    return replace(answer, headers=headers, body=pattern.sub(MASK.encode(), answer.body))
+
+
+@lru_cache(maxsize=64)
+def _secret_pattern(secret: str) -> re.Pattern[bytes] | None:
+    """Every way an echo writes the secret: as it is, escaped for JSON, HTML or a URL, and inside Basic credentials."""
+    if not secret or secret == SHIPPED_TOKEN:
+        return None
+    in_json = json.dumps(secret)[1:-1]
+    plain = {secret, in_json, in_json.replace("/", "\\/"), html.escape(secret), quote(secret), quote(secret, safe="")}
+    forms = {form.encode("utf-8", "replace") for form in plain} | _in_base64(secret.encode("utf-8", "replace"))
+    return re.compile(b"|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
+
+
+def _in_base64(secret: bytes) -> set[bytes]:
+    """What base64 of any text around the secret surely holds: its own characters, at each of three offsets."""
+    forms: set[bytes] = set()
+    for before in range(3):
+        start, end = -(-before * 8 // 6), (before + len(secret)) * 8 // 6
+        for encode in (b64encode, urlsafe_b64encode):
+            forms.add(encode(bytes(before) + secret)[start:end])
+    return {form for form in forms if len(form) >= ENCODED_MIN_CHARS}
 
 
 def texts(values: Any) -> list[str]:
@@ -200,6 +316,51 @@ def texts(values: Any) -> list[str]:
 
 
 # ---- what an answer means, whoever gave it ---------------------------------------------------------------------------
+
+
+def result_of(
+    answer: HttpResponse | NoAnswer,
+    *,
+    creates: bool,
+    secret: str,
+    words: Callable[[Any], list[str]],
+    special: Callable[[int, Any, str], AttemptResult | None],
+    accepted: Callable[[HttpResponse, Any], AttemptResult],
+) -> AttemptResult:
+    """What an answer means: none at all, a refusal, or a success.
+
+    The vendor's own part comes as functions: its `words`, the refusals that are `special` (status, decoded body,
+    sentence for people), and what an `accepted` call is told.
+    """
+    if isinstance(answer, NoAnswer):
+        return unanswered(answer, creates=creates, secret=secret)
+    content = json_in(answer.body)
+    if 200 <= answer.status < 300:
+        return noting_exhaustion(accepted(answer, content), answer)
+    detail = said(answer, words(content), secret)
+    return special(answer.status, content, detail) or refused(answer, detail, creates=creates)
+
+
+def without_incident(response: HttpResponse, *, creates: bool) -> AttemptResult:
+    """A 2xx that does not show the incident."""
+    detail = f"HTTP {response.status} without an incident in it"
+    return unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
+
+
+def no_list(
+    answer: HttpResponse | NoAnswer, words: Callable[[Any], list[str]], *, secret: str
+) -> TransientFailure | PermanentFailure:
+    """Why an answer holds no list of names."""
+    if isinstance(answer, NoAnswer):
+        result = unanswered(answer, creates=False, secret=secret)
+    elif 200 <= answer.status < 300:
+        detail = f"HTTP {answer.status}, but not a list of names"
+        result = TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
+    else:
+        result = refused(answer, said(answer, words(json_in(answer.body)), secret), creates=False)
+    if isinstance(result, TransientFailure | PermanentFailure):
+        return result
+    return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail="an answer that means nothing to a list")
 
 
 def unanswered(answer: NoAnswer, *, creates: bool, secret: str) -> AttemptResult:

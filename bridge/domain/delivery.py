@@ -73,6 +73,7 @@ class Reason(StrEnum):
     CLOSED_UPSTREAM = "closed_upstream"
     NAME_UNKNOWN = "name_unknown"  # a name the upstream's complete list lacks, and no fallback
     WAITING_FOR_NAMES = "waiting_for_names"
+    NOT_BUILT = "not_built"  # our own fault: the call could not be made, or not from this configuration
     POISON = "poison"  # five workers died in it
     TOO_OLD = "too_old"  # older than give_up_after
     RECOVERED = "recovered"  # its problem was over before it was sent
@@ -217,11 +218,12 @@ class NamedThing:
     id: str
     name: str
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # e.g. a status's category
+    aliases: tuple[str, ...] = ()  # what else a person may call it: a user's e-mail address, a status's category
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamesPage:
-    """One page of such a list; `next_request` asks for the following one."""
+    """One page of such a list; `next_cursor` says where the following one begins, None after the last."""
 
     things: tuple[NamedThing, ...]
-    next_request: HttpRequest | None = None
+    next_cursor: str | None = None

@@ -4,6 +4,7 @@
     ├─ ConfigError        the operator's files or environment; nothing starts
     ├─ DecodeError        a body is not what its source can read; 400 to the sender
     ├─ SignatureError     401; the answer says nothing more
+    ├─ Unverifiable       who sent it cannot be found out now; 503
     └─ LedgerUnavailable  the ledger cannot take the work; 503
 
 What the outside world does wrong while delivering is expected and therefore a value (domain.delivery), not an
@@ -80,6 +81,10 @@ class SignatureError(BridgeError):
     def __init__(self, check: str) -> None:
         self.check = check
         super().__init__(check)
+
+
+class Unverifiable(BridgeError):
+    """Who sent a request cannot be found out now; the sender is asked to come back."""
 
 
 class LedgerUnavailable(BridgeError):

@@ -11,9 +11,10 @@ with the deliveries to add and to cancel. Nothing here reads a clock or a row.
     open       joins             resolving                     acknowledge       -
     resolving  joins: open       -                             ignored           delivered: resolved; dead: dead
       claimed  joins, renews     renewal dropped               ignored           delivered: resolved, then a new episode
-    dead       new episode       leaves                        ignored           replayed: pending | resolving
+    dead       new episode       leaves                        ignored           replayed: pending | sending | resolving
 
-"sending" is left for "pending" again when an attempt surely did not reach the upstream.
+"sending" is left for "pending" again when an attempt surely did not reach the upstream, and when its key is spent. In
+both cases, and when no problem is left, for "cancelled". A new episode takes the members of the dead one along.
 """
 
 from collections.abc import Mapping
@@ -117,6 +118,13 @@ class NewEpisode:
     supersedes: Incident | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What a person asked for is not done; `why` is for that person."""
+
+    why: str
+
+
 def on_firing(
     incident: Incident | None, member: Member | None, severity: Severity, body: CreateBody
 ) -> Transition | NewEpisode:
@@ -127,7 +135,8 @@ def on_firing(
     if incident is None or not incident.live:
         return NewEpisode()
     if incident.state is IncidentState.DEAD:
-        return NewEpisode(supersedes=replace(incident, live=False, reason="superseded by a new episode"))
+        over = replace(incident, live=False, firing=0, reason="superseded by a new episode")
+        return NewEpisode(supersedes=over)
     again = member is not None and member.firing
     if again and member is not None and member.severity is severity:
         return Transition(incident=incident, outcome=Outcome.DUPLICATE, reason="already a member; nothing changed")
@@ -139,8 +148,7 @@ def on_firing(
     rises = severity.rank < incident.severity.rank
     match incident.state:
         case IncidentState.PENDING:
-            cancel = _queued_resolve(incident)  # left by a spent key: the problem was over then, and is not now
-            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises, cancel=cancel)
+            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
         case IncidentState.SENDING:
             return Transition(incident=joined, outcome=Outcome.JOINED, cancel=_queued_resolve(incident))
         case IncidentState.OPEN | IncidentState.FOLDED:
@@ -232,8 +240,7 @@ def on_not_sent(incident: Incident, action: Action) -> Transition:
     """The claim came to nothing: no attempt of this delivery ever reached the upstream."""
     match action:
         case Action.CREATE if incident.live and incident.firing == 0:
-            over = replace(incident, state=IncidentState.CANCELLED, live=False, claimed=False, reason=Reason.RECOVERED)
-            return Transition(incident=over, cancel=(Action.CREATE, Action.RESOLVE, Action.ACKNOWLEDGE))
+            return _never_told(replace(incident, claimed=False))
         case Action.CREATE:
             return Transition(incident=replace(incident, state=IncidentState.PENDING, claimed=False))
         case Action.RESOLVE if incident.firing > 0 and incident.state is IncidentState.RESOLVING:
@@ -244,6 +251,16 @@ def on_not_sent(incident: Incident, action: Action) -> Transition:
         case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
+
+
+def on_key_spent(incident: Incident) -> Transition:
+    """Its create was answered with an incident of an earlier episode: nothing of this one is at the upstream.
+
+    The key stays used up: `claimed` remains, so that a later episode of the same id takes the next one.
+    """
+    if incident.live and incident.firing == 0:
+        return _never_told(incident)
+    return Transition(incident=incident)
 
 
 def on_delivered(incident: Incident, action: Action, reference: Reference | None, now: datetime) -> Transition:
@@ -287,18 +304,21 @@ def on_dead(incident: Incident, action: Action, reason: Reason) -> Transition:
     assert_never(action)
 
 
-def on_replayed(incident: Incident, action: Action) -> Incident | None:
-    """A person sends a dead letter again, under its stored key. None when a newer episode took its place."""
+def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition | Refused:
+    """A person sends a dead letter again, under its stored key; `sent`: an attempt of it may have worked."""
     if not incident.live:
-        return None
+        return Refused(why="a newer incident of the same series took its place")
     match action:
+        case Action.CREATE if incident.firing == 0 and not sent:
+            return Refused(why="its problem is over and the upstream never had it, so nobody would close what it opens")
         case Action.CREATE:
             state = IncidentState.SENDING if incident.claimed else IncidentState.PENDING
-            return replace(incident, state=state, reason=None)
+            add = _resolve(incident) if incident.firing == 0 else ()
+            return Transition(incident=replace(incident, state=state, reason=None), add=add)
         case Action.RESOLVE:
-            return replace(incident, state=IncidentState.RESOLVING, reason=None)
+            return Transition(incident=replace(incident, state=IncidentState.RESOLVING, reason=None))
         case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
-            return incident
+            return Transition(incident=incident)
     assert_never(action)
 
 
@@ -308,6 +328,17 @@ def on_discarded(incident: Incident, action: Action, now: datetime) -> Incident:
         return incident
     over = IncidentState.CANCELLED if action is Action.CREATE else IncidentState.RESOLVED
     return replace(incident, state=over, live=False, resolved_at=now, reason=Reason.DISCARDED)
+
+
+def moved(member: Member, incident: str, now: datetime) -> tuple[Member, Member]:
+    """A firing member on its way to the next incident of its series: as it leaves the last one, and as it joins."""
+    left = replace(member, firing=False, left_at=now)
+    return left, replace(member, incident=incident, joined_at=now)
+
+
+def _never_told(incident: Incident) -> Transition:
+    over = replace(incident, state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED)
+    return Transition(incident=over, cancel=(Action.CREATE, Action.RESOLVE, Action.ACKNOWLEDGE))
 
 
 def _known(incident: Incident, reference: Reference | None, now: datetime) -> Incident:

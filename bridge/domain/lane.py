@@ -4,6 +4,7 @@ In: the stored LaneState, the account's Pace and the ledger's `now`. Out: the ne
 GCRA per class: `tat` (theoretical arrival time) is the instant at which the bucket is full again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -36,6 +37,7 @@ PROBE_FIRST = timedelta(seconds=10)
 PROBE_MAX = timedelta(seconds=60)
 LEASE = timedelta(seconds=30)
 SEND_DEADLINE = timedelta(seconds=10)
+JUMP_NOTICED = timedelta(seconds=1)  # transactions that meet differ by milliseconds in what they take for now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,14 @@ class Slot:
 
 
 NO_SLOT = Slot(anyone=False, critical=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one more create would find in its lane: the state, and how many go before it, by its severity."""
+
+    state: LaneState
+    ahead: Mapping[Severity, int]
 
 
 def order_key(severity: Severity, created_at_us: int, promote_after: timedelta) -> int:
@@ -143,6 +153,15 @@ def slot_at(pace: Pace, state: LaneState, of: LaneClass, now: datetime, *, criti
     return max(now, due, *(instant for instant in (parked, probe) if instant is not None))
 
 
+def starts_at(pace: Pace, state: LaneState, of: LaneClass, now: datetime, *, critical: bool, ahead: int) -> datetime:
+    """When a call of a class may start with `ahead` others before it, as far as one can tell now (a pause aside)."""
+    first = slot_at(pace, state, of, now, critical=critical)
+    gap = pace.update_interval if of is LaneClass.UPDATE else pace.interval
+    free = max(0.0, tokens(pace, state, of, now))
+    behind = max(0.0, ahead - max(0.0, free - 1)) if first <= now else float(ahead)
+    return first + gap * behind
+
+
 def is_parked(state: LaneState, of: LaneClass, now: datetime) -> bool:
     """Whether the upstream asked this class to wait."""
     until = _parked_until(state, of)
@@ -178,6 +197,8 @@ def after(state: LaneState, of: LaneClass, result: AttemptResult, now: datetime)
             return _park(both, LaneClass.UPDATE, until, Reason.AUTH)
         case TransientFailure(reason=Reason.FORBIDDEN):
             return _park(_mended(state), of, now + PARK_REFUSED, Reason.FORBIDDEN)
+        case TransientFailure(reason=Reason.NOT_BUILT) | PermanentFailure(reason=Reason.NOT_BUILT):
+            return state  # nothing was asked of the upstream
         case TransientFailure() | UnknownOutcome(reason=Reason.TIMEOUT | Reason.CONNECTION_LOST | Reason.SERVER_ERROR):
             failures = state.failures + 1
             probe_at = now + _probe_gap(failures) if failures >= FAILING_AFTER else None
@@ -203,6 +224,22 @@ def sane(pace: Pace, state: LaneState, now: datetime) -> LaneState:
         armed_until=_at_most(state.armed_until, now + LEASE),
         slowed_at=_at_most(state.slowed_at, now),
     )
+
+
+def is_ahead(pace: Pace, state: LaneState, now: datetime) -> bool:
+    """Whether a stored instant is further ahead than any answer put it: the clock jumped back, or the pace changed.
+
+    `sane` alone does not end such a wait, for what it allows moves along with `now`: it has to be written down. A full
+    bucket's instant may lie one slot further ahead, because a rate that comes back shortens the slots all the time.
+    """
+    allowed = sane(pace, state, now + JUMP_NOTICED)
+    slack = interval(pace, state, LaneClass.CREATE, now)
+    return replace(allowed, create_tat=state.create_tat) != state or state.create_tat > allowed.create_tat + slack
+
+
+def failing_share(workers: int) -> int:
+    """How many calls to failing upstreams may be under way at once: half of the workers, but one at least."""
+    return max(1, workers // 2)
 
 
 def parked_sentence(state: LaneState, now: datetime) -> str | None:
@@ -238,6 +275,9 @@ def _parked_until(state: LaneState, of: LaneClass) -> datetime | None:
 
 
 def _park(state: LaneState, of: LaneClass, until: datetime, why: Reason) -> LaneState:
+    held = _parked_until(state, of)
+    if held is not None and held >= until:
+        return state  # a longer wait the upstream asked for earlier still holds
     if of is LaneClass.CREATE:
         return replace(state, create_parked_until=until, create_parked_why=why)
     return replace(state, update_parked_until=until, update_parked_why=why)

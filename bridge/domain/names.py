@@ -1,9 +1,9 @@
-"""Names of the upstream: from a person's word (or an id) to the upstream's id."""
+"""Names of the upstream: from a person's word (or an id) to the upstream's id. The one place that knows how."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bridge.domain.delivery import NamedThing
+from bridge.domain.delivery import NamedThing, NameRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,29 +21,72 @@ class NotOne:
 
 
 CANDIDATES_MAX = 10
+SHOWN_CHARS = 80  # of a candidate's name: a sentence ends up in an incident's body
 
 
 def find(text: str, kind: str, things: Sequence[NamedThing]) -> Found | NotOne:
-    """Look a word up in a complete list: as an id, then as an exact name, then without regard to case."""
-    for same in (_by_id, _by_name, _by_folded_name):
-        hits = [thing for thing in things if same(thing, text)]
+    """Look a word up in a complete list: as an id, as a name, as an alias; exactly first, then without regard to case.
+
+    A name goes before every alias: an organisation may call a status as its upstream calls another one's category.
+    """
+    folded = _folded(text)
+    ways: tuple[Callable[[NamedThing], bool], ...] = (
+        lambda thing: thing.id == text,
+        lambda thing: thing.name == text,
+        lambda thing: _folded(thing.name) == folded,
+        lambda thing: text in thing.aliases,
+        lambda thing: any(_folded(alias) == folded for alias in thing.aliases),
+    )
+    for same in ways:
+        hits = [thing for thing in things if same(thing)]
         if len(hits) == 1:
             return Found(thing=hits[0])
         if hits:
-            ids = ", ".join(f"{thing.name} ({thing.id})" for thing in hits[:CANDIDATES_MAX])
-            return NotOne(sentence=f"{kind} '{text}' is ambiguous: {ids}; use the id")
-    known = ", ".join(sorted(thing.name for thing in things)[:CANDIDATES_MAX]) or "none"
-    more = f" and {len(things) - CANDIDATES_MAX} more" if len(things) > CANDIDATES_MAX else ""
-    return NotOne(sentence=f"{kind} '{text}' does not exist upstream; there: {known}{more}")
+            return NotOne(sentence=f"{kind} '{text}' is ambiguous: {_listed(map(_with_id, hits))}; use the id")
+    known = _listed(sorted(_shown(thing.name) for thing in things)) or "none"
+    return NotOne(sentence=f"{kind} '{text}' does not exist upstream; there: {known}")
 
 
-def _by_id(thing: NamedThing, text: str) -> bool:
-    return thing.id == text
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a NameRef comes to on a complete list: the entry that serves; a sentence when it is not the one named."""
+
+    thing: NamedThing | None
+    note: str | None = None
 
 
-def _by_name(thing: NamedThing, text: str) -> bool:
-    return thing.name == text
+def served(ref: NameRef, things: Sequence[NamedThing], default: str | None = None) -> Served:
+    """The entry a reference names, else its fallback's, else that of the account's `default`, else none."""
+    match find(ref.text, ref.kind, things):
+        case Found(thing=thing):
+            return Served(thing=thing)
+        case NotOne(sentence=sentence):
+            for other in others(ref, default):
+                instead = find(other, ref.kind, things)
+                if isinstance(instead, Found):
+                    thing = instead.thing
+                    return Served(thing=thing, note=f"{ref.field}: {sentence}; '{_shown(thing.name)}' serves instead")
+            return Served(thing=None, note=f"{ref.field}: {sentence}")
 
 
-def _by_folded_name(thing: NamedThing, text: str) -> bool:
-    return thing.name.strip().casefold() == text.strip().casefold()
+def others(ref: NameRef, default: str | None) -> list[str]:
+    """What may serve instead of the text of a reference, best first: the rule's `else`, the account's default."""
+    return [text for text in dict.fromkeys((ref.fallback, default)) if text and text != ref.text]
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= SHOWN_CHARS else name[: SHOWN_CHARS - 1] + "…"
+
+
+def _with_id(thing: NamedThing) -> str:
+    return f"{_shown(thing.name)} ({thing.id})"
+
+
+def _listed(candidates: Iterable[str]) -> str:
+    found = list(candidates)
+    more = f" and {len(found) - CANDIDATES_MAX} more" if len(found) > CANDIDATES_MAX else ""
+    return ", ".join(found[:CANDIDATES_MAX]) + more

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
+    Action,
     AttemptResult,
     Delivered,
     KeyIsOpen,
@@ -59,6 +60,16 @@ class GiveUp:
 
 
 NextStep = Done | RetryIn | NextKey | GiveUp
+
+
+def first_phase(action: Action, key_rule: KeyRule) -> Phase:
+    """Which call a delivery begins with, and begins again with after a wait.
+
+    An acknowledgement asks first: told to an incident that is resolved meanwhile, it would reopen it (PagerDuty, whose
+    keys are unique while open; incident.io knows none).
+    """
+    asks = action is Action.ACKNOWLEDGE and key_rule is KeyRule.WHILE_OPEN
+    return Phase.LOOK_UP if asks else Phase.SEND
 
 
 def backoff(attempt: int, jitter: float) -> timedelta:

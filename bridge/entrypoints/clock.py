@@ -6,6 +6,7 @@ Without Redis for 10 s it drains the lanes itself: pages go out, slower.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,14 +14,15 @@ from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.queue import Queue, QueueUnavailable
 from bridge.domain.errors import LedgerUnavailable
-from bridge.entrypoints.worker import NAMES_TOPIC, Drainer
+from bridge.entrypoints.confirming import Confirmations
+from bridge.entrypoints.worker import Drainer, names_topic
 
 TICK_S = 0.25
 UPKEEP_S = 10.0
 PRUNE_S = 600.0
 OUTSTANDING_MAX = 64
 DRAIN_ITSELF_AFTER_S = 10.0
-NAMES_REFRESH_AFTER = timedelta(hours=1)
+BROKEN_REST_S = 1.0  # after a round that failed by our own fault
 
 
 @dataclass(slots=True)
@@ -31,6 +33,7 @@ class Clock:
     queue: Queue
     drainer: Drainer
     retention: tuple[timedelta, timedelta]  # bodies, history
+    confirmations: Confirmations | None = None
     monotonic: Callable[[], float] = time.monotonic
     _lost_at: float | None = None
     _drains_itself: bool = False
@@ -38,7 +41,7 @@ class Clock:
     _prune_at: float = field(default=0.0)
 
     def run(self, stop: threading.Event) -> None:
-        """Tick until told to stop; a ledger that does not answer is tried again, never fatal."""
+        """Tick until told to stop; whatever fails is tried again, never fatal: without a clock nothing is found due."""
         while not stop.is_set():
             started = self.monotonic()
             try:
@@ -46,6 +49,9 @@ class Clock:
             except LedgerUnavailable as error:
                 logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
                 stop.wait(1.0)
+            except Exception:  # noqa: BLE001 - the outermost frame of the process
+                logs.get().error(logs.TASK_FAILED, task="tick", exc_info=True)
+                stop.wait(BROKEN_REST_S)
             stop.wait(max(0.01, TICK_S - (self.monotonic() - started)))
 
     def tick(self, stop: threading.Event) -> None:
@@ -81,7 +87,12 @@ class Clock:
         for lane in self.ledger.due_lanes(OUTSTANDING_MAX):
             if stop.is_set():
                 return
-            self.drainer.drain(lane)
+            try:
+                self.drainer.drain(lane)
+            except LedgerUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - one lane's fault is no reason to leave the others undrained
+                logs.get().error(logs.TASK_FAILED, task="drain", lane=lane, exc_info=True)
 
     def _lost(self, error: QueueUnavailable) -> None:
         if self._lost_at is None:
@@ -98,17 +109,23 @@ class Clock:
         if gone:
             logs.get().error(logs.LETTERS_TOO_OLD, number=gone)
         self.ledger.waits_shortened()
-        for account, kind in self.ledger.name_lists_older_than(NAMES_REFRESH_AFTER):
-            self._refresh_names(account, kind)
+        self._ask_for_names()
+        self._ask_for_confirmations()
         if self.monotonic() >= self._prune_at:
             self._prune_at = self.monotonic() + PRUNE_S
             self.ledger.pruned(*self.retention)
 
-    def _refresh_names(self, account: str, kind: str) -> None:
-        destination = self.drainer.destinations.get(account)
-        if destination is None or kind not in destination.name_kinds:
-            return
-        try:
-            self.queue.enqueue_upkeep(f"{NAMES_TOPIC}:{account}:{kind}")
-        except QueueUnavailable:
-            self.drainer.fetch_names(account, kind)
+    def _ask_for_names(self) -> None:
+        """A job for every list that is due; without Redis one of them is fetched here, for pages wait meanwhile."""
+        for account, kind in self.ledger.fetches_asked():
+            try:
+                self.queue.enqueue_upkeep(names_topic(account, kind))
+            except QueueUnavailable:
+                self.drainer.fetch_names(account, kind)
+                return
+
+    def _ask_for_confirmations(self) -> None:
+        """A job for every call that a sender waits for; without Redis they wait, as nobody is paged by them."""
+        for topic in () if self.confirmations is None else self.confirmations.topics():
+            with suppress(QueueUnavailable):
+                self.queue.enqueue_upkeep(topic)

@@ -1,31 +1,64 @@
 """Workers: drain a lane (claim, send, record), and upkeep. RQ carries the lane's name; the ledger decides everything.
 
 `drain` and `upkeep` are the only functions RQ may call; they find their objects in the one module-level place allowed,
-set by `run` before the first job.
+set by `run` before the first job. Names are fetched in upkeep only, never while a delivery is under its lease.
 """
 
 import random
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 from bridge.adapters import logs
 from bridge.adapters.http import Http
-from bridge.adapters.ledger import Claim, Claimed, Finished, Ledger, NamesNeeded, Recorded
+from bridge.adapters.ledger import Claim, Claimed, Fetched, Finished, Ledger, NamesNeeded, Recorded
 from bridge.adapters.queue import Queue, QueueUnavailable
 from bridge.destinations.base import Destination
-from bridge.domain.delivery import AttemptResult, HttpResponse, NamedThing, NoAnswer, Reason, TransientFailure
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    Delivery,
+    HttpRequest,
+    HttpResponse,
+    LaneClass,
+    NamedThing,
+    NoAnswer,
+    PermanentFailure,
+    Reason,
+    TransientFailure,
+    UnknownOutcome,
+)
 from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.confirming import CONFIRM_TOPIC
 
 DRAIN_FOR_S = 2.0  # nothing new is claimed after this: other lanes want the worker too
 RECORD_AGAIN_AFTER_S = (0.2, 1.0, 3.0)  # with the send's 10 s well inside the lease of 30 s
-NAME_PAGES_MAX = 200
+FETCH_FOR_S = 8.0  # no further page after this: with the last one's deadline of 10 s it ends within the job's 20 s
+NAMES_MAX = 20_000  # of one list
+NOT_BUILT_MAX = 5  # attempts that fail by our own fault before the delivery is a dead letter
 RESPONSE_KEEPS_BYTES = 4096
 REQUEST_IDS = ("x-request-id", "request-id", "x-pagerduty-request-id")
 NAMES_TOPIC = "names"
+
+
+class ListState(StrEnum):
+    """What one job made of a list of names."""
+
+    WHOLE = "whole"
+    GOES_ON = "goes_on"  # its time was over before the last page
+    WAITS = "waits"  # it failed, another job is at it, or it is too early
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Lists without which a claimed delivery cannot be sent."""
+
+    kinds: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -36,6 +69,8 @@ class Drainer:
     destinations: Mapping[str, Destination]
     http: Http
     stopping: Callable[[], bool] = lambda: False
+    send_upkeep: Callable[[str], None] | None = None  # gives a topic to whichever worker is free; None: there are none
+    fetch_for_s: float = FETCH_FOR_S
 
     def drain(self, lane: str) -> bool:
         """Send what is due in a lane; True when it stopped for its time with something left."""
@@ -47,9 +82,8 @@ class Drainer:
             match claim:
                 case None:
                     return False
-                case NamesNeeded(account=account, kinds=kinds):
-                    for kind in kinds:
-                        self.fetch_names(account, kind)
+                case NamesNeeded():
+                    self._see_to(claim)
                     if self._enough(until):
                         return True
                     claim = self.ledger.claim(lane)
@@ -61,6 +95,11 @@ class Drainer:
     def _deliver(self, claimed: Claimed, until: float) -> tuple[Claim, bool]:
         finished = self._attempt(claimed)
         enough = self._enough(until)
+        if isinstance(finished, Missing):
+            needed = self.ledger.put_back(claimed, finished.kinds)
+            if needed is not None:
+                self._see_to(needed)
+            return (None if enough else self.ledger.claim(claimed.lane)), enough
         recorded, following = self._record(finished, claim_next=not enough)
         logs.get().info(
             logs.ATTEMPT_FINISHED,
@@ -89,47 +128,124 @@ class Drainer:
     def _enough(self, until: float) -> bool:
         return self.stopping() or time.monotonic() >= until
 
-    def _attempt(self, claimed: Claimed) -> Finished:
+    def _attempt(self, claimed: Claimed) -> Finished | Missing:
+        """Make the call. Whatever goes wrong before it goes out is a failure on record like any other."""
         delivery = claimed.delivery
-        destination = self.destinations[delivery.account]
-        lists: dict[str, tuple[NamedThing, ...]] = {}
-        for kind in destination.name_kinds_for(delivery):
-            held = self.ledger.name_list(delivery.account, kind)
-            if held is None and self.fetch_names(delivery.account, kind):
-                held = self.ledger.name_list(delivery.account, kind)
-            if held is None:
-                detail = f"the upstream's list of {kind}s could not be fetched"
-                return _finished(claimed, TransientFailure(reason=Reason.WAITING_FOR_NAMES, detail=detail))
-            lists[kind] = held.things
-        request = destination.request_for(delivery, lists)
+        destination = self.destinations.get(delivery.account)
+        if destination is None:
+            detail = f"account '{delivery.account}' is not in the configuration of this process"
+            return _finished(claimed, TransientFailure(reason=Reason.NOT_BUILT, detail=detail))
+        try:
+            lists, missing = self._lists(destination, delivery)
+            if missing:
+                return Missing(kinds=missing)
+            request = destination.request_for(delivery, lists)
+            call = f"{request.method} {urlsplit(request.url).path}"
+        except Exception as error:  # noqa: BLE001 - else the lane stands still until the lease ends, five times over
+            return _not_built(claimed, _told(error, claimed, destination), error)
         started = time.monotonic()
-        answer = self.http.send(request)
+        answer = self._send(destination, request)
         duration_s = time.monotonic() - started
-        call = f"{request.method} {urlsplit(request.url).path}"
-        result = destination.result_of(delivery, answer)
+        result = _result(destination, claimed, answer)
         return _finished(claimed, result, call=call, answer=answer, duration_s=duration_s)
 
-    def fetch_names(self, account: str, kind: str) -> bool:
-        """Fetch one whole list of an account into the ledger; False, logged, when the upstream did not give it."""
-        destination = self.destinations[account]
+    def _lists(
+        self, destination: Destination, delivery: Delivery
+    ) -> tuple[dict[str, tuple[NamedThing, ...]], tuple[str, ...]]:
+        """The lists a delivery reads, and those it has to wait for. When in doubt, page: a create waits for none."""
+        held = {kind: self.ledger.name_list(delivery.account, kind) for kind in destination.name_kinds_for(delivery)}
+        missing = () if delivery.action is Action.CREATE else tuple(kind for kind in held if held[kind] is None)
+        return {kind: found.things for kind, found in held.items() if found is not None}, missing
+
+    def _send(self, destination: Destination, request: HttpRequest) -> HttpResponse | NoAnswer:
+        """One call; from here on nobody sees the credential in what came back."""
+        return destination.masked(self.http.send(request))
+
+    def _see_to(self, needed: NamesNeeded) -> None:
+        """Have these lists fetched: by a job of its own, or here when no worker can be told. No lease is held."""
+        for kind in needed.kinds:
+            if self.send_upkeep is None:
+                self.fetch_names(needed.account, kind)
+            else:
+                self.send_upkeep(names_topic(needed.account, kind))
+
+    def fetch_names(self, account: str, kind: str) -> ListState:
+        """Fetch further pages of a list into the ledger, for as long as a job may; where it stands then."""
+        destination = self.destinations.get(account)
+        if destination is None or kind not in destination.name_kinds:
+            return ListState.WAITS
+        fetch = self.ledger.fetch_begun(account, kind)
+        if fetch is None:
+            return ListState.WAITS
+        until = time.monotonic() + self.fetch_for_s
         things: list[NamedThing] = []
-        request = destination.names_request(kind)
-        for _ in range(NAME_PAGES_MAX):
-            answer = self.http.send(request)
+        cursor = fetch.cursor
+        failure: TransientFailure | PermanentFailure | None = None
+        while True:
+            request = destination.names_request(kind, cursor)
+            answer = self._send(destination, request)
             page = None if isinstance(answer, NoAnswer) else destination.names_in(kind, request, answer)
             if page is None:
-                status = None if isinstance(answer, NoAnswer) else answer.status
-                detail = answer.detail if isinstance(answer, NoAnswer) else "not a list"
-                logs.get().warning(logs.NAMES_FAILED, account=account, kind=kind, status=status, reason=detail)
-                return False
+                failure = destination.names_failure(answer)
+                break
             things.extend(page.things)
-            if page.next_request is None:
-                self.ledger.names_stored(account, kind, things)
-                logs.get().info(logs.NAMES_FETCHED, account=account, kind=kind, number=len(things))
-                return True
-            request = page.next_request
-        logs.get().warning(logs.NAMES_FAILED, account=account, kind=kind, reason="more pages than can be right")
-        return False
+            cursor = page.next_cursor
+            if fetch.kept + len(things) > NAMES_MAX:
+                detail = f"more than {NAMES_MAX} entries, which cannot be right"
+                failure = PermanentFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
+                break
+            if cursor is None or self._enough(until):
+                break
+        whole = self.ledger.fetch_recorded(
+            Fetched(fetch=fetch, things=tuple(things), next_cursor=cursor, failure=failure)
+        )
+        if failure is not None:
+            reason = failure.reason.value
+            logs.get().warning(logs.NAMES_FAILED, account=account, kind=kind, reason=reason, detail=failure.detail)
+            return ListState.WAITS
+        if whole:
+            logs.get().info(logs.NAMES_FETCHED, account=account, kind=kind, number=fetch.kept + len(things))
+        return ListState.WHOLE if whole else ListState.GOES_ON
+
+
+def names_topic(account: str, kind: str) -> str:
+    """The topic of the upkeep job that fetches a list."""
+    return f"{NAMES_TOPIC}:{account}:{kind}"
+
+
+def _result(destination: Destination, claimed: Claimed, answer: HttpResponse | NoAnswer) -> AttemptResult:
+    """What the answer means. One that we fail to read may stand for a call that worked."""
+    try:
+        return destination.result_of(claimed.delivery, answer)
+    except Exception as error:  # noqa: BLE001 - the call was made: that must not be lost with the answer
+        detail = f"the answer could not be read: {_told(error, claimed, destination)}"
+        if claimed.of is LaneClass.CREATE:
+            return UnknownOutcome(reason=Reason.UNREADABLE_ANSWER, detail=detail)
+        return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
+
+
+def _told(error: Exception, claimed: Claimed, destination: Destination) -> str:
+    """Our own fault in one line; its traceback goes to the log. Neither shows the credential."""
+    lines = "".join(traceback.format_exception(error))
+    logs.get().error(
+        logs.ATTEMPT_BROKE,
+        account=claimed.delivery.account,
+        delivery_id=claimed.delivery.id,
+        action=claimed.delivery.action.value,
+        traceback=destination.masked_text(lines),
+    )
+    return destination.masked_text(f"{type(error).__name__}: {error}")
+
+
+def _not_built(claimed: Claimed, why: str, error: Exception) -> Finished:
+    """Nothing was sent: tried again for a while, for the fault may be this process's alone, then a dead letter.
+
+    A ledger that is away is no fault of the delivery.
+    """
+    detail = f"the call could not be made: {why}"
+    if claimed.attempt < NOT_BUILT_MAX or isinstance(error, LedgerUnavailable):
+        return _finished(claimed, TransientFailure(reason=Reason.NOT_BUILT, detail=detail))
+    return _finished(claimed, PermanentFailure(reason=Reason.NOT_BUILT, detail=detail))
 
 
 def _finished(
@@ -160,16 +276,23 @@ class _Process:
 
     drainer: Drainer
     queue: Queue
+    confirm: Callable[[str], None] | None = None  # makes the call that an event asked for
 
 
 _process: _Process | None = None
 _stopping = threading.Event()
 
 
-def install(drainer: Drainer, queue: Queue) -> None:
+def install(drainer: Drainer, queue: Queue, confirm: Callable[[str], None] | None = None) -> None:
     """Give this process's jobs their objects; before the first job."""
     global _process
-    _process = _Process(drainer=drainer, queue=queue)
+
+    def send_upkeep(topic: str) -> None:
+        with suppress(QueueUnavailable):  # the clock asks for it again
+            queue.enqueue_upkeep(topic)
+
+    drainer.send_upkeep = send_upkeep
+    _process = _Process(drainer=drainer, queue=queue, confirm=confirm)
 
 
 def drain(lane: str) -> None:
@@ -184,11 +307,18 @@ def drain(lane: str) -> None:
 
 
 def upkeep(topic: str) -> None:
-    """The job: something that calls an upstream and is no delivery. `topic` is `names:<account>:<kind>`."""
+    """The job: a call that is no delivery. `topic` is `names:<account>:<kind>` or `confirm:<event>`."""
     if _process is None:
         raise RuntimeError("upkeep was called outside a worker process")
     what, _, rest = topic.partition(":")
+    if what == CONFIRM_TOPIC and _process.confirm is not None:
+        _process.confirm(rest)
     account, _, kind = rest.partition(":")
-    destination = _process.drainer.destinations.get(account)
-    if what == NAMES_TOPIC and destination is not None and kind in destination.name_kinds:
-        _process.drainer.fetch_names(account, kind)
+    if what != NAMES_TOPIC:
+        return
+    state = _process.drainer.fetch_names(account, kind)
+    with suppress(QueueUnavailable):
+        if state is ListState.WHOLE:  # somebody may wait for it
+            _process.queue.poke(_process.drainer.ledger.routes[account].lane)
+        elif state is ListState.GOES_ON:
+            _process.queue.enqueue_upkeep(topic)

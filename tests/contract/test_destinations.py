@@ -363,7 +363,7 @@ def test_a_list_of_names_skips_what_has_no_id_or_name(destination: Destination) 
         page = destination.names_in(kind, request, response)
         assert isinstance(page, NamesPage)
         assert [(thing.id, thing.name) for thing in page.things] == [("A1", "one"), ("A3", "two")]
-        assert page.next_request is None
+        assert page.next_cursor is None
 
 
 # ---- the vendors' schemas --------------------------------------------------------------------------------------------

@@ -199,12 +199,12 @@ def test_incident_io_repeats_the_same_body_instead_of_looking_it_up(ledger: Ledg
 def test_a_spent_key_goes_on_under_the_next_key_as_a_new_delivery(ledger: Ledger) -> None:
     settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, episode="e1"))
     first = claim(ledger)
-    settle(ledger, ends("a"))
     record(ledger, first, KeySpent(reference=Reference(id="old", closed=True), detail="closed in January"))
     again = claim(ledger)
     assert again.delivery.id != first.delivery.id
     assert again.delivery.key != first.delivery.key
     assert again.delivery.fields == first.delivery.fields
+    settle(ledger, ends("a"))
     record(ledger, again, delivered("new"))
     assert claim(ledger).delivery.action is Action.RESOLVE
     assert [pair for pair in told(ledger) if pair[0] == "create"] == [("create", "cancelled"), ("create", "delivered")]
@@ -418,17 +418,6 @@ def test_due_lanes_are_armed_once_and_heal(ledger: Ledger) -> None:
     assert ledger.due_lanes(64) == []
     ledger.lanes_disarmed()
     assert ledger.due_lanes(64) == ["pd"]
-
-
-def test_firing_again_after_a_spent_key_cancels_the_resolve_that_waits(ledger: Ledger) -> None:
-    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, episode="e1"))
-    first = claim(ledger)
-    settle(ledger, ends("a"))
-    record(ledger, first, KeySpent(reference=Reference(id="old", closed=True), detail="closed in January"))
-    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, episode="e1"))
-    record(ledger, claim(ledger), delivered("new"))
-    assert ledger.claim("pd") is None
-    assert states(ledger) == ["open"]
 
 
 def test_a_replaced_create_looks_its_own_names_up(ledger: Ledger) -> None:

@@ -102,7 +102,7 @@ def run_dying_web(loaded: wiring.Loaded, doom: Doom, bind: str) -> None:
             return settled
 
         incoming = receiver.Receiver(
-            sources=wiring.sources(settings),
+            sources=wiring.sources(settings, wiring.certificates()),
             decide=partial(decide, book=book, destinations=wiring.destinations(settings)),
             settle=settle,
             new_id=ledger.new_id,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
+from bridge.adapters.ledger.upgrade import HEAD
 from bridge.entrypoints import cli
 from tests.e2e.processes import CLI, SOURCES, Bridge, alert, environment, free_port, write_configuration
 
@@ -39,6 +40,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("dead", "show"),
     ("dead", "replay"),
     ("dead", "discard"),
+    ("explain",),
+    ("diff",),
+    ("capture",),
+    ("export",),
+    ("schema",),
     ("passwd",),
     ("db", "upgrade"),
 )
@@ -133,6 +139,19 @@ def test_check_lists_every_problem_in_order_with_paths_relative_to_the_configura
     listed = [(one["file"], str(one["line"]), str(one["column"])) for one in as_json.json["problems"]]
     assert listed == places
     assert set(as_json.json["problems"][0]) == {"file", "line", "column", "grade", "message", "hint"}
+
+
+def test_a_problem_in_bridge_yaml_hides_none_of_the_rules(quiet: Path) -> None:
+    config = quiet / "bridge.yaml"
+    config.write_text(config.read_text().replace('"ledger":', '"legder":'))
+    (quiet / "rules" / "more.yaml").write_text("rules: [{id: x, account: pd, match: {}, incident: {titel: x}}]\n")
+    (quiet / "templates" / "broken.txt.j2").write_text("{{ alert.sevrity }}\n")
+    ran = run(quiet, "check")
+    assert ran.code == PROBLEMS
+    assert re.search(r"^bridge\.yaml:\d+:\d+: .*legder", ran.err, re.MULTILINE)
+    assert re.search(r"^rules/more\.yaml:1:\d+: .*titel", ran.err, re.MULTILINE)
+    assert re.search(r"^templates/broken\.txt\.j2:1:1: .*sevrity", ran.err, re.MULTILINE)
+    assert "does not exist" not in ran.err
 
 
 def test_a_configuration_that_is_not_there_is_a_problem_with_a_way_out(tmp_path: Path) -> None:
@@ -368,8 +387,8 @@ def _dead_letter(bridge: Bridge, title: str) -> str:
 def test_the_schema_is_made_once_and_left_alone_after_that(tmp_path: Path) -> None:
     write_configuration(tmp_path)
     first, second = (run(tmp_path, "db", "upgrade") for _ in range(2))
-    assert (first.code, first.out) == (FINE, "the ledger went from version none to 0001\n")
-    assert (second.code, second.out) == (FINE, "the ledger is at version 0001 already\n")
+    assert (first.code, first.out) == (FINE, f"the ledger went from version none to {HEAD}\n")
+    assert (second.code, second.out) == (FINE, f"the ledger is at version {HEAD} already\n")
 
 
 @pytest.mark.parametrize("command", ["db upgrade", "serve", "up", "events"])
@@ -378,7 +397,7 @@ def test_a_newer_schema_is_refused_and_left_alone(quiet: Path, command: str) -> 
         ledger.execute("UPDATE alembic_version SET version_num = '9999'")
     ran = spawn(quiet, *command.split(), BRIDGE_SANDBOX="1")
     assert (ran.code, ran.out) == (PROBLEMS, "")
-    assert "incident-bridge: the ledger's schema is version 9999, newer than this program (0001): " in ran.err
+    assert f"incident-bridge: the ledger's schema is version 9999, newer than this program ({HEAD}): " in ran.err
     with closing(sqlite3.connect(quiet / "var" / "bridge.db")) as ledger:
         assert ledger.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
 
@@ -389,7 +408,8 @@ def test_without_a_schema_it_says_how_to_make_one(tmp_path: Path, command: str) 
     ran = spawn(tmp_path, command, BRIDGE_SANDBOX="1")
     assert (ran.code, ran.out) == (PROBLEMS, "")
     assert (
-        "the ledger's schema is missing, this program needs version 0001: run 'incident-bridge db upgrade'" in ran.err
+        f"the ledger's schema is missing, this program needs version {HEAD}: run 'incident-bridge db upgrade'"
+        in ran.err
     )
 
 

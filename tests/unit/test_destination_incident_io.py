@@ -9,6 +9,7 @@ import pytest
 
 from bridge.destinations.incident_io import IncidentIo
 from bridge.domain.delivery import Action, Delivery, HttpResponse, NamedThing, PermanentFailure, Phase
+from bridge.domain.names import Found, find
 
 ACCOUNT = IncidentIo(account="io", token="t0ken-of-tests", base_url="https://io.example")
 CREATE = Delivery(
@@ -33,12 +34,9 @@ def test_a_look_up_is_the_same_create_once_more() -> None:
     assert ACCOUNT.request_for(replace(CREATE, phase=Phase.LOOK_UP), {}) == ACCOUNT.request_for(CREATE, {})
 
 
-def test_statuses_are_needed_to_close_and_to_open_in_one() -> None:
-    with_status = replace(CREATE, fields={"name": "n", "status": "triage"})
+def test_statuses_are_needed_to_close_only() -> None:
     assert ACCOUNT.name_kinds_for(CLOSE) == ("incident_status",)
-    assert ACCOUNT.name_kinds_for(with_status) == ("incident_status",)
-    assert ACCOUNT.name_kinds_for(CREATE) == ()
-    assert replace(ACCOUNT, api="v1").name_kinds_for(with_status) == ()
+    assert ACCOUNT.name_kinds_for(replace(CREATE, fields={"name": "n", "status": "triage"})) == ()
 
 
 def test_an_organisation_without_a_closed_status_is_asked_in_vain_and_says_so() -> None:
@@ -50,13 +48,34 @@ def test_an_organisation_without_a_closed_status_is_asked_in_vain_and_says_so() 
     assert result.detail == "HTTP 422: status: does not exist"
 
 
+def statuses(*entries: tuple[str, str, object, object]) -> tuple[NamedThing, ...]:
+    """The list as incident.io would give it: id, name, category, rank."""
+    content = [dict(zip(("id", "name", "category", "rank"), entry, strict=True)) for entry in entries]
+    answer = HttpResponse(status=200, headers={}, body=json.dumps({"incident_statuses": content}).encode())
+    page = ACCOUNT.names_in("incident_status", ACCOUNT.names_request("incident_status"), answer)
+    assert page is not None
+    return page.things
+
+
+def meant(text: str, things: tuple[NamedThing, ...]) -> str:
+    found = find(text, "incident_status", things)
+    assert isinstance(found, Found), found
+    return found.thing.id
+
+
+def test_a_category_means_the_first_status_of_it() -> None:
+    given = statuses(("01C", "Fixing", "live", 3), ("01B", "Investigating", "live", 2), ("01A", "Triage", "triage", 1))
+    assert [meant(word, given) for word in ("live", "LIVE", "fixing", "triage")] == ["01B", "01B", "01C", "01A"]
+
+
 def test_a_status_by_name_comes_before_one_by_category() -> None:
-    statuses = (
-        NamedThing(id="01A", name="Fixing", extra={"category": "live", "rank": 1}),
-        NamedThing(id="01B", name="Live", extra={"category": "triage", "rank": 2}),
-    )
-    by_word = replace(CREATE, fields={"name": "n", "status": " LIVE "})
-    assert sent(by_word, incident_status=statuses)["incident_status_id"] == "01B"
+    given = statuses(("01A", "Fixing", "live", 1), ("01B", "Live", "triage", 2))
+    assert [meant(word, given) for word in (" LIVE ", "live", "triage")] == ["01B", "01B", "01B"]
+
+
+def test_a_status_without_a_sensible_category_or_rank_is_known_by_its_name() -> None:
+    given = statuses(("01A", "A", {}, "first"), ("01B", "B", None, float("nan")))
+    assert [meant(word, given) for word in "ab"] == ["01A", "01B"]
 
 
 def test_nothing_is_closed_without_the_incidents_id() -> None:
@@ -85,8 +104,9 @@ def test_a_list_of_names_comes_in_one_page(kind: str, path: str) -> None:
     entries = {path.partition("/")[2]: [{"id": "01A", "name": "A", "category": "closed", "rank": 3, "else": 1}]}
     page = ACCOUNT.names_in(kind, request, HttpResponse(status=200, headers={}, body=json.dumps(entries).encode()))
     assert page is not None
-    assert page.things == (NamedThing(id="01A", name="A", extra={"category": "closed", "rank": 3}),)
-    assert page.next_request is None
+    aliases = ("closed",) if kind == "incident_status" else ()
+    assert page.things == (NamedThing(id="01A", name="A", extra={"category": "closed", "rank": 3}, aliases=aliases),)
+    assert page.next_cursor is None
 
 
 @pytest.mark.parametrize("mode", ["standard", "retrospective"])

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from bridge.destinations.pagerduty import BASE_URLS, LAST_OFFSET, PagerDuty
-from bridge.domain.delivery import Action, Delivery, HttpRequest, HttpResponse, NamesPage, Phase
+from bridge.domain.delivery import (
+    Action,
+    Delivered,
+    Delivery,
+    HttpRequest,
+    HttpResponse,
+    NamesPage,
+    NothingFound,
+    Phase,
+    TransientFailure,
+)
+from bridge.domain.names import Found, find
 
 ACCOUNT = PagerDuty(account="pd", token="t0ken-of-tests", from_="bot@example.com", base_url="https://pd.example")
 CREATE = Delivery(
@@ -49,20 +60,20 @@ def test_a_list_of_names_is_asked_for_page_by_page() -> None:
     assert "From" not in first.headers
     one = page("service", first, listed({"services": [{"id": "S1", "name": "a", "status": "active"}], "more": True}))
     assert one.things[0].extra == {"status": "active"}
-    assert one.next_request is not None
-    assert one.next_request.url == "https://pd.example/services?limit=100&offset=100"
-    last = page("service", one.next_request, listed({"services": [{"id": "S2", "name": "b"}], "more": False}))
-    assert last.next_request is None
+    following = ACCOUNT.names_request("service", one.next_cursor)
+    assert following.url == "https://pd.example/services?limit=100&offset=100"
+    last = page("service", following, listed({"services": [{"id": "S2", "name": "b"}], "more": False}))
+    assert last.next_cursor is None
     assert last.things[0].extra == {}
 
 
 def test_a_page_that_promises_more_but_holds_nothing_ends_the_list() -> None:
-    assert page("user", ACCOUNT.names_request("user"), listed({"users": [], "more": True})).next_request is None
+    assert page("user", ACCOUNT.names_request("user"), listed({"users": [], "more": True})).next_cursor is None
 
 
 def test_nothing_is_asked_for_beyond_the_last_page_pagerduty_gives_out() -> None:
-    request = replace(ACCOUNT.names_request("user"), url=f"https://pd.example/users?limit=100&offset={LAST_OFFSET}")
-    assert page("user", request, listed({"users": [{"id": "U", "name": "u"}], "more": True})).next_request is None
+    request = ACCOUNT.names_request("user", str(LAST_OFFSET))
+    assert page("user", request, listed({"users": [{"id": "U", "name": "u"}], "more": True})).next_cursor is None
 
 
 def test_a_plan_without_priorities_has_an_empty_list_of_them() -> None:
@@ -73,7 +84,9 @@ def test_a_plan_without_priorities_has_an_empty_list_of_them() -> None:
 
 def test_users_are_known_with_their_address() -> None:
     response = listed({"users": [{"id": "U1", "name": "On-call", "email": "oncall@example.com"}]})
-    assert page("user", ACCOUNT.names_request("user"), response).things[0].extra == {"email": "oncall@example.com"}
+    (user,) = page("user", ACCOUNT.names_request("user"), response).things
+    assert user.extra == {"email": "oncall@example.com"}
+    assert find("OnCall@Example.com", "user", (user,)) == Found(thing=user)
 
 
 def test_an_empty_key_is_never_looked_up() -> None:
@@ -124,3 +137,25 @@ def test_an_urgency_pagerduty_does_not_know_is_left_out() -> None:
 @pytest.mark.parametrize("bridge", ["https://meet.example.com", {}, {"url": "x"}, None, ["x"]])
 def test_a_conference_bridge_without_its_parts_is_left_out(bridge: object) -> None:
     assert "conference_bridge" not in sent(replace(CREATE, fields={**CREATE.fields, "conference_bridge": bridge}))
+
+
+ACKNOWLEDGE = replace(CREATE, action=Action.ACKNOWLEDGE, upstream_id="PINC/1", phase=Phase.LOOK_UP)
+
+
+def test_an_acknowledgement_first_asks_how_the_incident_stands() -> None:
+    request = ACCOUNT.request_for(ACKNOWLEDGE, {})
+    assert (request.method, request.url, request.body) == ("GET", "https://pd.example/incidents/PINC%2F1", None)
+    told = ACCOUNT.request_for(replace(ACKNOWLEDGE, phase=Phase.SEND), {})
+    assert json.loads(told.body or b"")["incident"]["status"] == "acknowledged"
+
+
+@pytest.mark.parametrize("status", ["resolved", "acknowledged", "merged", None, 5])
+def test_only_a_triggered_incident_is_acknowledged(status: object) -> None:
+    answer = listed({"incident": {"id": "PINC1", "status": status}})
+    assert isinstance(ACCOUNT.result_of(ACKNOWLEDGE, answer), Delivered)
+    triggered = listed({"incident": {"id": "PINC1", "status": "triggered"}})
+    assert isinstance(ACCOUNT.result_of(ACKNOWLEDGE, triggered), NothingFound)
+
+
+def test_a_question_about_an_incident_that_shows_none_is_asked_again() -> None:
+    assert isinstance(ACCOUNT.result_of(ACKNOWLEDGE, listed({})), TransientFailure)

@@ -29,6 +29,7 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
+from bridge.domain.names import Found, find
 from bridge.sandbox import SandboxServer
 
 
@@ -63,18 +64,23 @@ def told(account: Destination, delivery: Delivery) -> AttemptResult:
 
 
 def names(account: Destination, kind: str) -> Iterator[NamedThing]:
-    request: HttpRequest | None = account.names_request(kind)
-    while request is not None:
+    cursor: str | None = None
+    while True:
+        request = account.names_request(kind, cursor)
         response = sent(request)
         assert isinstance(response, HttpResponse)
         page = account.names_in(kind, request, response)
         assert page is not None
         yield from page.things
-        request = page.next_request
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def id_of(account: Destination, kind: str, name: str) -> str:
-    return next(thing.id for thing in names(account, kind) if thing.name == name)
+    found = find(name, kind, tuple(names(account, kind)))
+    assert isinstance(found, Found), found
+    return found.thing.id
 
 
 def create(account: Destination, fields: dict[str, Any], **kinds: str) -> Delivery:
@@ -204,7 +210,7 @@ def test_an_assignee_is_found_by_address_and_is_never_the_bridge_itself(
     pagerduty: PagerDuty, server: SandboxServer, assignee: str, state: str, via: str
 ) -> None:
     fields = {"title": "it broke", "service": "Catch-all", "assignee": assignee}
-    assert isinstance(told(pagerduty, create(pagerduty, fields, service="service")), Delivered)
+    assert isinstance(told(pagerduty, create(pagerduty, fields, service="service", assignee="user")), Delivered)
     [record] = server.store.records("pagerduty")
     assert (record.incident["status"], record.incident["assigned_via"]) == (state, via)
 
@@ -234,7 +240,7 @@ def test_an_incident_lives_and_ends_at_incident_io(incident_io: IncidentIo, serv
         "status": "triage",
         "mode": "test",
     }
-    delivery = create(incident_io, fields, severity="severity", incident_type="incident_type")
+    delivery = create(incident_io, fields, severity="severity", incident_type="incident_type", status="incident_status")
     opened = told(incident_io, delivery)
     assert isinstance(opened, Delivered)
     assert told(incident_io, delivery) == opened

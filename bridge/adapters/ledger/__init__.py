@@ -1,32 +1,37 @@
 """The ledger: the only record of what is owed. One method per transaction, named after what becomes true."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
-from bridge.adapters.ledger import letters, names, reads, upkeep
+from bridge.adapters.ledger import callbacks, fetches, history, letters, names, overview, reads, upkeep
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
+from bridge.adapters.ledger.fetches import Fetch, Fetched
+from bridge.adapters.ledger.history import StoredEvent, Stretch
 from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneWork, NamesNeeded, Recorded
 from bridge.adapters.ledger.names import NameBook, NameList
+from bridge.adapters.ledger.overview import Overview
 from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
 from bridge.adapters.ledger.schema import rule_books
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
 from bridge.adapters.ledger.upkeep import Heartbeat
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
-from bridge.domain.lane import Pace
+from bridge.domain.lane import Line, Pace
 
 __all__ = [
-    "Claim", "Claimed", "EventQuery", "Finished", "Heartbeat", "Ledger", "NamesNeeded", "Page", "Receipt", "Recorded",
-    "Route", "Settled", "receipt",
+    "Claim", "Claimed", "EventQuery", "Fetch", "Fetched", "Finished", "Heartbeat", "Ledger", "NamesNeeded", "Page",
+    "Receipt", "Recorded", "Route", "Settled", "StoredEvent", "Stretch", "receipt",
 ]  # fmt: skip
 
 REDO_MAX = 3
+T = TypeVar("T")
 
 
 class Ledger:
@@ -57,38 +62,52 @@ class Ledger:
         meanwhile goes along. A deadlock, or another process that settled the same key first,
         redoes it; raises LedgerUnavailable after that.
         """
-        asked = False
+        gathered: list[Receipt] | None = None
+
+        def settled(transaction: Transaction) -> tuple[list[Settled], frozenset[str]]:
+            nonlocal gathered
+            if gathered is None:
+                gathered = [*batch, *more()]
+            return settle(transaction, gathered, self.routes, self.new_id)
+
+        return self._written(settled, meanwhile)
+
+    def _written(self, work: Callable[[Transaction], T], meanwhile: Meanwhile | None = None) -> T:
+        """What `work` answers once its transaction is committed.
+
+        A deadlock, or somebody else who wrote the same row first, redoes it all; LedgerUnavailable after three times.
+        """
         for attempt in range(REDO_MAX + 1):
             try:
                 with self.database.writing(meanwhile) as transaction:
-                    if not asked:
-                        asked, batch = True, [*batch, *more()]
-                    return settle(transaction, batch, self.routes, self.new_id)
+                    return work(transaction)
             except Exception as error:
                 if not is_contention(error):
                     raise
                 if attempt == REDO_MAX:
-                    raise LedgerUnavailable("the ledger is contended; the webhook was not stored") from error
+                    raise LedgerUnavailable("the ledger is contended; nothing was written") from error
         raise AssertionError("unreachable")
 
     # -- workers
 
     def claim(self, lane: str) -> Claim:
         """The lane's next due delivery is leased to the caller."""
-        with self.database.writing() as transaction:
-            work = self._work(transaction, lane)
-            claim = work.claim()
-            work.save()
-            return claim
+        return self._at_lane(lane, lambda work: work.claim())
 
     def record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
         """An attempt is on record with what follows from it, and the lane's next delivery is leased if asked for."""
-        with self.database.writing() as transaction:
-            work = self._work(transaction, finished.claimed.lane)
-            recorded = work.record(finished)
-            claim = work.claim() if claim_next else None
+        return self._at_lane(
+            finished.claimed.lane, lambda work: (work.record(finished), work.claim() if claim_next else None)
+        )
+
+    def _at_lane(self, lane: str, does: Callable[[LaneWork], T]) -> T:
+        def worked(transaction: Transaction) -> T:
+            work = self._work(transaction, lane)
+            done = does(work)
             work.save()
-            return recorded, claim
+            return done
+
+        return self._written(worked)
 
     def _work(self, transaction: Transaction, lane: str) -> LaneWork:
         return LaneWork(
@@ -100,97 +119,150 @@ class Ledger:
             new_id=self.new_id,
         )
 
+    def put_back(self, claimed: Claimed, kinds: tuple[str, ...]) -> NamesNeeded | None:
+        """A claimed delivery waits for lists of names instead of being sent; it was no attempt."""
+        return self._at_lane(claimed.lane, lambda work: work.put_back(claimed, kinds))
+
     def names_stored(self, account: str, kind: str, things: Sequence[NamedThing]) -> None:
         """A complete list of the upstream replaces the last one."""
-        with self.database.writing() as transaction:
-            names.store(transaction, account, kind, things)
+
+        def stored(transaction: Transaction) -> None:
+            self._work(transaction, self.routes[account].lane)
+            whole = fetches.Whole(rows=fetches.rows_of(things), began_at=transaction.now)
+            names.store(transaction, account, kind, whole)
+
+        self._written(stored)
         self.names.forget()
+
+    def fetch_begun(self, account: str, kind: str) -> Fetch | None:
+        """The caller alone fetches this list now; None when somebody does, when it is too early, or not allowed."""
+
+        def begun(transaction: Transaction) -> Fetch | None:
+            if account not in self.routes or not self._work(transaction, self.routes[account].lane).may_ask():
+                return None
+            return fetches.begin(transaction, account, kind, self.new_id())
+
+        return self._written(begun)
+
+    def fetch_recorded(self, fetched: Fetched) -> bool:
+        """The pages a job brought are kept; True when the list is whole by that, and visible from now on."""
+        fetch = fetched.fetch
+
+        def recorded(transaction: Transaction) -> bool:
+            work = self._work(transaction, self.routes[fetch.account].lane)
+            whole = fetches.record(transaction, fetched)
+            if fetched.failure is not None:
+                work.no_list_came(fetched.failure)
+            if whole is not None:
+                names.store(transaction, fetch.account, fetch.kind, whole)
+            work.save()
+            return whole is not None
+
+        is_whole = self._written(recorded)
+        self.names.forget()
+        return is_whole
+
+    def fetches_asked(self) -> list[tuple[str, str]]:
+        """(account, kind) of the lists that somebody is to fetch now; nobody else is told so for a while."""
+        with self.database.reading() as transaction:
+            if not fetches.any_due(transaction, self.routes):
+                return []
+        return self._written(lambda transaction: fetches.ask(transaction, self.routes))
 
     def name_list(self, account: str, kind: str) -> NameList | None:
         """The cached list of the upstream; None when it was never fetched."""
         with self.database.reading() as transaction:
             return self.names.list_of(transaction.connection, account, kind)
 
-    def name_lists_older_than(self, age: timedelta) -> list[tuple[str, str]]:
-        """(account, kind) of the lists due for a refresh."""
-        with self.database.reading() as transaction:
-            fetched = names.ages(transaction)
-            return sorted(key for key, at in fetched.items() if transaction.now - at > age)
-
     # -- clock
 
     def due_lanes(self, most: int) -> list[str]:
-        """Up to `most` lanes to send a job to; they are armed, so that nobody else sends one for a lease."""
+        """Up to `most` lanes to send a job to; they are armed, so that nobody else sends one for a lease.
+
+        Failing lanes are probed: they come last, and never more of them than half of the living workers.
+        """
         with self.database.reading() as transaction:
-            if not upkeep.due_lanes(transaction, self.paces):
+            if not upkeep.due_lanes(transaction, self.paces, self.routes):
                 return []
-        with self.database.writing() as transaction:
-            due = upkeep.due_lanes(transaction, self.paces)[:most]
+
+        def armed(transaction: Transaction) -> list[str]:
+            due = upkeep.due_lanes(transaction, self.paces, self.routes)[:most]
             if due:
                 upkeep.arm(transaction, due)
             return due
 
+        return self._written(armed)
+
     def lanes_disarmed(self, lane: str | None = None) -> None:
         """The jobs sent to this lane, or to all lanes, are known to be lost: they may be sent again."""
-        with self.database.writing() as transaction:
-            upkeep.disarm(transaction, lane)
+        self._written(lambda transaction: upkeep.disarm(transaction, lane))
 
     def lanes_ensured(self) -> None:
-        """Every configured lane has its row."""
-        with self.database.writing() as transaction:
-            upkeep.ensure_lanes(transaction, sorted(self.paces))
+        """Every configured lane has its row, and every unfinished delivery waits in the lane of its account.
+
+        A lane's name follows the configuration: call it at start, and now and then while old processes may still run.
+        """
+        with self.database.reading() as transaction:
+            if upkeep.are_lanes_ensured(transaction, self.routes):
+                return
+        self._written(lambda transaction: upkeep.ensure_lanes(transaction, self.routes))
 
     def heartbeat(self, beat: Heartbeat) -> None:
         """A process reported itself."""
-        with self.database.writing() as transaction:
-            upkeep.beat(transaction, beat)
+        self._written(lambda transaction: upkeep.beat(transaction, beat))
 
     def heartbeat_ended(self, process: str) -> None:
         """A process ended in an orderly way."""
-        with self.database.writing() as transaction:
-            upkeep.silence(transaction, process)
+        self._written(lambda transaction: upkeep.silence(transaction, process))
 
     def given_up(self) -> int:
-        """Deliveries that waited longer than give_up_after are dead letters; how many were."""
+        """Deliveries that waited longer than give_up_after are dead letters; how many became it now.
+
+        Those of accounts that are no longer configured wait on, and are shown.
+        """
         with self.database.reading() as transaction:
-            old = upkeep.too_old(transaction)
-        for lane, delivery_id in old:
-            if lane in self.paces:
-                with self.database.writing() as transaction:
-                    self._work(transaction, lane).give_up(delivery_id)
-        return len(old)
+            old = upkeep.too_old(transaction, self.routes)
+        return sum(self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)) for lane, one in old)
 
     def waits_shortened(self) -> None:
-        """No waiting delivery is further ahead than the longest backoff (a clock may have jumped)."""
+        """No waiting delivery is further ahead than it was meant to be (a clock may have jumped back)."""
         with self.database.reading() as transaction:
             if not upkeep.far_ahead(transaction):
                 return
-        with self.database.writing() as transaction:
-            upkeep.shorten_waits(transaction)
+        self._written(upkeep.shorten_waits)
 
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows."""
-        with self.database.writing() as transaction:
-            return upkeep.prune(transaction, bodies, history)
+        return self._written(lambda transaction: upkeep.prune(transaction, bodies, history))
+
+    def callbacks_owed(self, marks: Mapping[str, str]) -> list[str]:
+        """Events whose sender waits for a call of ours; `marks` has the fingerprint of their Notice by source."""
+        with self.database.reading() as transaction:
+            return callbacks.owed(transaction, marks)
+
+    def event_remarked(self, event_id: str, text: str) -> None:
+        """An accepted event says how the call it asked for ended; it is owed no more."""
+        self._written(lambda transaction: callbacks.remark(transaction, event_id, text))
 
     def book_stored(self, book_hash: str, content: str) -> None:
         """The rule book is on record under its hash."""
         dialect = sqlite if self.database.is_sqlite else postgresql
-        with self.database.writing() as transaction:
+
+        def stored(transaction: Transaction) -> None:
             row = {"hash": book_hash, "stored_at": transaction.now, "content": content}
             transaction.connection.execute(dialect.insert(rule_books).on_conflict_do_nothing(), row)
+
+        self._written(stored)
 
     # -- people
 
     def replayed(self, delivery_id: str) -> str:
         """A dead letter waits in its lane again; answers the lane. Raises LetterError."""
-        with self.database.writing() as transaction:
-            return letters.replay(transaction, self.routes, delivery_id)
+        return self._written(lambda transaction: letters.replay(transaction, self.routes, self.new_id, delivery_id))
 
     def discarded(self, delivery_id: str, why: str) -> None:
         """A dead letter is put aside with a person's reason. Raises LetterError."""
-        with self.database.writing() as transaction:
-            letters.discard(transaction, self.routes, delivery_id, why)
+        self._written(lambda transaction: letters.discard(transaction, self.routes, delivery_id, why))
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:
@@ -243,6 +315,28 @@ class Ledger:
         with self.database.reading() as transaction:
             return reads.list_lanes(transaction, self.routes, rates)
 
+    def stored(self, event_id: str) -> StoredEvent | None:
+        """One webhook as it came, to be read again; None when there is none of this id."""
+        with self.database.reading() as transaction:
+            return history.stored(transaction, event_id)
+
+    def history(self, stretch: Stretch) -> Iterator[StoredEvent]:
+        """Accepted webhooks whose body is still kept, oldest first; any number of them, a page held at a time."""
+        return history.pages(self.database.reading, stretch)
+
+    def history_size(self, stretch: Stretch) -> int:
+        """How many accepted webhooks a stretch holds, with their body or without."""
+        with self.database.reading() as transaction:
+            return history.size(transaction, stretch)
+
+    def line(self, account: str) -> Line | None:
+        """What one more create of an account would find in its lane; None when there is no such lane."""
+        route = self.routes.get(account)
+        if route is None:
+            return None
+        with self.database.reading() as transaction:
+            return history.line(transaction, route)
+
     def alive(self, within: timedelta) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
             return reads.alive(transaction, within)
@@ -250,6 +344,32 @@ class Ledger:
     def counters(self) -> dict[str, dict[tuple[str, ...], int]]:
         with self.database.reading() as transaction:
             return reads.counters(transaction)
+
+    def overview(self) -> Overview:
+        """The numbers of the first page."""
+        with self.database.reading() as transaction:
+            return overview.overview(transaction)
+
+    def rule_hits(self, within: timedelta) -> dict[str, int]:
+        """How many alerts each rule decided within that time."""
+        with self.database.reading() as transaction:
+            return overview.hits(transaction, within)
+
+    def paused(self, account: str) -> str | None:
+        """An operator pauses the account's lane: nothing is sent. Its name; None without such an account."""
+        return self._pause(account, pause=True)
+
+    def resumed(self, account: str) -> str | None:
+        """A paused lane goes on. Its name; None without such an account."""
+        return self._pause(account, pause=False)
+
+    def _pause(self, account: str, *, pause: bool) -> str | None:
+        route = self.routes.get(account)
+        if route is None:
+            return None
+        lane = route.lane
+        self._written(lambda transaction: upkeep.pause(transaction, lane, pause=pause))
+        return lane
 
     def is_writable(self) -> bool:
         """Whether a transaction that writes can be begun now."""

@@ -23,9 +23,10 @@ from bridge.adapters.ledger.rows import (
 )
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series, to_us
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, DeliveryState, LaneClass, Phase, Reason, lane_class
+from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import Pace, order_key
+from bridge.domain.retry import first_phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Route:
     lane: str
     pace: Pace
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
+    defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
 
 
 UNROUTED = Pace(  # of an account that is no longer configured: its deliveries wait, and are shown
@@ -162,7 +164,8 @@ class Changes:
         self.next_no[incident.series] = no + 1
         self._touched_series.add(incident.series)
         self.lanes.add(route.lane)
-        of = lane_class(action, Phase.SEND)
+        phase = first_phase(action, incident.key_rule)
+        of = lane_class(action, phase)
         created_us = to_us(self.now)
         is_create = of is LaneClass.CREATE
         hold = incident.policy.hold_resolve if action is Action.RESOLVE else timedelta(0)
@@ -177,7 +180,7 @@ class Changes:
                 "account": incident.account,
                 "action": action.value,
                 "class": of.value,
-                "phase": Phase.SEND.value,
+                "phase": phase.value,
                 "state": DeliveryState.PENDING.value,
                 "reason": None,
                 "detail": None,

@@ -1,7 +1,8 @@
 """Working a lane: claim the next due delivery under a lease, and record what came of it, each in one transaction.
 
 Locks are taken lane first, then series. Recording the last attempt and claiming the next delivery share a transaction,
-so that a busy lane costs one durable commit per delivery.
+so that a busy lane costs one durable commit per delivery. A second series is waited for only when it sorts behind the
+ones that are held, as settle locks them; else it is taken if it is free.
 """
 
 import json
@@ -13,11 +14,21 @@ from typing import Any, assert_never
 
 from sqlalchemy import bindparam, exists, func, insert, or_, select, update
 
-from bridge.adapters.ledger.changes import Changes, Route, renewed, restarted
-from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger import fetches, probes
+from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed, restarted
+from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.names import NameBook
-from bridge.adapters.ledger.rows import Row, clean, delivery_from, dumps, incident_from, lane_from, lane_row, names_from
+from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, NameBook, Waits, lookup_from, lookup_json
+from bridge.adapters.ledger.rows import (
+    Row,
+    clean,
+    delivery_from,
+    incident_from,
+    lane_from,
+    lane_row,
+    member_from,
+    names_from,
+)
 from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, members, series
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule
@@ -28,27 +39,30 @@ from bridge.domain.delivery import (
     Delivery,
     DeliveryState,
     LaneClass,
+    PermanentFailure,
     Phase,
     Reason,
+    TransientFailure,
     lane_class,
 )
 from bridge.domain.incident import (
     CreateBody,
     Incident,
-    Member,
+    IncidentState,
     Transition,
+    moved,
     on_claimed,
     on_dead,
     on_delivered,
+    on_key_spent,
     on_not_sent,
 )
-from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, sane, slot, take
-from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, next_step
+from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, first_phase, next_step
 
 STRIKES_MAX = 5
 CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
 RESPONSE_MAX_CHARS = 4096
-NAMES_RETRY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +79,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamesNeeded:
-    """A due delivery that cannot go before these lists of its account are fetched."""
+    """A due delivery waits for these lists of its account: they are to be fetched now, by whoever claimed."""
 
     account: str
     kinds: tuple[str, ...]
@@ -105,24 +119,13 @@ UNBLOCKED = ~exists().where(
 
 _LANE = Statement(select(lanes).where(lanes.c.name == bindparam("lane")).with_for_update())
 _IN_FLIGHT = Statement(
-    select(deliveries).where(deliveries.c.lane == bindparam("lane"), deliveries.c.state == "sending")
+    select(deliveries)
+    .where(deliveries.c.lane == bindparam("lane"), deliveries.c.state == "sending")
+    .order_by(deliveries.c.series)
 )
-_NEXT = Statement(
-    select(deliveries.c.id, deliveries.c.series)
-    .where(
-        deliveries.c.lane == bindparam("lane"),
-        deliveries.c["class"] == bindparam("of"),
-        deliveries.c.state == "pending",
-        deliveries.c.next_at <= bindparam("now"),
-        deliveries.c.order_key < bindparam("below"),
-        UNBLOCKED,
-    )
-    .order_by(deliveries.c.order_key)
-    .limit(1)
-)
-_LOCK_SERIES = Statement(
-    select(series.c.id, series.c.next_no).where(series.c.id == bindparam("series")).with_for_update()
-)
+_SERIES = select(series.c.id, series.c.next_no).where(series.c.id == bindparam("series"))
+_LOCK_SERIES = Statement(_SERIES.with_for_update())
+_LOCK_FREE_SERIES = Statement(_SERIES.with_for_update(skip_locked=True))
 _DELIVERY = Statement(select(deliveries).where(deliveries.c.id == bindparam("delivery")))
 _INCIDENT = Statement(select(incidents).where(incidents.c.id == bindparam("incident")))
 _OWNED = Statement(
@@ -157,6 +160,26 @@ _NEXT_N = Statement(
 )
 _INSERT_ATTEMPT = Statement(insert(attempts))
 EVERYTHING = 1 << 62
+_UNROUTED = Route(lane="", pace=UNROUTED)
+
+
+@cache
+def _next_of(accounts: int) -> Statement:
+    """The next candidate of a lane, of this many accounts: the configured ones, for nobody can send for another."""
+    return Statement(
+        select(deliveries.c.id, deliveries.c.series)
+        .where(
+            deliveries.c.lane == bindparam("lane"),
+            deliveries.c["class"] == bindparam("of"),
+            deliveries.c.state == "pending",
+            deliveries.c.next_at <= bindparam("now"),
+            deliveries.c.order_key < bindparam("below"),
+            deliveries.c.account.in_(listed("account", accounts)),
+            UNBLOCKED,
+        )
+        .order_by(deliveries.c.order_key)
+        .limit(1)
+    )
 
 
 @cache
@@ -186,6 +209,7 @@ class LaneWork:
         self.routes = routes
         self.names = names
         self.new_id = new_id
+        self._locked: set[str] = set()  # series
         row = _LANE.rows(self.connection, lane=lane)[0]
         self.before = lane_from(row)
         self.state: LaneState = sane(pace, self.before, self.now)
@@ -201,11 +225,14 @@ class LaneWork:
             if of in busy:
                 continue
             now_slot = slot(self.pace, self.state, of, self.now, in_flight=len(busy))
-            if now_slot.critical:
+            if now_slot.critical and self._may_occupy_a_worker():
                 found = self._claim_class(of, now_slot)
             if found is not None:
                 break
         return found
+
+    def _may_occupy_a_worker(self) -> bool:
+        return not is_failing(self.state) or probes.room(self.connection, self.routes, self.now) > 0
 
     def _after_ended_leases(self) -> set[LaneClass]:
         """Take back what dead workers held; the classes that are still in flight."""
@@ -216,18 +243,20 @@ class LaneWork:
                 busy.add(LaneClass(row["class"]))
                 if lease_until < row["lease_until"]:
                     self._update_delivery(row["id"], lease_until=lease_until)
-            else:
+            elif self._lock_series(row["series"]):
                 self._lease_ended(row)
+            else:
+                busy.add(LaneClass(row["class"]))  # the next claim takes it back
         return busy
 
     def _lease_ended(self, row: Row) -> None:
-        incident = self._lock_incident(row)
+        incident = self._incident(row["incident_id"])
         strikes = row["strikes"] + 1
         if strikes >= STRIKES_MAX:
             self._bury(row, incident, Reason.POISON, f"{strikes} workers died while sending it")
             return
         looks = row["action"] == Action.CREATE and incident.key_rule is KeyRule.WHILE_OPEN
-        phase = Phase.LOOK_UP if looks else Phase.SEND
+        phase = Phase.LOOK_UP if looks else first_phase(Action(row["action"]), incident.key_rule)
         self._update_delivery(
             row["id"],
             **self._waiting(row, phase),
@@ -240,18 +269,21 @@ class LaneWork:
 
     def _claim_class(self, of: LaneClass, now_slot: Slot) -> Claim:
         below = EVERYTHING if now_slot.anyone else 0
+        accounts = padded(self.routes)
+        statement = _next_of(len(accounts))
+        asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below}
+        asked |= {f"account_{number}": account for number, account in enumerate(accounts)}
         for _ in range(CANDIDATES_MAX):
-            found = _NEXT.rows(self.connection, lane=self.lane, of=of.value, now=self.now, below=below)
-            if not found:
-                return None
-            claim = self._take(found[0]["id"], found[0]["series"], of)
+            found = statement.rows(self.connection, **asked)
+            if not found or not self._lock_series(found[0]["series"]):
+                return None  # the clock finds what is due and comes again
+            claim = self._take(found[0]["id"], of)
             if claim is not None:
                 return claim
         return None
 
-    def _take(self, delivery_id: str, series_id: str, of: LaneClass) -> Claim:
-        """Claim one candidate; None when it turned out not to be one (the next is tried)."""
-        self._lock_series(series_id)
+    def _take(self, delivery_id: str, of: LaneClass) -> Claim:
+        """Claim one candidate, whose series is locked; None when it turned out not to be one (the next is tried)."""
         row = self._delivery(delivery_id)
         if row["state"] != DeliveryState.PENDING:
             return None
@@ -259,22 +291,75 @@ class LaneWork:
         if row["give_up_at"] <= self.now:
             self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
             return None
-        ids = json.loads(row["ids"])
-        notes = json.loads(row["notes"])
-        if not ids and row["names"] != "[]":
-            lookup = self.names.resolve(self.connection, row["account"], names_from(row["names"]), self.now)
-            if lookup.missing:
-                self._update_delivery(row["id"], next_at=self.now + NAMES_RETRY, reason=Reason.WAITING_FOR_NAMES.value)
-                return NamesNeeded(account=row["account"], kinds=lookup.missing)
-            ids, notes = dict(lookup.ids), [*notes, *lookup.notes]
-            required = self.routes[row["account"]].required if row["account"] in self.routes else frozenset()
-            lacking = [ref.field for ref in names_from(row["names"]) if ref.field in required and ref.field not in ids]
-            if lacking:
-                self._bury(row, incident, Reason.NAME_UNKNOWN, "; ".join(lookup.notes))
+        if row["action"] == Action.ACKNOWLEDGE and incident.state is not IncidentState.OPEN:
+            why = "the incident is no longer open: an acknowledgement would open it again"
+            self._finish(row, DeliveryState.CANCELLED, Reason.NOTHING_TO_TELL, why)
+            return None
+        lookup = lookup_from(row["ids"])
+        if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
+            refs = names_from(row["names"])
+            route = self.routes.get(row["account"], _UNROUTED)
+            found = self.names.resolve(
+                self.connection,
+                row["account"],
+                refs,
+                lookup,
+                self.now,
+                required=route.required,
+                defaults=route.defaults,
+            )
+            if isinstance(found, Waits):
+                return self._wait_for_names(row, found)
+            if any(ref.field in route.required and ref.field not in found.ids for ref in refs):
+                self._bury(row, incident, Reason.NAME_UNKNOWN, "; ".join(found.notes))
                 return None
-        return self._lease(row, incident, of, ids, notes)
+            lookup = found
+        return self._lease(row, incident, of, lookup)
 
-    def _lease(self, row: Row, incident: Incident, of: LaneClass, ids: Mapping[str, str], notes: list[str]) -> Claimed:
+    def _wait_for_names(self, row: Row, waits: Waits) -> NamesNeeded | None:
+        """Not an attempt. None when the lists are asked for already: the next candidate may go."""
+        asked = fetches.want(self.connection, self.now, row["account"], waits.kinds)
+        self._update_delivery(
+            row["id"],
+            next_at=waits.until,
+            reason=Reason.WAITING_FOR_NAMES.value,
+            detail=_waiting_for(waits.kinds),
+            ids=lookup_json(waits.lookup),
+        )
+        return NamesNeeded(account=row["account"], kinds=asked) if asked else None
+
+    def put_back(self, claimed: Claimed, kinds: tuple[str, ...]) -> NamesNeeded | None:
+        """The claim is undone, for want of these lists: nothing was sent, and it is no attempt."""
+        row = self._delivery(claimed.delivery.id)
+        if row["state"] != DeliveryState.SENDING or row["lease_token"] != claimed.token:
+            return None
+        incident = self._lock_incident(row)
+        asked = fetches.want(self.connection, self.now, row["account"], kinds)
+        before = row["attempts"] - 1
+        self._update_delivery(
+            row["id"],
+            **self._waiting(row, Phase(row["phase"])),
+            attempts=before,
+            first_attempt_at=row["first_attempt_at"] if before else None,
+            next_at=self.now + AGAIN_AFTER,
+            reason=Reason.WAITING_FOR_NAMES.value,
+            detail=_waiting_for(kinds),
+        )
+        if not row["sent"]:
+            self._follow(on_not_sent(incident, Action(row["action"])), incident)
+        return NamesNeeded(account=row["account"], kinds=asked) if asked else None
+
+    def no_list_came(self, failure: TransientFailure | PermanentFailure) -> None:
+        """A question about names was refused: too many calls park the updates, a refused key parks the account."""
+        if failure.reason in (Reason.RATE_LIMITED, Reason.AUTH):
+            self.state = after(self.state, LaneClass.UPDATE, failure, self.now)
+
+    def may_ask(self) -> bool:
+        """Whether the account may be asked about names: such calls are of the update class."""
+        held_back = self.state.paused_at is not None or is_parked(self.state, LaneClass.UPDATE, self.now)
+        return not held_back and self._may_occupy_a_worker()
+
+    def _lease(self, row: Row, incident: Incident, of: LaneClass, lookup: Lookup) -> Claimed:
         token = self.new_id()
         first_at = row["first_attempt_at"] or self.now
         leased = {
@@ -283,8 +368,7 @@ class LaneWork:
             "lease_until": self.now + LEASE,
             "attempts": row["attempts"] + 1,
             "first_attempt_at": first_at,
-            "ids": dumps(ids),
-            "notes": dumps(notes),
+            "ids": lookup_json(lookup),
         }
         self._update_delivery(row["id"], **leased)
         changes = self._changes()
@@ -297,7 +381,8 @@ class LaneWork:
         if row["phase"] == Phase.LOOK_UP:
             earlier = _OWNED.rows(self.connection, series=incident.series, incident=incident.id)
             owned = frozenset(one["upstream_id"] for one in earlier)
-        delivery = delivery_from({**row, **leased}, incident.upstream_id, owned, ids)
+        delivery = delivery_from({**row, **leased}, incident.upstream_id, owned, lookup.ids)
+        delivery = replace(delivery, notes=(*delivery.notes, *lookup.notes))
         return Claimed(
             delivery=delivery,
             lane=self.lane,
@@ -307,13 +392,15 @@ class LaneWork:
             key_rule=incident.key_rule,
         )
 
-    def give_up(self, delivery_id: str) -> None:
-        """Bury a waiting delivery that became too old."""
+    def give_up(self, delivery_id: str) -> bool:
+        """Bury a waiting delivery that became too old; False when meanwhile it is not."""
         row = self._delivery(delivery_id)
         incident = self._lock_incident(row)
         row = self._delivery(delivery_id)
-        if row["state"] == DeliveryState.PENDING and row["give_up_at"] <= self.now:
-            self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
+        if row["state"] != DeliveryState.PENDING or row["give_up_at"] > self.now:
+            return False
+        self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
+        return True
 
     # -- record
 
@@ -350,6 +437,8 @@ class LaneWork:
                 self._finish(row, DeliveryState.CANCELLED, reason, detail)
                 self._next_key(row, incident)
                 recorded = Recorded(state=DeliveryState.CANCELLED, reason=reason)
+            case GiveUp(reason=reason) if self._was_a_guess(row, reason):
+                recorded = self._guess_again_never(row, incident, detail)
             case GiveUp(reason=reason):
                 self._bury(row, incident, reason, detail)
                 recorded = Recorded(state=DeliveryState.DEAD, reason=reason)
@@ -358,14 +447,17 @@ class LaneWork:
         return recorded
 
     def _retry(self, row: Row, incident: Incident, step: RetryIn, detail: str | None) -> Recorded:
+        sent = row["sent"] or step.sent
         if self.now + step.delay >= row["give_up_at"]:
             why = f"older than the account's give_up_after; last: {detail or step.reason.value}"
+            self._update_delivery(row["id"], sent=sent)  # a replay has to know
             self._bury(row, incident, Reason.TOO_OLD, why)
             return Recorded(state=DeliveryState.DEAD, reason=Reason.TOO_OLD)
-        sent = row["sent"] or step.sent
+        asks_first = row["action"] == Action.ACKNOWLEDGE and step.reason is not Reason.NOTHING_FOUND
+        phase = first_phase(Action.ACKNOWLEDGE, incident.key_rule) if asks_first else step.phase
         self._update_delivery(
             row["id"],
-            **self._waiting(row, step.phase),
+            **self._waiting(row, phase),
             sent=sent,
             next_at=self.now + step.delay,
             reason=step.reason.value,
@@ -375,8 +467,33 @@ class LaneWork:
             self._follow(on_not_sent(incident, Action(row["action"])), incident)
         return Recorded(state=DeliveryState.PENDING, reason=step.reason)
 
+    def _was_a_guess(self, row: Row, reason: Reason) -> bool:
+        """Whether a refused create named something as it is written, and its list may still come."""
+        lookup = lookup_from(row["ids"])
+        if not lookup.guessed or reason not in (Reason.BAD_REQUEST, Reason.NOT_FOUND):
+            return False
+        kinds = {ref.kind for ref in names_from(row["names"])}
+        return not any(fetches.trouble_with(self.connection, row["account"], kind).refused_since for kind in kinds)
+
+    def _guess_again_never(self, row: Row, incident: Incident, detail: str | None) -> Recorded:
+        """What the upstream surely refused made nothing there: it waits for the list, and goes with a name from it."""
+        self._update_delivery(
+            row["id"],
+            **self._waiting(row, Phase.SEND),
+            next_at=self.now,
+            reason=Reason.WAITING_FOR_NAMES.value,
+            detail=detail,
+            ids=lookup_json(Lookup(guess_refused=True, since=self.now)),
+        )
+        if not row["sent"]:
+            self._follow(on_not_sent(incident, Action(row["action"])), incident)
+        return Recorded(state=DeliveryState.PENDING, reason=Reason.WAITING_FOR_NAMES)
+
     def _next_key(self, row: Row, incident: Incident) -> None:
-        """The episode goes on under its next key, as a new delivery with the same body."""
+        """The episode goes on under its next key, as a new delivery with the same body; it ends if its problem has."""
+        if incident.firing == 0:
+            self._follow(on_key_spent(incident), incident)
+            return
         n = incident.episode_n + 1
         key = keys.upstream_key(
             incident.key_rule, incident.series, incident.key_text, keys.episode(incident.episode_id, incident.id, n)
@@ -389,13 +506,8 @@ class LaneWork:
         )
         changes = self._changes()
         changes.put(fresh)
-        # whatever waits behind this create (its resolve, say) has to wait behind the next one
-        changes.cancel(incident.id, Action.RESOLVE, Reason.KEY_SPENT)
-        changes.cancel(incident.id, Action.ACKNOWLEDGE, Reason.KEY_SPENT)
         self._load_next_no(changes, incident.series)
         changes.add_delivery(fresh, Action.CREATE, body)
-        if incident.firing == 0:
-            changes.add_delivery(fresh, Action.RESOLVE, None)
         changes.flush(self.connection)
 
     def _follow(self, transition: Transition, old: Incident) -> None:
@@ -416,18 +528,9 @@ class LaneWork:
         changes.put(replace(ended, live=False, firing=0, renewal=None))
         changes.open(fresh, body)
         for row in _FIRING_MEMBERS.rows(self.connection, incident=ended.id):
-            moved = Member(
-                incident=fresh.id,
-                problem=row["problem_id"],
-                source=row["source"],
-                fingerprint=row["fingerprint"],
-                firing=True,
-                severity=ended.severity,
-                title=row["title"],
-                joined_at=self.now,
-            )
-            changes.put_member(moved, is_new=True)
-            changes.put_member(replace(moved, incident=ended.id, firing=False, left_at=self.now), is_new=False)
+            left, joins = moved(member_from(row), fresh.id, self.now)
+            changes.put_member(joins, is_new=True)
+            changes.put_member(left, is_new=False)
 
     def _bury(self, row: Row, incident: Incident, reason: Reason, detail: str | None) -> None:
         self._finish(row, DeliveryState.DEAD, reason, detail)
@@ -488,10 +591,19 @@ class LaneWork:
         self._lock_series(row["series"])
         return self._incident(row["incident_id"])
 
-    def _lock_series(self, series_id: str) -> None:
-        """SQLite needs none: its one lock is held."""
-        if self.connection.dialect.name != "sqlite":
-            _LOCK_SERIES.rows(self.connection, series=series_id)
+    def _lock_series(self, series_id: str) -> bool:
+        """Lock a series; False when it is somebody else's and waiting for it could go round in a circle.
+
+        SQLite needs none: its one lock is held.
+        """
+        if self.connection.dialect.name == "sqlite" or series_id in self._locked:
+            return True
+        in_order = all(series_id > held for held in self._locked)
+        statement = _LOCK_SERIES if in_order else _LOCK_FREE_SERIES
+        if not statement.rows(self.connection, series=series_id):
+            return False
+        self._locked.add(series_id)
+        return True
 
     def _incident(self, incident_id: str) -> Incident:
         return incident_from(_INCIDENT.rows(self.connection, incident=incident_id)[0])
@@ -509,6 +621,10 @@ class LaneWork:
         row = {"new_" + name: value for name, value in lane_row(self.state).items() if name != "name"}
         _UPDATE_LANE.run(self.connection, [{"of_lane": self.lane, **row}])
         self.before = self.state
+
+
+def _waiting_for(kinds: tuple[str, ...]) -> str:
+    return f"waits for the upstream's names of this kind: {', '.join(kinds)}"
 
 
 def _reason_of(result: AttemptResult, reason: Reason | None) -> str | None:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from bridge.adapters.ledger.changes import UNROUTED, Route
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.names import lookup_from
 from bridge.adapters.ledger.rows import Row, lane_from
 from bridge.adapters.ledger.schema import (
     alerts,
@@ -27,7 +28,7 @@ from bridge.adapters.ledger.schema import (
 )
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import LaneClass
-from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, slot_at, tokens
+from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 50
@@ -278,6 +279,7 @@ def one_delivery(
     row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().one_or_none()
     if row is None:
         return None
+    lookup = lookup_from(row["ids"])
     made = connection.execute(
         select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.no)
     ).mappings()
@@ -287,8 +289,8 @@ def one_delivery(
             "key": row["key"],
             "fields": json.loads(row["fields"])["fields"],
             "names": json.loads(row["names"]),
-            "ids": json.loads(row["ids"]),
-            "notes": json.loads(row["notes"]),
+            "ids": dict(lookup.ids),
+            "notes": [*json.loads(row["notes"]), *lookup.notes],
         },
         "attempts": [
             {
@@ -334,6 +336,8 @@ class _Etas:
         state, pace = self.states.get(row["lane"]), self.paces.get(row["lane"])
         if row["state"] != "pending" or state is None or pace is None or state.paused_at is not None:
             return None
+        if row["account"] not in self.routes:  # nobody sends it
+            return None
         of = LaneClass(row["class"])
         state = sane(pace, state, self.now)
         ahead = self.connection.execute(
@@ -343,15 +347,12 @@ class _Etas:
                 deliveries.c.lane == row["lane"],
                 deliveries.c["class"] == of.value,
                 deliveries.c.state == "pending",
+                deliveries.c.account.in_(sorted(self.routes)),
                 deliveries.c.order_key < row["order_key"],
             )
         ).scalar_one()
         critical = of is LaneClass.CREATE and is_critical(row["order_key"])
-        first = slot_at(pace, state, of, self.now, critical=critical)
-        gap = pace.update_interval if of is LaneClass.UPDATE else pace.interval
-        free = max(0.0, tokens(pace, state, of, self.now))
-        behind = max(0.0, ahead - max(0.0, free - 1)) if first <= self.now else float(ahead)
-        start = max(first + gap * behind, row["next_at"])
+        start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), row["next_at"])
         return float(round(max(0.0, (start - self.now).total_seconds()), 1))
 
 
@@ -409,6 +410,7 @@ def _lane_item(
         "oldest_wait_s": None if oldest is None else round((now - oldest).total_seconds(), 1),
         "paused_until": rfc3339(paused) if paused is not None and paused > now else None,
         "parked": None if state is None else parked_sentence(state, now),
+        "paused": state is not None and state.paused_at is not None,  # by an operator
         "dead": dead.get(account, 0),
     }
 
@@ -417,10 +419,9 @@ def _lane_item(
 
 
 def alive(transaction: Transaction, within: timedelta) -> list[dict[str, Any]]:
-    """Processes whose heartbeat is younger than `within`."""
-    rows = transaction.connection.execute(
-        select(heartbeats).where(heartbeats.c.beat_at >= transaction.now - within).order_by(heartbeats.c.process)
-    ).mappings()
+    """Processes whose heartbeat is younger than `within`; one from far ahead is from before a clock jumped back."""
+    young = heartbeats.c.beat_at.between(transaction.now - within, transaction.now + within)
+    rows = transaction.connection.execute(select(heartbeats).where(young).order_by(heartbeats.c.process)).mappings()
     return [
         {
             "process": row["process"],

@@ -196,8 +196,8 @@ deliveries = Table(
     Column("key", Text, nullable=False),
     Column("fields", Text, nullable=False),
     Column("names", Text, nullable=False),
-    Column("ids", Text, nullable=False),
-    Column("notes", Text, nullable=False),
+    Column("ids", Text, nullable=False),  # JSON: what its names came to, names.Lookup
+    Column("notes", Text, nullable=False),  # JSON: what rendering left to say
 )
 Index("deliveries_series", deliveries.c.series, deliveries.c.no, unique=True)
 Index(
@@ -263,7 +263,25 @@ name_lists = Table(
     Column("account", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("fetched_at", Instant, nullable=False),
-    Column("things", Text, nullable=False),  # JSON: [[id, name, extra], ...], complete
+    Column("things", Text, nullable=False),  # JSON: [[id, name, extra, aliases], ...], complete
+    sqlite_with_rowid=False,
+)
+
+name_fetches = Table(
+    "name_fetches",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("due_at", Instant, nullable=False),  # when the list may be asked for next
+    Column("asked_until", Instant),  # a job was sent for it
+    Column("lease_token", Text),
+    Column("lease_until", Instant),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("refused_since", Instant),  # the upstream answers, but gives no list
+    Column("detail", Text),  # of the last failure
+    Column("began_at", Instant),  # when the first of the pages below was asked for
+    Column("next_cursor", Text),  # where the page after them begins
+    Column("things", Text, nullable=False),  # JSON, as in name_lists: the pages so far
     sqlite_with_rowid=False,
 )
 

@@ -5,7 +5,7 @@ sorted), so that two processes never wait in a circle; a lane row is never touch
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from bridge.domain.incident import (
     IncidentState,
     Member,
     Transition,
+    moved,
     on_acknowledged,
     on_firing,
     on_resolved,
@@ -181,6 +182,9 @@ _MEMBERS_OF = SizedStatement(
         members.c.incident_id.in_(listed("of", of)), members.c.problem_id.in_(listed("ids", ids))
     )
 )
+_FIRING_IN = SizedStatement(
+    lambda ids: select(members).where(members.c.incident_id.in_(listed("ids", ids)), members.c.firing)
+)
 _LAST_N = SizedStatement(
     lambda ids, episodes: (
         select(incidents.c.series, incidents.c.episode_id, func.max(incidents.c.episode_n).label("n"))
@@ -295,6 +299,10 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
         for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids):
             member = member_from(row)
             world.members[(member.incident, member.problem)] = member
+        dead = [incident.id for incident in world.live.values() if incident.state is IncidentState.DEAD]
+        for row in _FIRING_IN.rows(connection, ids=padded(dead)) if dead else ():  # a new episode takes them along
+            member = member_from(row)
+            world.members[(member.incident, member.problem)] = member
     readings = [item.decided.reading for one in batch for item in one.alerts]
     episodes = [clean(r.episode) for r in readings if isinstance(r, Alert) and r.episode is not None]
     if episodes:
@@ -346,6 +354,8 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
         if step.supersedes is not None:
             world.changes.put(step.supersedes)
         changed = _open(world, one, alert, decision)
+        if step.supersedes is not None:
+            changed = _take_over(world, step.supersedes, changed, item.problem)
         world.changes.open(changed, body)
         member, outcome, reason = None, Outcome.OPENED, None
     world.live[decision.series] = changed
@@ -376,6 +386,21 @@ def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Inci
         firing=1,
         opened_at=world.changes.now,
     )
+
+
+def _take_over(world: _World, dead: Incident, fresh: Incident, problem: str | None) -> Incident:
+    """Move the members that fire on from a dead incident to the one in its place; `problem` joins that by itself."""
+    firing = [member for member in world.members.values() if member.incident == dead.id and member.firing]
+    for member in firing:
+        left, joins = moved(member, fresh.id, world.changes.now)
+        world.members[(dead.id, member.problem)] = left
+        world.changes.put_member(left, is_new=False)
+        if member.problem != problem:
+            world.members[(fresh.id, member.problem)] = joins
+            world.changes.put_member(joins, is_new=True)
+            severity = min(fresh.severity, member.severity, key=lambda one: one.rank)
+            fresh = replace(fresh, firing=fresh.firing + 1, severity=severity)
+    return fresh
 
 
 def _join(

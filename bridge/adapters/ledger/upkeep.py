@@ -5,20 +5,48 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
+from bridge.adapters.ledger import probes
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.lanes import UNBLOCKED
-from bridge.adapters.ledger.rows import lane_from, lane_row
-from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, heartbeats, incidents, lanes, members
+from bridge.adapters.ledger.rows import Row, lane_from, lane_row
+from bridge.adapters.ledger.schema import (
+    alerts,
+    attempts,
+    deliveries,
+    events,
+    heartbeats,
+    incidents,
+    lanes,
+    members,
+    to_us,
+)
 from bridge.domain.delivery import LaneClass
 from bridge.domain.incident import IncidentState
-from bridge.domain.lane import LEASE, LaneState, Pace, sane, slot
+from bridge.domain.lane import JUMP_NOTICED, LEASE, LaneState, Pace, is_ahead, is_failing, sane, slot
 from bridge.domain.retry import BACKOFF_MAX
 
 HEARTBEAT_DEAD_AFTER = timedelta(seconds=60)
 PRUNE_MAX = 5000  # rows let go of in one transaction
+TOO_OLD_AT_ONCE = 200
+REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
 
 
 def _waits(of: LaneClass, *, critical: bool) -> Select[Any]:
@@ -27,6 +55,7 @@ def _waits(of: LaneClass, *, critical: bool) -> Select[Any]:
         deliveries.c["class"] == of.value,
         deliveries.c.state == "pending",
         deliveries.c.next_at <= bindparam("now"),
+        deliveries.c.account.in_(bindparam("accounts", expanding=True)),
         UNBLOCKED,
     ]
     if critical:
@@ -43,6 +72,7 @@ _LANES = select(
 _IN_FLIGHT = select(deliveries.c.lane, deliveries.c["class"], deliveries.c.lease_until).where(
     deliveries.c.state == "sending"
 )
+_IS_UNFINISHED = deliveries.c.state.in_(("pending", "sending"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,30 +87,55 @@ class Heartbeat:
     beat_at: datetime
 
 
-def due_lanes(transaction: Transaction, paces: Mapping[str, Pace]) -> list[str]:
-    """Lanes with a delivery that may start now, or with a lease that ended, and that nobody was sent to lately."""
+def due_lanes(transaction: Transaction, paces: Mapping[str, Pace], routes: Mapping[str, Route]) -> list[str]:
+    """Lanes with something for a worker to do, that nobody was sent to lately.
+
+    That is a delivery that may start now, a lease that ended, or an instant that only a claim can put right. Failing
+    lanes come last, the one whose probe is due longest first, and no more of them than may occupy workers.
+    """
     connection, now = transaction.connection, transaction.now
     in_flight: dict[str, list[tuple[str, datetime]]] = {}
     for lane, of, lease_until in connection.execute(_IN_FLIGHT):
         in_flight.setdefault(lane, []).append((of, lease_until))
     due: list[str] = []
-    for row in connection.execute(_LANES, {"now": now}).mappings():
+    probing: list[LaneState] = []
+    probes_sent = 0
+    for row in connection.execute(_LANES, {"now": now, "accounts": sorted(routes)}).mappings():
         pace = paces.get(row["name"])
         if pace is None:
             continue
-        state = sane(pace, lane_from(row), now)
-        if state.armed_until is not None and state.armed_until > now:
+        stored = lane_from(row)
+        state = sane(pace, stored, now)
+        if _is_armed(stored, now):
+            probes_sent += is_failing(stored)
             continue
         held = in_flight.get(state.name, [])
         ended = any(lease_until <= now or lease_until > now + LEASE for _, lease_until in held)
-        busy = {of for of, _ in held}
-        waits = {
-            LaneClass.CREATE: (row["create_waits"], row["critical_waits"]),
-            LaneClass.UPDATE: (row["update_waits"], row["update_waits"]),
-        }
-        if ended or any(_may_go(pace, state, of, waits[of], busy, now) for of in LaneClass):
+        if ended or is_ahead(pace, stored, now):
             due.append(state.name)
+        elif _may_start(pace, state, row, {of for of, _ in held}, now):
+            if is_failing(state):
+                probing.append(state)
+            else:
+                due.append(state.name)
+    if probing:
+        probing.sort(key=lambda state: (state.probe_at or now, state.name))
+        room = probes.room(connection, routes, now) - probes_sent
+        due.extend(state.name for state in probing[: max(0, room)])
     return due
+
+
+def _is_armed(stored: LaneState, now: datetime) -> bool:
+    """Whether a job is on its way; an instant further ahead than a lease was written before a clock jumped back."""
+    return stored.armed_until is not None and now < stored.armed_until <= now + LEASE + JUMP_NOTICED
+
+
+def _may_start(pace: Pace, state: LaneState, row: Row, busy: set[str], now: datetime) -> bool:
+    waits = {
+        LaneClass.CREATE: (row["create_waits"], row["critical_waits"]),
+        LaneClass.UPDATE: (row["update_waits"], row["update_waits"]),
+    }
+    return any(_may_go(pace, state, of, waits[of], busy, now) for of in LaneClass)
 
 
 def _may_go(
@@ -106,13 +161,41 @@ def disarm(transaction: Transaction, lane: str | None) -> None:
     transaction.connection.execute(statement if lane is None else statement.where(lanes.c.name == lane))
 
 
-def ensure_lanes(transaction: Transaction, names: Sequence[str]) -> None:
-    """A row for every configured lane; existing ones keep their state."""
+def are_lanes_ensured(transaction: Transaction, routes: Mapping[str, Route]) -> bool:
+    """Whether ensure_lanes has nothing to do."""
+    known = set(transaction.connection.execute(select(lanes.c.name)).scalars())
+    return known.issuperset(route.lane for route in routes.values()) and not _astray(transaction.connection, routes)
+
+
+def ensure_lanes(transaction: Transaction, routes: Mapping[str, Route]) -> None:
+    """A row for every configured lane, and what is unfinished in the lane of its account, whatever it was called.
+
+    Lanes keep their state; a new one takes over the pace and the pause of the lane its deliveries come from.
+    """
     connection, now = transaction.connection, transaction.now
-    known = set(connection.execute(select(lanes.c.name)).scalars())
-    rows = [lane_row(LaneState(name=n, create_tat=now, update_tat=now)) for n in sorted(set(names) - known)]
+    known = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
+    astray = _astray(connection, routes)
+    rows: list[dict[str, Any]] = []
+    for name in sorted({route.lane for route in routes.values()} - known.keys()):
+        left = [known[lane] for account, lane in astray if routes[account].lane == name and lane in known]
+        fresh = LaneState(name=name, create_tat=now, update_tat=now)
+        heir = max(left, key=lambda state: (state.paused_at is not None, state.create_tat), default=fresh)
+        rows.append(lane_row(replace(heir, name=name, armed_until=None)))
     if rows:
         connection.execute(insert(lanes), rows)
+    for account in sorted({account for account, _ in astray}):
+        lane = routes[account].lane
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.account == account, deliveries.c.lane != lane, _IS_UNFINISHED)
+            .values(lane=lane)
+        )
+
+
+def _astray(connection: Connection, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
+    """(account, lane) of unfinished deliveries that wait in another lane than their account's."""
+    rows = connection.execute(select(deliveries.c.account, deliveries.c.lane).where(_IS_UNFINISHED).distinct())
+    return sorted((account, lane) for account, lane in rows if account in routes and routes[account].lane != lane)
 
 
 def beat(transaction: Transaction, heartbeat: Heartbeat) -> None:
@@ -139,34 +222,61 @@ def silence(transaction: Transaction, process: str) -> None:
     transaction.connection.execute(delete(heartbeats).where(heartbeats.c.process == process))
 
 
-def too_old(transaction: Transaction) -> list[tuple[str, str]]:
-    """(lane, delivery) of waiting deliveries past their give_up_after, a bounded number."""
+def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
+    """(lane, delivery) of the configured accounts' waiting deliveries past their give_up_after, a bounded number."""
     rows = transaction.connection.execute(
         select(deliveries.c.lane, deliveries.c.id)
-        .where(deliveries.c.state == "pending", deliveries.c.give_up_at <= transaction.now)
+        .where(
+            deliveries.c.state == "pending",
+            deliveries.c.give_up_at <= transaction.now,
+            deliveries.c.account.in_(sorted(routes)),
+            deliveries.c.lane.in_(sorted({route.lane for route in routes.values()})),
+        )
         .order_by(deliveries.c.id)
-        .limit(200)
+        .limit(TOO_OLD_AT_ONCE)
     )
     return [(row.lane, row.id) for row in rows]
 
 
 def shorten_waits(transaction: Transaction) -> None:
-    """After a clock jumped back: no retry further ahead than the longest backoff."""
-    limit = transaction.now + BACKOFF_MAX
-    transaction.connection.execute(
-        update(deliveries)
-        .where(deliveries.c.state == "pending", deliveries.c.reason.is_not(None), deliveries.c.next_at > limit)
-        .values(next_at=limit)
-    )
+    """After a clock jumped back: nothing waits because of what the clock said before.
+
+    What was written in the future, as it now looks, moves back by one and the same time: its order and its waits stay
+    as they were. A retry waits no longer than the longest backoff.
+    """
+    connection, now = transaction.connection, transaction.now
+    newest = connection.execute(select(func.max(deliveries.c.created_at)).where(_is_from_the_future(now))).scalar()
+    if newest is not None:
+        shift_us = to_us(newest) - to_us(now)
+        moved = {name: _less(name, shift_us) for name in ("created_at", "next_at", "give_up_at", "order_key")}
+        first_at = case(
+            (deliveries.c.first_attempt_at > now, _less("first_attempt_at", shift_us)),
+            else_=type_coerce(deliveries.c.first_attempt_at, BigInteger),
+        )
+        connection.execute(
+            update(deliveries).where(_is_from_the_future(now)).values(**moved, first_attempt_at=first_at)
+        )
+    connection.execute(update(deliveries).where(_waits_too_long(now)).values(next_at=now + BACKOFF_MAX))
 
 
 def far_ahead(transaction: Transaction) -> bool:
     """Whether shorten_waits has anything to do."""
-    limit = transaction.now + BACKOFF_MAX
-    found = select(
-        exists().where(deliveries.c.state == "pending", deliveries.c.reason.is_not(None), deliveries.c.next_at > limit)
-    )
+    now = transaction.now
+    found = select(exists().where(_waits_too_long(now) | _is_from_the_future(now)))
     return bool(transaction.connection.execute(found).scalar())
+
+
+def _is_from_the_future(now: datetime) -> ColumnElement[bool]:
+    return (deliveries.c.state == "pending") & (deliveries.c.created_at > now + JUMP_NOTICED)
+
+
+def _waits_too_long(now: datetime) -> ColumnElement[bool]:
+    is_retry = deliveries.c.reason.is_not(None)
+    return (deliveries.c.state == "pending") & is_retry & (deliveries.c.next_at > now + BACKOFF_MAX)
+
+
+def _less(name: str, shift_us: int) -> ColumnElement[int]:
+    return type_coerce(deliveries.c[name], BigInteger) - shift_us
 
 
 def prune(transaction: Transaction, bodies: timedelta, history: timedelta) -> int:
@@ -177,7 +287,8 @@ def prune(transaction: Transaction, bodies: timedelta, history: timedelta) -> in
         .where(events.c.id.in_(_oldest(events.c.id, events.c.received_at < now - bodies, events.c.body.is_not(None))))
         .values(body=None)
     ).rowcount
-    old_events = _ids(connection, _oldest(events.c.id, events.c.received_at < now - history))
+    kept_since = now - max(history, REPEATS_KNOWN_FOR)
+    old_events = _ids(connection, _oldest(events.c.id, events.c.received_at < kept_since))
     if old_events:
         connection.execute(delete(alerts).where(alerts.c.event_id.in_(old_events)))
         gone += connection.execute(delete(events).where(events.c.id.in_(old_events))).rowcount
@@ -210,3 +321,9 @@ def _oldest(column: Column[Any], *conditions: ColumnElement[bool]) -> Select[Any
 
 def _ids(connection: Connection, statement: Select[Any]) -> list[str]:
     return list(connection.execute(statement).scalars().all())
+
+
+def pause(transaction: Transaction, lane: str, *, pause: bool) -> None:
+    """Hold a lane back until it is resumed, or let it go on."""
+    at = transaction.now if pause else None
+    transaction.connection.execute(update(lanes).where(lanes.c.name == lane).values(paused_at=at))

@@ -1,0 +1,47 @@
+"""How many workers the failing lanes may hold: half of them, so that no account waits behind a dead upstream.
+
+Counted from the rows, whoever sent the job: calls under a lease, and the heartbeats of workers. Two lanes that claim in
+the same instant may both find the last place free; on SQLite, where one writes at a time, they do not.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.schema import deliveries, heartbeats, lanes, name_fetches
+from bridge.domain.lane import FAILING_AFTER, LEASE, failing_share
+
+WORKER = "worker"  # kind of a heartbeat
+BEATS_WITHIN = timedelta(seconds=30)  # a worker beats every 10 s
+
+
+def room(connection: Connection, routes: Mapping[str, Route], now: datetime) -> int:
+    """How many more calls to failing upstreams may begin now."""
+    failing = set(connection.execute(select(lanes.c.name).where(lanes.c.failures >= FAILING_AFTER)).scalars())
+    accounts = sorted(name for name, route in routes.items() if route.lane in failing)
+    sending = _number(
+        connection,
+        deliveries,
+        deliveries.c.state == "sending",
+        deliveries.c.lane.in_(sorted(failing)),
+        _ahead(deliveries.c.lease_until, now, LEASE),
+    )
+    fetching = _number(
+        connection, name_fetches, name_fetches.c.account.in_(accounts), _ahead(name_fetches.c.lease_until, now, LEASE)
+    )
+    beats = heartbeats.c.beat_at.between(now - BEATS_WITHIN, now + BEATS_WITHIN)
+    workers = _number(connection, heartbeats, heartbeats.c.kind == WORKER, beats)
+    return failing_share(workers) - sending - fetching
+
+
+def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:
+    """An instant still to come; further ahead than it can be, it was written before a clock jumped back."""
+    found: ColumnElement[bool] = (column > now) & (column <= now + most)
+    return found
+
+
+def _number(connection: Connection, table: Any, *conditions: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(*conditions)).scalar_one())

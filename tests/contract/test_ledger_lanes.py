@@ -1,0 +1,184 @@
+"""Lanes whose upstream is in trouble: parked as long as it asked, probed one call at a time, never all the workers."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bridge.adapters.ledger import Claimed, Heartbeat
+from bridge.domain.delivery import Reason, TransientFailure
+from bridge.domain.lane import LEASE, PROBE_FIRST, PROBE_MAX
+from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle, told
+
+SECOND = timedelta(seconds=1)
+REFUSED_KEY = TransientFailure(reason=Reason.AUTH, detail="401")
+LIMITED = TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=900)
+DOWN = TransientFailure(reason=Reason.NOT_CONNECTED, detail="connection refused")
+NAMES = tuple("abcdef")
+
+
+class Lanes:
+    """A ledger with six accounts and their lanes, workers that beat, and time to move."""
+
+    def __init__(self, url: str) -> None:
+        self.database = MovedDatabase(url)
+        slow = pace(update_interval=SECOND)
+        self.ledger = ledger_of(self.database, **{name: route(name, slow) for name in NAMES})
+        self.workers = 0
+
+    def later(self, by: timedelta) -> None:
+        self.database.ahead += by
+        self.beat(self.workers)
+
+    def beat(self, workers: int) -> None:
+        self.workers = workers
+        now = datetime.now(UTC)
+        for kind, number in (("worker", workers), ("web", 9)):
+            for pid in range(number):
+                name = f"{kind}@h:{pid}"
+                self.ledger.heartbeat(
+                    Heartbeat(process=name, kind=kind, host="h", pid=pid, started_at=now, beat_at=now)
+                )
+
+    def fail(self, *lanes: str) -> None:
+        """Each of these has something to send, and failed three times in a row."""
+        for lane in lanes:
+            settle(self.ledger, fires(f"{lane}1", account=lane), fires(f"{lane}2", account=lane))
+            for _ in range(3):
+                record(self.ledger, claim(self.ledger, lane), DOWN)
+
+
+@pytest.fixture
+def lanes(ledger_url: str) -> Iterator[Lanes]:
+    made = Lanes(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+# -- parking
+
+
+def test_a_refused_key_does_not_shorten_the_wait_the_upstream_asked_for(lanes: Lanes) -> None:
+    settle(lanes.ledger, fires("x", account="a"))
+    record(lanes.ledger, claim(lanes.ledger, "a"), delivered())
+    settle(lanes.ledger, ends("x"), fires("y", account="a"))
+    create, update = claim(lanes.ledger, "a"), claim(lanes.ledger, "a")
+    record(lanes.ledger, create, LIMITED)
+    record(lanes.ledger, update, REFUSED_KEY)
+    lanes.later(timedelta(seconds=61))
+    resolve = claim(lanes.ledger, "a")
+    assert resolve.delivery.action.value == "resolve"
+    record(lanes.ledger, resolve, delivered())
+    assert lanes.ledger.claim("a") is None
+    assert "429" in lanes.ledger.lanes({"a": ("pagerduty", "12/min")})[0]["parked"]
+    lanes.later(timedelta(seconds=840))
+    assert claim(lanes.ledger, "a").delivery.action.value == "create"
+
+
+# -- probes
+
+
+def test_failing_lanes_are_sent_to_half_of_the_workers_and_healthy_ones_always(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a", "b", "c", "d")
+    lanes.later(PROBE_FIRST)
+    settle(lanes.ledger, fires("f", account="f"))
+    assert lanes.ledger.due_lanes(64) == ["f", "a", "b"]
+    assert lanes.ledger.due_lanes(64) == []
+    assert isinstance(lanes.ledger.claim("a"), Claimed)
+    settle(lanes.ledger, fires("e", account="e"))
+    assert lanes.ledger.due_lanes(64) == ["e"]
+
+
+def test_who_waits_longest_for_a_probe_goes_first(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("c", "d")
+    lanes.later(SECOND)
+    lanes.fail("a", "b")
+    lanes.later(PROBE_FIRST)
+    assert lanes.ledger.due_lanes(64) == ["c", "d"]
+
+
+def test_a_probe_that_ended_makes_room_for_the_next_lane(lanes: Lanes) -> None:
+    lanes.beat(2)
+    lanes.fail("a", "b")
+    lanes.later(PROBE_FIRST)
+    assert lanes.ledger.due_lanes(64) == ["a"]
+    probe = claim(lanes.ledger, "a")
+    assert lanes.ledger.due_lanes(64) == []
+    record(lanes.ledger, probe, DOWN)
+    assert lanes.ledger.due_lanes(64) == ["b"]
+
+
+def test_a_webhooks_poke_takes_no_worker_beyond_the_half_either(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a", "b", "c")
+    lanes.later(PROBE_FIRST)
+    probes = [claim(lanes.ledger, lane) for lane in "ab"]
+    assert lanes.ledger.claim("c") is None
+    record(lanes.ledger, probes[0], delivered())
+    assert isinstance(lanes.ledger.claim("c"), Claimed)
+
+
+def test_fetching_lists_of_a_failing_upstream_counts_as_well(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a", "b", "c")
+    lanes.later(PROBE_FIRST)
+    assert lanes.ledger.fetch_begun("a", "service") is not None
+    assert lanes.ledger.fetch_begun("a", "priority") is not None
+    assert lanes.ledger.fetch_begun("b", "service") is None
+    assert lanes.ledger.claim("c") is None
+    assert lanes.ledger.fetch_begun("f", "service") is not None, "its upstream answers"
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_one_probe_at_least(lanes: Lanes, workers: int) -> None:
+    lanes.beat(workers)
+    lanes.fail("a", "b")
+    lanes.later(PROBE_FIRST)
+    assert lanes.ledger.due_lanes(64) == ["a"]
+
+
+def test_a_dead_workers_probe_holds_no_place_for_ever(lanes: Lanes) -> None:
+    lanes.beat(2)
+    lanes.fail("a", "b")
+    lanes.later(PROBE_FIRST)
+    claim(lanes.ledger, "a")
+    lanes.later(LEASE + SECOND)
+    assert lanes.ledger.due_lanes(64) == ["a", "b"], "the lease is taken back, and the other lane is probed"
+    assert isinstance(lanes.ledger.claim("b"), Claimed)
+    assert lanes.ledger.claim("a") is None, "taken back; its probe waits for a place"
+    assert ("create", "sending") in told(lanes.ledger)
+
+
+def test_a_dead_worker_does_not_count_as_one(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a", "b")
+    lanes.workers = 1
+    lanes.later(PROBE_FIRST + timedelta(seconds=30))
+    assert lanes.ledger.due_lanes(64) == ["a"]
+
+
+def test_probes_of_one_lane_are_ten_to_sixty_seconds_apart(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a")
+    gaps = []
+    for _ in range(5):
+        waited = timedelta(0)
+        while not lanes.ledger.due_lanes(64):
+            lanes.later(SECOND)
+            waited += SECOND
+        gaps.append(round(waited.total_seconds()))
+        record(lanes.ledger, claim(lanes.ledger, "a"), DOWN)
+        assert lanes.ledger.claim("a") is None
+    wanted = (10, 20, 40, 60, 60)
+    assert all(abs(gap - due) <= 1 for gap, due in zip(gaps, wanted, strict=True)), gaps  # real time passes as well
+    assert timedelta(seconds=60) == PROBE_MAX
+
+
+def test_an_upstream_that_is_back_has_its_lane_at_once(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.fail("a")
+    lanes.later(PROBE_FIRST)
+    record(lanes.ledger, claim(lanes.ledger, "a"), delivered())
+    assert lanes.ledger.due_lanes(64) == ["a"]

@@ -1,0 +1,353 @@
+"""A worker's own faults, echoes of its credential, and acknowledgements that come late: none does any harm."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import requests
+from structlog.testing import capture_logs
+
+from bridge.adapters import logs
+from bridge.adapters.http import Http
+from bridge.adapters.ledger import Claim, Ledger, Route
+from bridge.adapters.ledger.upgrade import upgrade
+from bridge.adapters.queue import Queue
+from bridge.destinations.base import Destination
+from bridge.destinations.incident_io import IncidentIo
+from bridge.destinations.pagerduty import PagerDuty
+from bridge.domain.alert import Status
+from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
+from bridge.domain.delivery import AttemptResult, Delivery, HttpRequest, HttpResponse, NamedThing, NameRef, NoAnswer
+from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, Clock
+from bridge.entrypoints.worker import NOT_BUILT_MAX, Drainer
+from bridge.sandbox import SandboxServer
+from tests.contract.test_ledger_names import MovedDatabase
+from tests.e2e.test_deliver import UNLIMITED, Bench
+from tests.e2e.test_names import MADE, as_json
+from tests.e2e.upstream import Answer, Call, Upstream
+from tests.ledgers import ends, fires, pace, services, settle, sqlite_url, states, told
+
+pytestmark = pytest.mark.e2e
+SECRET = "u+S3cretOfTests9x"
+MINUTE = timedelta(minutes=1)
+
+
+def welcome(call: Call) -> Answer:
+    return as_json(MADE, 201) if call.method == "POST" else as_json({"services": [{"id": "P1", "name": "S"}]})
+
+
+class Works:
+    """A ledger with two accounts on one lane, and their upstream."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.upstream = Upstream(welcome)
+        database = MovedDatabase(sqlite_url(folder))
+        upgrade(database)
+        self.database = database
+        self.ledger = Ledger(database, {"aa": Route(lane="aa", pace=pace()), "pd": Route(lane="aa", pace=pace())})
+        self.ledger.lanes_ensured()
+        self.pd = PagerDuty(account="pd", token=SECRET, from_="bot@example.com", base_url=self.upstream.url)
+
+    def drainer(self, **accounts: Destination) -> Drainer:
+        return Drainer(self.ledger, accounts, Http(deadline_s=5.0))
+
+    def pages(self, name: str, account: str = "pd", **changes: Any) -> None:
+        settle(self.ledger, fires(name, account=account, **changes))
+
+    def drains(self, drainer: Drainer, times: int = 1) -> None:
+        """Some minutes pass, and the lane is drained in each."""
+        for _ in range(times):
+            self.database.ahead += MINUTE
+            drainer.drain("aa")
+
+    def delivery(self) -> dict[str, Any]:
+        (one,) = self.ledger.deliveries(limit=9).items
+        found = self.ledger.delivery(one["id"])
+        assert found is not None
+        return found
+
+    def on_disk(self) -> bytes:
+        """Every byte of the ledger's files."""
+        return b"".join(path.read_bytes() for path in self.folder.iterdir() if path.is_file())
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[Works]:
+    made = Works(tmp_path)
+    with made.upstream:
+        yield made
+    made.ledger.close()
+
+
+# -- our own faults
+
+
+def test_an_account_this_process_does_not_know_is_a_visible_failure_and_holds_up_nobody(works: Works) -> None:
+    works.pages("a", "aa")
+    works.pages("b")
+    works.drainer(pd=works.pd).drain("aa")
+    by_account = {one["account"]: one for one in works.ledger.deliveries(limit=9).items}
+    assert (by_account["pd"]["state"], by_account["aa"]["state"]) == ("delivered", "pending")
+    assert by_account["aa"]["reason"] == "not_built"
+    assert "account 'aa' is not in the configuration of this process" in by_account["aa"]["detail"]
+    assert settle(works.ledger, ends("a")) == ["cancelled"]  # it surely was not sent
+    assert works.ledger.lanes({"aa": ("pagerduty", "1/s")})[0]["parked"] is None
+
+
+def test_an_account_that_is_known_again_gets_what_waited_however_long(works: Works) -> None:
+    works.pages("a")
+    works.drains(works.drainer(), 60)
+    works.drains(works.drainer(pd=works.pd), 6)
+    assert told(works.ledger) == [("create", "delivered")]
+    assert len(works.upstream.calls) == 1
+
+
+def test_a_call_that_cannot_be_built_is_tried_five_times_and_then_a_dead_letter_that_says_why(works: Works) -> None:
+    works.pages("a")
+    with works.database.writing() as transaction:
+        transaction.connection.exec_driver_sql("UPDATE deliveries SET action = 'reopen', class = 'update'")
+    works.drains(works.drainer(pd=works.pd), 12)
+    found = works.delivery()
+    assert (found["state"], found["reason"]) == ("dead", "not_built")
+    assert "PagerDuty is not told to reopen yet" in found["detail"]
+    assert [one["reason"] for one in found["attempts"]] == ["not_built"] * NOT_BUILT_MAX
+    assert works.upstream.calls == []
+    assert works.ledger.lanes({"aa": ("pagerduty", "1/s")})[0]["parked"] is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Illiterate(PagerDuty):
+    """A vendor file that breaks on an answer, and quotes its own credential over it."""
+
+    def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
+        raise KeyError(f"odd answer to {self.token}")
+
+
+def test_an_answer_we_fail_to_read_may_be_one_to_a_call_that_worked(
+    works: Works,
+) -> None:
+    works.pages("a")
+    broken = Illiterate(account="pd", token=SECRET, from_="bot@example.com", base_url=works.upstream.url)
+    with capture_logs() as logged:
+        works.drainer(pd=broken).drain("aa")
+    found = works.delivery()
+    assert (found["state"], found["reason"]) == ("pending", "unreadable_answer")
+    assert "the answer could not be read: KeyError: 'odd answer to ***'" in found["detail"]
+    assert states(works.ledger) == ["sending"]
+    assert settle(works.ledger, ends("a")) == ["resolving"]
+    (line,) = [line for line in logged if line["event"] == logs.ATTEMPT_BROKE]
+    assert line["traceback"].startswith("Traceback")
+    assert SECRET not in str(logged)
+
+
+def test_the_clock_outlives_a_lane_that_breaks_and_drains_the_others(tmp_path: Path) -> None:
+    database = MovedDatabase(sqlite_url(tmp_path))
+    upgrade(database)
+
+    class Torn(Ledger):
+        """A ledger with one lane that cannot be claimed from."""
+
+        def claim(self, lane: str) -> Claim:
+            if lane == "aa":
+                raise KeyError(lane)
+            return super().claim(lane)
+
+    ledger = Torn(database, {name: Route(lane=name, pace=pace()) for name in ("aa", "pd")})
+    ledger.lanes_ensured()
+    settle(ledger, fires("a", account="aa"), fires("b", account="pd"))
+    elapsed = [0.0]
+    with Upstream(welcome) as upstream:
+        account = PagerDuty(account="pd", token=SECRET, from_="bot@example.com", base_url=upstream.url)
+        drainer = Drainer(ledger, {"pd": account}, Http(deadline_s=5.0))
+        queue = Queue("redis://127.0.0.1:1")
+        clock = Clock(ledger, queue, drainer, (timedelta(1), timedelta(1)), monotonic=lambda: elapsed[0])
+        for _ in range(2):
+            clock.tick(Event())
+            elapsed[0] += DRAIN_ITSELF_AFTER_S
+    assert len(upstream.calls) == 1
+    ledger.close()
+
+
+def test_the_clock_outlives_a_round_that_breaks() -> None:
+    stop, rounds = Event(), iter(range(3))
+
+    class Broken(Ledger):
+        """A ledger that cannot be asked to do what the clock asks first, without Redis."""
+
+        def __init__(self) -> None:
+            """Without a database."""
+
+        def lanes_disarmed(self, lane: str | None = None) -> None:
+            if next(rounds) == 2:
+                stop.set()
+            raise ZeroDivisionError
+
+    elapsed = iter(range(0, 10_000, 11))
+    drainer = Drainer(Broken(), {}, Http())
+    queue = Queue("redis://127.0.0.1:1")
+    retention = (timedelta(1), timedelta(1))
+    with capture_logs() as logged:
+        Clock(drainer.ledger, queue, drainer, retention, monotonic=lambda: float(next(elapsed))).run(stop)
+    assert [line["exc_info"] for line in logged if line["event"] == logs.TASK_FAILED] == [True] * 3
+
+
+# -- one body under one key
+
+
+def test_a_repeat_under_one_key_is_the_same_to_the_byte_whatever_becomes_of_the_list(tmp_path: Path) -> None:
+    works = Works(tmp_path)
+    works.upstream.answer = lambda _call: as_json({}, 500)
+    account = IncidentIo(account="pd", token=SECRET, base_url=works.upstream.url)
+    ref = NameRef(field="severity", kind="severity", text="Gone")
+    with works.upstream:
+        works.ledger.names_stored("pd", "severity", [NamedThing(id="01M", name="Minor")])
+        works.pages("a", key_rule=KeyRule.FOR_EVER, names=(ref,), fields={"name": "a", "summary": "s"})
+        for names in ("Minor", "Major", "Gone"):
+            works.drains(works.drainer(pd=account), 2)
+            works.ledger.names_stored("pd", "severity", [NamedThing(id="01X", name=names)])
+        works.upstream.answer = lambda _call: as_json(MADE, 201)
+        works.drains(works.drainer(pd=account), 6)
+    bodies = [call.body for call in works.upstream.calls]
+    assert len(bodies) >= 4
+    assert len(set(bodies)) == 1
+    assert json.loads(bodies[0])["summary"].count("does not exist upstream") == 1
+    assert told(works.ledger) == [("create", "delivered")]
+    works.ledger.close()
+
+
+# -- echoes
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 429, 500])
+def test_no_echo_of_the_credential_reaches_the_ledger_or_the_log(works: Works, status: int) -> None:
+    def echo(call: Call) -> Answer:
+        said = call.headers["authorization"]
+        as_html = f"<pre>{said}</pre>".encode()
+        if call.method == "GET":
+            return status, {"X-Request-Id": said}, as_html
+        words = {"error": {"message": f"refused: {said}", "errors": [said], "code": 2001}, "incident": {"id": said}}
+        return as_json(words, status, **{"X-Request-Id": said, "Retry-After": "1"})
+
+    works.upstream.answer = echo
+    drainer = works.drainer(pd=works.pd)
+    with capture_logs() as logged:
+        works.pages("a", names=(services(), NameRef(field="priority", kind="priority", text="P1")))
+        works.drains(drainer, 12)
+        works.pages("b")
+        works.drains(drainer, 2)
+    assert works.upstream.sent("POST", "/incidents")
+    assert works.upstream.sent("GET", "/services")
+    works.ledger.close()
+    stored = works.on_disk()
+    assert b"Token token=***" in stored
+    assert SECRET.encode() not in stored
+    assert SECRET not in str(logged)
+
+
+# -- acknowledgements
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with SandboxServer(rates=UNLIMITED) as sandbox:
+        made = Bench(tmp_path, sandbox)
+        yield made
+        made.ledger.close()
+
+
+ACKNOWLEDGES = Policy(on_acknowledge=OnAcknowledge.ACKNOWLEDGE)
+
+
+def acknowledged(name: str) -> Any:
+    return ends(name, Status.ACKNOWLEDGED)
+
+
+def person(bench: Bench, status: str) -> None:
+    """Somebody changes the one incident at the upstream."""
+    (incident,) = bench.upstream()
+    response = requests.put(
+        f"{bench.sandbox.pagerduty_url}/incidents/{incident['id']}",
+        json={"incident": {"type": "incident_reference", "status": status}},
+        headers={
+            "Authorization": "Token token=somebody-else",
+            "Accept": "application/vnd.pagerduty+json;version=2",
+            "From": "oncall@example.com",
+        },
+        timeout=5,
+    )
+    assert response.ok, response.text
+
+
+def state(bench: Bench) -> str:
+    (incident,) = bench.upstream()
+    return str(incident["state"])
+
+
+def test_an_open_incident_is_acknowledged(bench: Bench) -> None:
+    bench.pages("a", policy=ACKNOWLEDGES)
+    bench.drain()
+    assert settle(bench.ledger, acknowledged("a")) == ["acknowledged"]
+    bench.drain()
+    assert state(bench) == "acknowledged"
+    assert told(bench.ledger)[-1] == ("acknowledge", "delivered")
+
+
+def test_an_incident_that_a_person_resolved_is_not_reopened_by_an_acknowledgement(bench: Bench) -> None:
+    bench.pages("a", policy=ACKNOWLEDGES)
+    bench.drain()
+    person(bench, "resolved")
+    settle(bench.ledger, acknowledged("a"))
+    bench.drain()
+    assert state(bench) == "resolved"
+    assert told(bench.ledger)[-1] == ("acknowledge", "adopted")
+
+
+def test_an_acknowledgement_that_failed_asks_again_before_it_is_repeated(bench: Bench) -> None:
+    bench.pages("a", policy=ACKNOWLEDGES)
+    bench.drain()
+    bench.script(match={"method": "PUT"}, times=1, do={"status": 503})
+    settle(bench.ledger, acknowledged("a"))
+    bench.drainer.drain("pd")
+    person(bench, "resolved")
+    bench.drain()
+    assert state(bench) == "resolved"
+
+
+def test_an_acknowledgement_goes_before_the_resolve_and_never_after(bench: Bench) -> None:
+    bench.pages("a", policy=ACKNOWLEDGES)
+    bench.drain()
+    bench.script(match={"path_prefix": "/pagerduty/incidents/"}, times=2, do={"status": 503})
+    settle(bench.ledger, acknowledged("a"))
+    bench.drainer.drain("pd")
+    settle(bench.ledger, ends("a"))
+    bench.drain()
+    assert state(bench) == "resolved"
+    assert [one for one in told(bench.ledger) if one[0] == "resolve"] == [("resolve", "delivered")]
+
+
+def test_a_dead_acknowledgement_sent_again_while_the_resolve_is_under_way_is_not_sent(bench: Bench) -> None:
+    bench.pages("a", policy=ACKNOWLEDGES)
+    bench.drain()
+    bench.script(match={"method": "PUT"}, times=1, do={"status": 400, "body": {"error": {"message": "no"}}})
+    settle(bench.ledger, acknowledged("a"))
+    bench.drainer.drain("pd")
+    (letter,) = bench.ledger.deliveries(state="dead", limit=9).items
+    settle(bench.ledger, ends("a"))
+
+    class Replaying(Http):
+        """While the resolve is on its way, a person sends the acknowledgement again."""
+
+        def send(self, request: HttpRequest) -> HttpResponse | NoAnswer:
+            if b"resolved" in (request.body or b""):
+                bench.ledger.replayed(letter["id"])
+            return super().send(request)
+
+    Drainer(bench.ledger, bench.drainer.destinations, Replaying(deadline_s=5.0)).drain("pd")
+    assert state(bench) == "resolved"
+    assert told(bench.ledger) == [("create", "delivered"), ("acknowledge", "cancelled"), ("resolve", "delivered")]
