@@ -71,16 +71,16 @@ def nearest(word: str, choices: Collection[str], label: str) -> str:
     return f"{meant}{label}: {', '.join(sorted(choices))}"
 
 
-class _Meter:
-    """Steps left of one render."""
+class Meter:
+    """Steps left of one render, or of several that belong together."""
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = STEPS_MAX
+    def __init__(self, steps: int = STEPS_MAX) -> None:
+        self.left = steps
 
 
-_METER: ContextVar[_Meter] = ContextVar("meter")
+_METER: ContextVar[Meter] = ContextVar("meter")
 
 
 def _spend(steps: int) -> None:
@@ -281,7 +281,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         match obj:
             case Alert() if attribute in _ALERT_FIELDS:
                 return alert_field(obj, attribute)
-            case dict() | Mapping():  # asking for dict first is quicker
+            case dict() | MappingProxyType() | Mapping():  # asking for the plain types first is quicker
                 if attribute in obj:
                     return obj[attribute]
                 if attribute in _MAPPING_METHODS:
@@ -733,7 +733,8 @@ _ALLOWED_NODES = (
 _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
     {nodes.Pow: "**", nodes.CallBlock: "call", nodes.ScopedEvalContextModifier: "autoescape"}
 )
-_KNOWN_NAMES = frozenset({"alert", "payload", "range", "namespace", "loop", "super"})
+SEEN_BY_RULES = ("alert", "payload")
+_KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
 _BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})  # filters that name a filter or a test
 
@@ -745,7 +746,9 @@ class _Finding:
     hint: str = ""
 
 
-def _findings(tree: nodes.Template, templates: Collection[str], *, inherits_names: bool) -> Iterator[_Finding]:
+def _findings(
+    tree: nodes.Template, templates: Collection[str], sees: Collection[str], *, inherits_names: bool
+) -> Iterator[_Finding]:
     """Everything wrong with a parsed template, in no order."""
     for node in tree.find_all(nodes.Node):
         yield from _of_node(node, templates)
@@ -753,14 +756,14 @@ def _findings(tree: nodes.Template, templates: Collection[str], *, inherits_name
         return
     names = list(tree.find_all(nodes.Name))
     made = {name.name for name in names if name.ctx != "load"} | {macro.name for macro in tree.find_all(nodes.Macro)}
-    known = made | _KNOWN_NAMES | _REFUSED_NAMES  # the last have a sentence of their own
+    known = made | (_KNOWN_NAMES - {*SEEN_BY_RULES}) | {*sees} | _REFUSED_NAMES  # the last have their own sentence
     for name in names:
         if name.ctx == "load" and name.name not in known and not name.name.startswith("_"):
-            meant = f"did you mean 'alert.{name.name}'? " if name.name in ALERT_FIELDS else ""
+            meant = f"did you mean 'alert.{name.name}'? " if "alert" in sees and name.name in ALERT_FIELDS else ""
             yield _Finding(
                 line=name.lineno,
                 message=f"templates know no '{name.name}'",
-                hint=f"{meant}they see: alert, payload; put a text in quotes",
+                hint=f"{meant}they see: {', '.join(sees)}; put a text in quotes",
             )
 
 
@@ -892,11 +895,15 @@ class Text:
 
     def value(self, alert: Alert) -> str:
         """The text for an alert, at most OUTPUT_MAX_CHARS with an ellipsis. Raises RenderError."""
+        return self.constant or "" if self.template is None else self.given(_seen(alert), Meter())
+
+    def given(self, names: Mapping[str, Any], meter: Meter) -> str:
+        """As `value`, with other names than a rule's."""
         if self.template is None:
             return self.constant or ""
-        token = _METER.set(_Meter())
+        token = _METER.set(meter)
         try:
-            return _bounded(self.template.root_render_func(_context(self.template, alert)))
+            return _bounded(self.template.root_render_func(self.template.new_context(dict(names))))
         except _RENDERING_FAILS as error:
             _fail(error)
         finally:
@@ -912,9 +919,13 @@ class Expression:
 
     def value(self, alert: Alert) -> Any:
         """Its value for an alert, as JSON types. Raises RenderError."""
-        token = _METER.set(_Meter())
+        return self.given(_seen(alert), Meter())
+
+    def given(self, names: Mapping[str, Any], meter: Meter) -> Any:
+        """As `value`, with other names than a rule's."""
+        token = _METER.set(meter)
         try:
-            context = _context(self.template, alert)
+            context = self.template.new_context(dict(names))
             for _ in self.template.root_render_func(context):
                 pass
             return _native(context.vars["result"])
@@ -931,8 +942,8 @@ class Expression:
             return f"cannot be answered: {error}"
 
 
-def _context(template: Template, alert: Alert) -> Context:
-    return template.new_context({"alert": alert, "payload": alert.payload})
+def _seen(alert: Alert) -> dict[str, Any]:
+    return {"alert": alert, "payload": alert.payload}
 
 
 def _bounded(chunks: Iterator[str]) -> str:
@@ -950,10 +961,14 @@ class Renderer:
     """Compiles the templates of one rule book; the same text is compiled once.
 
     `templates` maps names to the text of the files under `folder`; `problems` holds everything wrong with them.
+    `sees` are the names that what it compiles may use.
     """
 
-    def __init__(self, templates: Mapping[str, str], folder: str = "templates") -> None:
+    def __init__(
+        self, templates: Mapping[str, str], folder: str = "templates", sees: Collection[str] = SEEN_BY_RULES
+    ) -> None:
         self._templates = templates
+        self._sees = sees
         self._sandbox = _Sandbox(templates)
         self._texts: dict[str, Text] = {}
         self._expressions: dict[str, Expression] = {}
@@ -1036,7 +1051,8 @@ class Renderer:
         self, tree: nodes.Template, place: Place, *, of_file: bool = False, inherits_names: bool = False
     ) -> list[Problem]:
         findings = {
-            (one.line, one.message): one for one in _findings(tree, self._templates, inherits_names=inherits_names)
+            (one.line, one.message): one
+            for one in _findings(tree, self._templates, self._sees, inherits_names=inherits_names)
         }
         return [
             Problem(place=_at(place, one.line, of_file=of_file), message=one.message, hint=one.hint)

@@ -1,5 +1,6 @@
 """From configuration to working objects, built once per process. The only place that knows every room."""
 
+import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bridge.adapters.files import secret_kept_in
 from bridge.adapters.ledger import Heartbeat, Ledger, Route
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import require_current
@@ -20,12 +22,15 @@ from bridge.destinations.incident_io import BASE_URL as INCIDENT_IO_URL
 from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.pagerduty import BASE_URLS as PAGERDUTY_URLS
 from bridge.destinations.pagerduty import PagerDuty
-from bridge.domain.alert import Webhook
+from bridge.domain.alert import Reading, Webhook
+from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
 from bridge.domain.lane import Pace, reserve_of
+from bridge.explain import Explanation, LaneView, explain
+from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 from bridge.sources import SOURCES
-from bridge.sources.base import Source
+from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source
 
 SANDBOX_URL_VARIABLE = "BRIDGE_SANDBOX_URL"
 SANDBOX_URL_DEFAULT = "http://127.0.0.1:8081"
@@ -59,12 +64,28 @@ def load_settings(config: Path) -> Settings:
 
 def load(config: Path) -> Loaded:
     """Read bridge.yaml and every rule file. Raises ConfigError with every problem in any of them."""
-    settings = load_settings(config)
+    try:
+        settings = load_settings(config)
+    except loader.BrokenSettings as error:
+        raise ConfigError((*error.problems, *_rule_problems(error.readable))) from error
     try:
         book, warnings = rule_book(settings)
     except ConfigError as error:
         raise ConfigError((*settings.warnings, *error.problems)) from error
     return Loaded(settings=settings, book=book, warnings=(*settings.warnings, *warnings))
+
+
+def _rule_problems(readable: loader.Readable) -> tuple[Problem, ...]:
+    """What is wrong with the rules beside a bridge.yaml that has problems of its own."""
+    if not readable.account_names or not readable.source_names:
+        return ()  # every rule would be wrong for the lack of them
+    views = {name: AccountView(name=name, destination=_destination(one)) for name, one in readable.accounts.items()}
+    folders = (readable.rules_dir, readable.templates_dir)
+    unread = readable.account_names - views.keys()
+    try:
+        return load_rulebook(*folders, views, readable.source_names, readable.config_dir, unread)[1]
+    except ConfigError as error:
+        return error.problems
 
 
 def rule_book(settings: Settings) -> tuple[RuleBook, tuple[Problem, ...]]:
@@ -80,9 +101,32 @@ def refuse_sandbox_in_earnest(settings: Settings) -> None:
         raise StartRefused(sentence)
 
 
-def sources(settings: Settings) -> dict[str, Source]:
-    """Every configured source by name."""
-    return {name: SOURCES[one.type](name=name, auth=one.auth) for name, one in settings.sources.items()}
+def sources(settings: Settings, certificate: Certificate | None = None) -> dict[str, Source]:
+    """Every configured source by name; `certificate` fetches those that a vendor signs with, for verifying."""
+    made = {name: SOURCES[one.type](name=name, auth=one.auth, **one.settings) for name, one in settings.sources.items()}
+    if certificate is None:
+        return made
+    return {n: s.asking(certificate) if isinstance(s, AsksCertificates) else s for n, s in made.items()}
+
+
+def confirming(settings: Settings) -> dict[str, Confirms]:
+    """The sources whose sender wants a call before it posts, by name."""
+    return {name: one for name, one in sources(settings).items() if isinstance(one, Confirms)}
+
+
+def certificates() -> Certificate:
+    """Fetches the certificates that vendors sign with; makes its HTTP client when the first one is wanted."""
+    made: list[Any] = []
+
+    def fetch(url: str) -> bytes | None:
+        if not made:
+            from bridge.adapters.certificates import Certificates
+
+            made.append(Certificates())
+        pem: bytes | None = made[0].fetch(url)
+        return pem
+
+    return fetch
 
 
 def destinations(settings: Settings) -> dict[str, Destination]:
@@ -122,6 +166,7 @@ def routes(settings: Settings) -> dict[str, Route]:
             lane=lanes[name],
             pace=_pace(account),
             required=frozenset(field for field, about in made[name].fields.items() if about.required),
+            defaults=account.defaults,
         )
         for name, account in settings.accounts.items()
     }
@@ -171,6 +216,52 @@ def _payloads_by(readers: Mapping[str, Source]) -> Callable[[str, Mapping[str, s
             return ()
 
     return payloads
+
+
+def explained(
+    settings: Settings,
+    book: RuleBook,
+    readings: tuple[Reading, ...],
+    *,
+    source: str,
+    event: str | None = None,
+    ledger: Ledger | None = None,
+) -> Explanation:
+    """Why these readings page or not under a rule book; with a ledger also the ids of names, and what waits."""
+    made = destinations(settings)
+    rates_of = rates(settings)
+    matched = {rule for one in decide(readings, book, made) for rule in one.matched}
+    accounts = sorted({book.by_id[rule].account for rule in matched})
+    known = {} if ledger is None else _lists(ledger, {name: made[name] for name in accounts})
+    views = {
+        name: LaneView(
+            lane=route.lane,
+            rate=rates_of[name][1],
+            pace=route.pace,
+            line=None if ledger is None else ledger.line(name),
+        )
+        for name, route in routes(settings).items()
+        if name in accounts
+    }
+    now = datetime.now(UTC) if ledger is None else ledger.time()
+    return explain(readings, book, made, source=source, event=event, now=now, lists=known, lanes=views)
+
+
+def _lists(ledger: Ledger, made: Mapping[str, Destination]) -> dict[tuple[str, str], tuple[NamedThing, ...]]:
+    """Every list of these accounts that was ever fetched."""
+    wanted = [(name, kind) for name, destination in made.items() for kind in destination.name_kinds]
+    held = {key: ledger.name_list(*key) for key in wanted}
+    return {key: names.things for key, names in held.items() if names is not None}
+
+
+def session_key(settings: Settings) -> str:
+    """What signs the cookies of the pages: the same in every process, another one when the password changes.
+
+    Without a login it is drawn once and kept in var/, for the forms' tokens must survive a restart.
+    """
+    if settings.ui.password_hash is not None:
+        return hashlib.sha256(f"incident-bridge session\0{settings.ui.password_hash}".encode()).hexdigest()
+    return secret_kept_in(settings.var_dir / "session.key")
 
 
 def heartbeat(kind: str) -> Heartbeat:

@@ -32,18 +32,32 @@ class Says(Protocol):
         ...
 
 
-def read_auth(value: Any, path: YamlPath, signature_keys: Collection[str], secrets: Secrets, says: Says) -> Auth | None:
+def read_auth(
+    value: Any,
+    path: YamlPath,
+    signature_keys: Collection[str],
+    secrets: Secrets,
+    says: Says,
+    signature_words: Collection[str] = (),
+) -> Auth | None:
     """One `auth`; None, with a Problem said, when it cannot be read.
 
     An empty secret is allowed as the default of a variable: the source then refuses everybody until it is set.
+    `signature_words` are the vendor's signatures that need no secret of ours: they stand alone, as `none` does.
     """
-    kinds = ", ".join([_KINDS, *(f"{{{key}}}" for key in sorted(signature_keys))])
+    kinds = ", ".join([_KINDS, *(f"{{{key}}}" for key in sorted(signature_keys)), *sorted(signature_words)])
     match value:
         case None:
             says.error(path, "the source has no 'auth'", f"say how its sender proves who it is: {kinds}")
             return None
         case "none":
             return NoAuth()
+        case str() if value in signature_words:
+            return SignatureAuth(kind=value, secrets=())
+        case dict() if len(value) == 1 and next(iter(value)) in signature_words:
+            (word,) = value
+            says.error(path, f"'{word}' stands alone: there is no secret of ours in it", f"write auth: {word}")
+            return None
         case dict():
             return _Reader(value, path, signature_keys, secrets, says, kinds).read()
     if path not in secrets.expanded.broken:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import ValidationError
 
 from bridge.config.auth import read_auth
+from bridge.config.fields import read_settings
 from bridge.config.models import (
     NAME_PATTERN,
     AccountModel,
@@ -21,9 +22,9 @@ from bridge.config.models import (
     RetentionSettings,
     ServerSettings,
     Settings,
-    SourceModel,
     SourceSettings,
     UiSettings,
+    source_model,
 )
 from bridge.config.sentences import found, sentences
 from bridge.config.variables import SANDBOX, Secrets, expand
@@ -32,7 +33,7 @@ from bridge.config.yaml_reader import Tree, read_tree
 from bridge.destinations.base import FieldKind
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
-from bridge.sources.base import NoAuth
+from bridge.sources.base import NoAuth, Setting
 
 NOT_YET = frozenset({"max_wait", "confirm_open", "respect_human_close", "plan_b", "plan_b_after"})  # keys of accounts
 
@@ -64,6 +65,26 @@ def load_settings(path: Path, environ: Mapping[str, str], *, sources: Types, des
     return _Loading(path.absolute(), tree, environ, sources, destinations).settings()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readable:
+    """What could be read of a file that has problems: enough to check the rules as well."""
+
+    config_dir: Path
+    rules_dir: Path
+    templates_dir: Path
+    accounts: Mapping[str, AccountSettings]  # as far as they hold together
+    account_names: frozenset[str]  # all that are there
+    source_names: frozenset[str]
+
+
+class BrokenSettings(ConfigError):
+    """A bridge.yaml with problems; `readable` is what it says nevertheless."""
+
+    def __init__(self, problems: Iterable[Problem], readable: Readable) -> None:
+        super().__init__(problems)
+        self.readable = readable
+
+
 @dataclass(slots=True)
 class _Loading:
     """One file being read."""
@@ -90,8 +111,28 @@ class _Loading:
         self.problems += self.secrets.problems
         wrong = [one for one in self.problems if one.grade is Grade.ERROR]
         if wrong or made is None:
-            raise ConfigError(self.problems)
+            raise BrokenSettings(self.problems, self._readable(values, accounts))
         return made
+
+    def _readable(self, values: Mapping[str, Any], accounts: Mapping[str, AccountSettings]) -> Readable:
+        root = self.path.parent
+
+        def folder(key: str) -> Path:
+            given = values.get(key)
+            return root / (given if isinstance(given, str) else str(FileModel.model_fields[key].default))
+
+        def names(key: str) -> frozenset[str]:
+            given = values.get(key)
+            return frozenset(given) if isinstance(given, dict) else frozenset()
+
+        return Readable(
+            config_dir=root,
+            rules_dir=folder("rules"),
+            templates_dir=folder("templates"),
+            accounts=accounts,
+            account_names=names("accounts"),
+            source_names=names("sources"),
+        )
 
     # -- parts
 
@@ -201,12 +242,19 @@ class _Loading:
         )
 
     def _source(self, name: str, value: Any, path: YamlPath) -> SourceSettings | None:
-        one = self._model(SourceModel, value, path, "source")
-        if one is None or not self._known_type(one.type, self.source_types, path, "source"):
+        kind = value.get("type") if isinstance(value, dict) else None
+        made = self.source_types.get(kind) if isinstance(kind, str) else None
+        declared: Mapping[str, Setting] = getattr(made, "settings", {})
+        one = self._model(source_model(declared), value, path, "source")
+        if one is None or not self._known_type(one.type, self.source_types, path, "source") or made is None:
             return None
-        signature_keys = self.source_types[one.type].signature_keys
-        auth = read_auth(one.auth, (*path, "auth"), signature_keys, self.secrets, self)
-        return SourceSettings(name=name, type=one.type, auth=NoAuth() if auth is None else auth)
+        words: frozenset[str] = getattr(made, "signature_words", frozenset())
+        auth = read_auth(one.auth, (*path, "auth"), made.signature_keys, self.secrets, self, words)
+        settings = read_settings(declared, one, path, self.tree, self)
+        for key, setting in declared.items():
+            if key not in one.model_fields_set and getattr(auth, "kind", None) in setting.needed_by:
+                self.error(path, f"the source has no '{key}'", f"add '{key}:' ({setting.about})")
+        return SourceSettings(name=name, type=one.type, auth=NoAuth() if auth is None else auth, settings=settings)
 
     def _account(self, name: str, value: Any, path: YamlPath) -> AccountSettings | None:
         one = self._model(AccountModel, value, path, "account")

@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from bridge.config import units
 from bridge.config.units import Rate
 from bridge.domain.errors import Problem
-from bridge.sources.base import Auth
+from bridge.sources.base import Auth, Setting
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]*"
 
@@ -66,7 +66,9 @@ class RetentionModel(Model):
     """`retention:`"""
 
     bodies: Duration = Field(default=timedelta(days=7), description="How long raw bodies are kept.")
-    history: Duration = Field(default=timedelta(days=90), description="How long events and closed incidents are kept.")
+    history: Duration = Field(
+        default=timedelta(days=90), description="How long events (7d at least) and closed incidents are kept."
+    )
 
 
 class AlarmsModel(Model):
@@ -95,6 +97,14 @@ class SourceModel(Model):
 
     type: str = Field(description="The vendor, or generic.")
     auth: Any = Field(default=None, description="How the sender proves who it is.")
+
+
+def source_model(declared: Mapping[str, Setting]) -> type[SourceModel]:
+    """One entry of `sources:` of a type that has settings of its own."""
+    fields: dict[str, Any] = {
+        key: (Any, Field(default=None, description=setting.about)) for key, setting in declared.items()
+    }
+    return create_model("SourceModel", __base__=SourceModel, **fields) if fields else SourceModel
 
 
 class AccountModel(Model):
@@ -189,6 +199,7 @@ class SourceSettings:
     name: str
     type: str
     auth: Auth
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what its type has beyond these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

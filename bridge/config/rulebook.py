@@ -100,6 +100,7 @@ class _Loading:
     accounts: Mapping[str, AccountView]
     source_names: Collection[str]
     renderer: Renderer
+    unread: frozenset[str] = frozenset()  # accounts that are there and could not be read
     problems: list[Problem] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     contents: list[Any] = field(default_factory=list)
@@ -120,9 +121,11 @@ def load_rulebook(
     accounts: Mapping[str, AccountView],
     source_names: Collection[str],
     root: Path,
+    unread: Collection[str] = (),
 ) -> tuple[RuleBook, tuple[Problem, ...]]:
     """Read every rule file (not `*.test.yaml`) under a folder, in the order of their paths, with the templates.
 
+    `unread` names accounts that are there and could not be read: a rule may name them, and nothing more is said of it.
     Returns the book and what it warns of. Raises ConfigError with every Problem when any of them is an error. Files are
     named relative to `root`.
     """
@@ -130,7 +133,9 @@ def load_rulebook(
     templates = _templates(templates_dir, root, problems)
     renderer = Renderer(templates, folder=_shown(templates_dir, root))
     problems += renderer.problems
-    loading = _Loading(accounts=accounts, source_names=source_names, renderer=renderer, problems=problems)
+    loading = _Loading(
+        accounts=accounts, source_names=source_names, renderer=renderer, problems=problems, unread=frozenset(unread)
+    )
     files = _rule_files(rules_dir)
     for path in files:
         _load_file(path, _shown(path, root), loading)
@@ -319,7 +324,7 @@ class _Compiler:
         if name is None and self.tree.value.get("defaults", {}).keys() <= _Settings.model_fields.keys():
             hint = f"add 'account:' to it or to the file's defaults; accounts: {', '.join(sorted(known))}"
             self.loading.error(self.tree.place((*self.at, "id")), f"rule '{self.rule.id}' has no account", hint)
-        elif name is not None and name not in known:
+        elif name is not None and name not in known and name not in self.loading.unread:
             message = f"rule '{self.rule.id}' sends to account '{name}', which does not exist"
             hint = nearest(name, known, "accounts in bridge.yaml") if known else "bridge.yaml has no accounts"
             self.loading.error(self.tree.place(path), message, hint)
@@ -445,7 +450,18 @@ class _Compiler:
                 block |= {name: compiled} if compiled is not None else {}
         if account is not None and self.has_incident:
             self._check_required(account)
+            self._check_contradictions(account)
         return block, key
+
+    def _check_contradictions(self, account: AccountView) -> None:
+        own = {name: value if _is_constant(value) else None for name, value in self.rule.incident.items()}
+        for name, sentence, hint in account.destination.contradictions(own):
+            self.loading.error(self.tree.place((*self.at, "incident", name)), sentence, hint)
+        # what the account's defaults would add; a field of the rule beside a default is the destination's to choose
+        alone = {name: text for name, text in account.destination.defaults.items() if name not in own}
+        for _, sentence, hint in account.destination.contradictions(alone):
+            place = self.tree.key_place((*self.at, "incident"))
+            self.loading.error(place, f"the defaults of account '{account.name}': {sentence}", hint)
 
     def _check_required(self, account: AccountView) -> None:
         for name, about in account.destination.fields.items():
@@ -625,6 +641,10 @@ class _Compiler:
 
 _LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
 _PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+def _is_constant(value: Any) -> bool:
+    return isinstance(value, str) and not _is_template(value)
 
 
 def _is_template(text: str) -> bool:

@@ -5,6 +5,7 @@ they are used. Equality is typed; what a list holds is tried element by element,
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -176,7 +177,7 @@ class Glob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ordered:
+class _Ordered(ABC):
     """A number compared with the one wanted; a wholly numeric string reads as a number."""
 
     spelled: ClassVar[str]
@@ -196,9 +197,9 @@ class _Ordered:
         numbers = (number_of(value) for value in _elements(actual))
         return any(self.compares(number) for number in numbers if number is not None)
 
+    @abstractmethod
     def compares(self, number: float) -> bool:
         """Whether one number lies on the side wanted."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

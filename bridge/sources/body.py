@@ -92,6 +92,13 @@ def value_in(webhook: Webhook, *, form_anyway: bool = False) -> Any:
     return json_in(webhook.body)
 
 
+def block_at(value: Any, *names: str) -> Mapping[str, Any]:
+    """The object at a path of names; an empty one where there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
 def kind_of(value: Any) -> str:
     """What a JSON value is, in a person's words."""
     if isinstance(value, dict):
@@ -130,7 +137,10 @@ def _form_in(body: bytes) -> dict[str, str]:
         )
     except ValueError as error:
         raise DecodeError("$", f"the form has more than {_FORM_FIELDS_MAX} fields") from error
-    form: dict[str, str] = _cleaned(dict(pairs))
+    first: dict[str, str] = {}
+    for name, value in pairs:  # the first of a name counts: a later one may be text that its sender did not escape
+        first.setdefault(name, value)
+    form: dict[str, str] = _cleaned(first)
     return form
 
 

@@ -16,9 +16,12 @@ What is decided here:
   is put behind the title unless the title names it.
 - Labels: the tags (a bare tag is "true", a repeated one joins its values by commas); then, where no tag has the name,
   the tags of the group, and scope, hostname, monitor_id, event_type, transition, priority, metric.
-- Datadog has no id that tells a retry from a new notification: `id` is whatever the operator put there.
+- A retry is the same body, with the same event id ($ID, new for each notification) and the same time in it. A body
+  without both has no delivery id, for then the next firing may look like the last.
+- The name of a variable itself (`"event_id": "ID"`, a `$` forgotten) says nothing, as one that was not filled in.
 """
 
+import hashlib
 import html
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +33,7 @@ from urllib.parse import unquote_plus
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
 from bridge.sources.base import Auth
 from bridge.sources.body import object_in, says_anything
-from bridge.sources.fields import Fields, fields_of
+from bridge.sources.fields import Fields, fields_of, words
 from bridge.sources.signatures import verify_shared
 from bridge.sources.texts import (
     DESCRIPTION_MAX_BYTES,
@@ -82,7 +85,28 @@ _MONITOR_LINK = re.compile(rf"https?://{_ADDRESS}{{1,200}}?{_MONITOR}")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,10});")
 _STATUS_LINK = "Monitor Status]("
 _SEARCHED_CHARS = 64 * 1024  # the monitor's links stand at the end of a message
+_SNAPSHOT = re.compile(rf"!\[[^\]\n]{{0,200}}\]\((https://{_ADDRESS}{{1,1000}})\)")
+_HANDLE = re.compile(  # who is told of the message; $TEXT_ONLY_MSG comes without (SOURCES.md section 2)
+    r"(?<!\S)@(?:webhook|slack|pagerduty|opsgenie|teams|hangouts|victorops|servicenow|workflow|case|oncall|team)"
+    r"(?:-[\w.-]{1,100})?(?![\w.-])[ \t]?"
+)
+_GAP = re.compile(r"\n{3,}")
+_EVENT_ID = re.compile(rb"""["&]?\b(?:event_?id|id)["']?\s{0,9}[:=]\s{0,9}"?[0-9]{15,20}\b""", re.IGNORECASE)
+_EVENT_TIME = re.compile(
+    rb"""["&]?\b(?:last_?updated|date)(?:_?posix)?["']?\s{0,9}[:=]\s{0,9}"?[0-9]{10,13}\b""", re.IGNORECASE
+)
 
+_VARIABLES = words(  # SOURCES.md section 2, "Variables"; those that are also an ordinary word of a body are left out
+    "AGGREG_KEY ALERT_CYCLE_KEY ALERT_ID ALERT_METRIC ALERT_PRIORITY ALERT_QUERY ALERT_SCOPE ALERT_STATUS ALERT_TITLE"
+    " ALERT_TRANSITION ALERT_TYPE DATE DATE_POSIX EMAIL EVENT_MSG EVENT_TITLE EVENT_TYPE HOSTNAME ID"
+    " INCIDENT_ATTACHMENTS INCIDENT_COMMANDER INCIDENT_CUSTOMER_IMPACT INCIDENT_FIELDS INCIDENT_INTEGRATIONS"
+    " INCIDENT_MSG INCIDENT_PUBLIC_ID INCIDENT_SEVERITY INCIDENT_STATUS INCIDENT_TITLE INCIDENT_URL INCIDENT_UUID"
+    " LAST_UPDATED LAST_UPDATED_POSIX LINK LOGS_SAMPLE METRIC_NAMESPACE ORG_ID ORG_NAME PRIORITY SECURITY_RULE_ID"
+    " SECURITY_RULE_NAME SECURITY_RULE_QUERY SECURITY_RULE_TYPE SECURITY_SIGNAL_ID SECURITY_SIGNAL_TITLE"
+    " SECURITY_SIGNAL_MSG SECURITY_SIGNAL_SEVERITY SECURITY_SIGNAL_TAGS SECURITY_SIGNAL_ATTRIBUTES"
+    " SECURITY_GROUP_BY_VALUES SECURITY_MATCHED_COUNT SNAPSHOT SYNTHETICS_TEST_NAME"
+    " SYNTHETICS_FIRST_FAILING_STEP_NAME SYNTHETICS_SUMMARY TAGS TEXT_ONLY_MSG USER USERNAME"
+)
 _BODIES = ("body", "eventmsg", "message", "msg", "alertmessage", "alertmsg", "alertbody", "description", "text")
 _EVENT_LINKS = ("link", "eventurl", "eventlink", "url", "alerturl", "alertlink", "monitorurl", "monitorlink")
 
@@ -105,11 +129,14 @@ class Datadog:
         payload = object_in(webhook, form_anyway=True)
         if not says_anything(payload):
             return (Notice(source=self.name, source_type=self.type, reason="the body says nothing", payload=payload),)
-        return (_alert(self.name, self.type, payload, fields_of(payload, wrappers=_WRAPPERS)),)
+        return (_alert(self.name, self.type, payload, _filled(fields_of(payload, wrappers=_WRAPPERS))),)
 
-    def delivery_id(self, webhook: Webhook) -> str | None:  # noqa: ARG002 - the protocol's parameter
-        """None: see the last line of the module's docstring."""
-        return None
+    def delivery_id(self, webhook: Webhook) -> str | None:
+        """The body itself, when there is an event id and a time in it."""
+        beginning = webhook.body[:_SEARCHED_CHARS]
+        if not (_EVENT_ID.search(beginning) and _EVENT_TIME.search(beginning)):
+            return None
+        return identity("body", hashlib.sha256(webhook.body).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +182,14 @@ def _alert(source: str, source_type: str, payload: Mapping[str, Any], fields: Fi
         ends_at=reported_at if status is Status.RESOLVED else None,
         payload=payload,
     )
+
+
+def _filled(fields: Fields) -> Fields:
+    """Without the values that are a variable's own name."""
+    by_name = fields.by_name
+    if not any(type(value) is str and value in _VARIABLES for value in by_name.values()):
+        return fields
+    return Fields({name: value for name, value in by_name.items() if type(value) is not str or value not in _VARIABLES})
 
 
 def _reported_at(fields: Fields) -> datetime | None:
@@ -237,6 +272,8 @@ def _transition(fields: Fields, headline: _Headline) -> str | None:
         return named
     if headline.transition is not None:
         return headline.transition
+    if (state := fields.text("statesdeststate", "deststate")) is not None:  # EventBridge: Alert, Warn, No Data, OK
+        return state
     for value in fields.by_name.values():  # an operator's own name for it
         if isinstance(value, str) and len(value) <= 40 and _TRANSITION.fullmatch(value.strip()):
             return value.strip()
@@ -325,7 +362,8 @@ def _description(fields: Fields) -> str:
     if "%%%" in text:
         text = text.replace("%%%", "")
     text = text[: 2 * DESCRIPTION_MAX_BYTES]
-    return paragraphs(_unescaped(text))
+    text = _unescaped(text)
+    return paragraphs(_GAP.sub("\n\n", _HANDLE.sub("", text)) if "@" in text else text)
 
 
 def _labels(
@@ -346,6 +384,8 @@ def _labels(
         "transition": transition,
         "priority": priority and f"P{priority}",
         "metric": fields.text("alertmetric", "metric"),
+        "incident_status": fields.text("incidentstatus"),
+        "incident_severity": fields.text("incidentseverity"),
     }
     pairs += [pair for pair in tag_pairs(group.split(",") if group else ()) if pair[0] not in given]
     pairs += [(name, value) for name, value in extras.items() if value and name not in given]
@@ -365,8 +405,16 @@ def _links(fields: Fields, monitor: _Monitor | None) -> tuple[Link, ...]:
         link_of("Datadog event", fields.text(*_EVENT_LINKS)),
         link_of("Datadog monitor", monitor.href if monitor else None),
         link_of("Datadog incident", fields.text("incidenturl")),
-        link_of("Snapshot", fields.text("snapshot", "alertsnapshot", "eventsnapshot")),
+        link_of("Snapshot", fields.text("snapshot", "alertsnapshot", "eventsnapshot") or _snapshot_in(fields)),
     )
+
+
+def _snapshot_in(fields: Fields) -> str | None:
+    """The first image of the message: the graph of the monitor."""
+    for text in fields.texts(*_BODIES):
+        if "![" in text and (found := _SNAPSHOT.search(text[:_SEARCHED_CHARS])):
+            return _unescaped(found[1])
+    return None
 
 
 def _bounded(key: str | None) -> str | None:

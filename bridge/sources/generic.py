@@ -19,25 +19,35 @@ with the reason and the others go through. A form (`curl -d title=… -d status=
 
 Give a fingerprint. Without one the problem is known by title and labels (not the ones that change from report to
 report, such as value or timestamp), so a resolve must repeat both; without a title, by the whole body. Nothing that
-says anything is thrown away: an object without a title pages as "Alert from <source>".
+says anything is thrown away: an object without a title is titled with the first line of its message, and one without
+that pages as "Alert from <source>".
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
-with words like triggered, ok, recovered, closed; `level`, `priority` or `urgency` for severity, with words like fatal,
-high, P1; `key`, `dedup_key`, `incident_key`, `alert_id` or `id` for fingerprint; `message` or `details` for
-description; `link` or `url` for one link. Case, underscores and hyphens in names do not matter.
+with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`); `level`, `priority` or
+`urgency` for severity, with words like fatal, high, P1; `key`, `dedup_key`, `incident_key`, `alert_id` or `id` for
+fingerprint; `message` or `details` for description; `link` or `url` for one link. Case, underscores and hyphens in
+names do not matter, and a block such as `issue` or `data` is looked into.
+
+Where these names do not fit a sender, `fields:` of the source says where things stand, as Jinja expressions over
+`payload` (one alert), `body` (the whole request) and `headers`. `each` is the list whose elements are alerts; `ignore`
+says of what reports no problem why it is ignored. A field that an expression cannot find is absent; what has no
+expression is read as above.
 
 Send `Idempotency-Key` (or `webhook-id`) with each request, and a retry under the same key is taken once.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
-from bridge.sources.absent import key_of, text_of
-from bridge.sources.base import Auth
+from bridge.sources.absent import is_absent, key_of, text_of
+from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
@@ -56,16 +66,40 @@ from bridge.sources.texts import (
 
 ALERTS_MAX = 5_000  # of one request; more in one transaction would hold up every other sender
 
+FIELDS = FieldsSetting(
+    about="generic: where things stand in the body, as Jinja expressions",
+    names=words(
+        "title status severity fingerprint episode reported_at description labels links starts_at ends_at each ignore"
+    ),
+    nested=frozenset({"labels", "links"}),
+    listed=frozenset({"fingerprint", "episode"}),
+    sees=frozenset({"payload", "body", "headers"}),
+)
+
 _WRAPPERS = frozenset({"alert", "data", "payload", "event", "incident", "issue", "detail"})
-_TITLES = ("title", "summary", "headline", "alerttitle", "alertname")
-_WEAK_TITLES = ("subject", "name", "monitorname", "checkname")  # may be the name of a rule or a channel
-_DESCRIPTIONS = ("description", "message", "details", "text", "body", "msg", "output")
+_TITLES = (
+    "title", "annotationstitle", "summary", "headline", "alerttitle", "alertname", "problemtitle",
+    "incidenttitle", "eventtitle", "ticketsubject",
+)  # fmt: skip
+_WEAK_TITLES = (  # may be the name of a rule or a channel
+    "subject", "name", "monitorname", "checkname", "eventdefinitiontitle", "displayname", "alertmessage", "monitor",
+    "check",
+)  # fmt: skip
+_DESCRIPTIONS = (
+    "description", "message", "details", "text", "body", "msg", "output", "alertdescription", "annotationsdescription",
+    "ticketdescription", "incidentreason",
+)  # fmt: skip
 _FINGERPRINTS = (
     "fingerprint", "key", "dedupkey", "deduplicationkey", "dedupekey", "incidentkey", "alertid", "alertuid",
-    "uniqueid", "id",
+    "uniqueid", "problemid", "incidentid", "ticketid",
 )  # fmt: skip
-_STATUSES = ("status", "state", "eventtype", "eventaction", "action", "alertstatus", "notificationtype", "type")
-_SEVERITIES = ("severity", "level", "priority", "urgency", "alertseverity")
+_CHECKS = ("checkid", "monitorid")  # a check may have a problem per host: only where no title tells them apart
+_STATUSES = (
+    "status", "state", "eventtype", "eventaction", "action", "alertstatus", "alertstate", "notificationtype",
+    "alerttype", "actiontype", "type",
+)  # fmt: skip
+_SEVERITIES = ("severity", "level", "priority", "urgency", "alertseverity", "labelsseverity")
+_LINKS = ("link", "url", "clienturl", "href", "problemurl", "ticketurl", "alertdetailsurl", "monitordashboardlink")
 _SUBJECTS = (  # top-level keys that say what is broken: labels, and so part of the identity
     "host", "hostname", "service", "instance", "node", "device", "resource", "component", "cluster", "namespace", "pod",
     "container", "application", "app", "check", "monitor", "environment", "env", "region", "team",
@@ -77,13 +111,17 @@ _VOLATILE = words(  # what changes between two reports on one problem
 )
 _FIRING = words(
     "firing fire triggered trigger alerting alert active open opened create created new problem down critical error"
-    " warning failed failing unhealthy reopened unacknowledged"
+    " warning failed failing failure unhealthy reopened unacknowledged degraded"
 )
 _ACKNOWLEDGED = words("acknowledged acknowledge ack acked")
 _RESOLVED = words(
     "resolved resolve ok okay recovered recovery recover closed close cleared clear up normal inactive success"
     " succeeded solved solve fixed healthy passing passed completed"
 )
+_OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
+_SECRET = re.compile("secret|token|passw|apikey|credential|signature")
+_NEGATIONS = frozenset({"not", "no", "non", "un", "never"})
+_WORDS = re.compile(r"[^\W_]+")
 _BY_STATUS = {
     **dict.fromkeys(_FIRING, Status.FIRING),
     **dict.fromkeys(_ACKNOWLEDGED, Status.ACKNOWLEDGED),
@@ -107,8 +145,10 @@ class Generic:
 
     type: ClassVar[str] = "generic"
     signature_keys: ClassVar[frozenset[str]] = frozenset()
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({"fields": FIELDS})
     name: str
     auth: Auth
+    fields: Expressions | None = None
 
     def verify(self, webhook: Webhook) -> None:
         """Check the shared secret. Raises SignatureError."""
@@ -116,17 +156,7 @@ class Generic:
 
     def alerts_in(self, webhook: Webhook) -> tuple[Reading, ...]:
         """Every alert of the request, in its order. Raises DecodeError."""
-        value = value_in(webhook)
-        if isinstance(value, list):
-            return self._batch(value, "$")
-        if not isinstance(value, dict):
-            raise DecodeError("$", f"expected an object or a list of objects, found {kind_of(value)}")
-        alerts = value.get("alerts")
-        if not isinstance(alerts, list):
-            return (self._reading(value, "the body"),)
-        if any(isinstance(element, dict) for element in alerts) or not says_anything(value):
-            return self._batch(alerts, "$.alerts")
-        return (self._reading(value, "the body"),)  # a batch without one object in it: page for the whole
+        return readings_in(self.name, self.type, webhook, self.fields)
 
     def delivery_id(self, webhook: Webhook) -> str | None:
         """The sender's Idempotency-Key, else its webhook-id."""
@@ -135,53 +165,210 @@ class Generic:
                 return identity(key)
         return None
 
-    def _batch(self, elements: list[Any], path: str) -> tuple[Reading, ...]:
+
+def readings_in(
+    source: str, source_type: str, webhook: Webhook, fields: Expressions | None, *, titled_by: str | None = None
+) -> tuple[Reading, ...]:
+    """Every alert of a request in the shape above, or where `fields` says that it stands. Raises DecodeError.
+
+    `titled_by` is the key whose text serves where nothing else is a title.
+    """
+    value = value_in(webhook)
+    asked = _NOTHING if fields is None else _asked(fields, value, webhook)
+    titles = (text_of(value.get(titled_by)),) if titled_by is not None and isinstance(value, dict) else ()
+    reader = _Reader(source=source, source_type=source_type, asked=asked, titles=titles)
+    each = asked.value("each", value)
+    if isinstance(each, list) and (not each or any(isinstance(element, dict) for element in each)):
+        return reader.batch(each, "each")
+    if isinstance(value, list):
+        return reader.batch(value, "$")
+    if not isinstance(value, dict):
+        raise DecodeError("$", f"expected an object or a list of objects, found {kind_of(value)}")
+    alerts = value.get("alerts")
+    if not isinstance(alerts, list):
+        return (reader.reading(value, "the body"),)
+    if any(isinstance(element, dict) for element in alerts) or not says_anything(value):
+        return reader.batch(alerts, "$.alerts")
+    return (reader.reading(value, "the body"),)  # a batch without one object in it: page for the whole
+
+
+def reading_anyway(
+    source: str, source_type: str, payload: Mapping[str, Any], *, titles: tuple[str | None, ...] = (), kind: str = ""
+) -> Reading:
+    """What another vendor's source makes of an object that has not that vendor's shape: page rather than lose.
+
+    `titles` are for an object without words of its own, best first; `kind` is the sender's word for what happened,
+    whose end says whether it fires when nothing in the object does.
+    """
+    return _Reader(source=source, source_type=source_type, titles=titles, kind=kind).reading(payload, "the body")
+
+
+def severity_in(texts: Iterable[str | None]) -> Severity | None:
+    """What the first of these words says that names a severity, in the words that senders have for one."""
+    severity: Severity | None = _first(_BY_SEVERITY, tuple(text for text in texts if text is not None))
+    return severity
+
+
+def stem_of(kind: Any) -> str:
+    """A sender's word for what happened without its end: `backup` of `backup.failed`. Empty for a single word."""
+    return ".".join(_WORDS.findall((key_of(kind) or "")[:200])[:-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """Reads the elements of one request."""
+
+    source: str
+    source_type: str
+    asked: "_Asked" = field(default_factory=lambda: _NOTHING)
+    titles: tuple[str | None, ...] = ()
+    kind: str = ""
+
+    def batch(self, elements: list[Any], path: str) -> tuple[Reading, ...]:
         if len(elements) > ALERTS_MAX:
             raise DecodeError(path, f"{len(elements)} alerts in one request; send at most {ALERTS_MAX} at a time")
         if not elements:
             return (self._notice("the list of alerts is empty", elements),)
         if not any(isinstance(element, dict) for element in elements):
             raise DecodeError(f"{path}[0]", f"expected an object, found {kind_of(elements[0])}")
-        return tuple(self._reading(element, f"{path}[{place}]") for place, element in enumerate(elements))
+        return tuple(self.reading(element, f"{path}[{place}]") for place, element in enumerate(elements))
 
-    def _reading(self, element: Any, where: str) -> Reading:
+    def reading(self, element: Any, where: str) -> Reading:
         if not isinstance(element, dict):
             return self._notice(f"{where} is {kind_of(element)}, not an object", element)
         if not says_anything(element):
             return self._notice(f"{where} says nothing", element)
-        return _alert(self.name, element)
+        why = self.asked.value("ignore", element)
+        if why is True or (isinstance(why, str) and why.strip()):
+            return self._notice("the source's fields say so" if why is True else line(why), element)
+        return self._alert(element)
 
     def _notice(self, reason: str, payload: Any) -> Notice:
-        return Notice(source=self.name, source_type=self.type, reason=reason, payload=payload)
+        return Notice(source=self.source, source_type=self.source_type, reason=reason, payload=payload)
+
+    def _alert(self, payload: Mapping[str, Any]) -> Alert:
+        asked = self.asked
+        named = asked.names
+        fields = fields_of(payload, wrappers=_WRAPPERS)
+        title = asked.text("title", payload) or fields.text(*_TITLES)
+        labels = _given_labels(asked.value("labels", payload)) if "labels" in named else _labels(payload, fields)
+        severities = asked.texts("severity", payload) if "severity" in named else fields.texts(*_SEVERITIES)
+        if "status" in named:
+            status = _status(asked.texts("status", payload))
+        else:
+            status = _status((*fields.texts(*_STATUSES), self.kind), severities)
+        described = asked.text("description", payload) if "description" in named else fields.text(*_DESCRIPTIONS)
+        shown = self._title(title or fields.text(*_WEAK_TITLES), described)
+        fingerprint = _given_key("key", asked.value("fingerprint", payload))
+        episode = asked.value("episode", payload) if "episode" in named else fields.key("episode", "episodeid")
+        return Alert(
+            source=self.source,
+            source_type=self.source_type,
+            fingerprint=fingerprint or _fingerprint(payload, fields, title, labels),
+            episode=_given_key("", episode),
+            reported_at=_instant("reported_at", asked, payload, fields),
+            status=status,
+            severity=_first(_BY_SEVERITY, severities),
+            title=shown or f"Alert from {self.source}",
+            description=paragraphs(described or ("" if title else _listing(payload))),
+            labels=labels,
+            links=_given_links(asked.value("links", payload)) if "links" in named else _links(fields),
+            starts_at=_instant("starts_at", asked, payload, fields),
+            ends_at=_instant("ends_at", asked, payload, fields) if status is Status.RESOLVED else None,
+            payload=payload,
+        )
+
+    def _title(self, named: str | None, described: str | None) -> str:
+        first_line = (described or "").strip().partition("\n")[0]
+        return next((title for text in (named, *self.titles, first_line) if (title := line(text or ""))), "")
 
 
-def _alert(source: str, payload: Mapping[str, Any]) -> Alert:
-    fields = fields_of(payload, wrappers=_WRAPPERS)
-    title = fields.text(*_TITLES, *_WEAK_TITLES)
-    labels = _labels(payload, fields)
-    status = _first(_BY_STATUS, fields.texts(*_STATUSES)) or Status.FIRING
-    return Alert(
-        source=source,
-        source_type=Generic.type,
-        fingerprint=_fingerprint(payload, fields, title, labels),
-        episode=_bounded(fields.key("episode", "episodeid")),
-        reported_at=_instant(fields, "reportedat", "updatedat", "timestamp", "time", "ts", "date"),
-        status=status,
-        severity=_first(_BY_SEVERITY, fields.texts(*_SEVERITIES)),
-        title=line(title or "") or f"Alert from {source}",
-        description=paragraphs(fields.text(*_DESCRIPTIONS) or ("" if title else _listing(payload))),
-        labels=labels,
-        links=_links(fields),
-        starts_at=_instant(fields, "startsat", "startedat", "firedat", "triggeredat"),
-        ends_at=_instant(fields, "endsat", "endedat", "resolvedat") if status is Status.RESOLVED else None,
-        payload=payload,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The operator's expressions, ready for the elements of one request."""
+
+    names: frozenset[str] = frozenset()
+    ask: Callable[[str, Mapping[str, Any]], Any] = lambda _name, _sees: None
+    sees: Mapping[str, Any] = field(default_factory=dict)
+
+    def value(self, name: str, payload: Any) -> Any:
+        """What the expression of this name says of an element; None when there is none, or nothing is said."""
+        value = self.ask(name, {**self.sees, "payload": payload}) if name in self.names else None
+        return None if is_absent(value) else value
+
+    def text(self, name: str, payload: Any) -> str | None:
+        """The same for a scalar, as text."""
+        return text_of(self.value(name, payload))
+
+    def texts(self, name: str, payload: Any) -> tuple[str, ...]:
+        """The same, as all the texts there are."""
+        text = self.text(name, payload)
+        return () if text is None else (text,)
+
+
+_NOTHING: _Asked = _Asked()
+
+
+def _asked(fields: Expressions, body: Any, webhook: Webhook) -> _Asked:
+    return _Asked(names=fields.names, ask=fields.asked(), sees={"body": body, "headers": webhook.headers})
+
+
+_INSTANTS = {
+    "reported_at": ("reportedat", "updatedat", "recordedat", "timestamp", "time", "ts", "date"),
+    "starts_at": ("startsat", "startedat", "firedat", "triggeredat", "start", "starttime"),
+    "ends_at": ("endsat", "endedat", "resolvedat", "end", "endtime"),
+}
+
+
+def _instant(name: str, asked: _Asked, payload: Mapping[str, Any], fields: Fields) -> datetime | None:
+    if name in asked.names:
+        return instant_of(asked.value(name, payload))
+    return next((at for one in _INSTANTS[name] if (at := instant_of(fields.value(one))) is not None), None)
+
+
+def _given_key(kind: str, value: Any) -> str | None:
+    """A key from a scalar, or from a list of them, whose parts stay apart wherever they are cut."""
+    parts = [key_of(part) for part in value[:LABELS_MAX]] if isinstance(value, list) else [key_of(value)]
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    several = (line("/".join(known), 120), digest_of(parts)) if len(parts) > 1 else tuple(known)
+    return identity(kind, *several) if kind else identity(*several)
+
+
+def _given_labels(value: Any) -> Mapping[str, str]:
+    return labels_of(_pairs(value))
+
+
+def _given_links(value: Any) -> tuple[Link, ...]:
+    if isinstance(value, dict) and not {"href", "url"} & value.keys():
+        return links_of(*(link_of(text, text_of(href)) for text, href in islice(value.items(), 20)))
+    return links_of(*(_link(element) for element in (value[:20] if isinstance(value, list) else [value])))
+
+
+def _status(texts: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
+    meaning = _first(_BY_STATUS, texts) or next(filter(None, map(_by_last_word, texts)), None)
+    if meaning is None and any(spelled(text) in _OVER for text in severities):
+        return Status.RESOLVED
+    return meaning or Status.FIRING
+
+
+def _by_last_word(text: str) -> Status | None:
+    """`alert.resolved`, `ALERT_RECOVERY`: the last word of an identifier decides."""
+    found = _WORDS.findall(text[:200].lower())
+    if len(found) < 2 or " " in text.strip() or found[-2] in _NEGATIONS:
+        return None
+    return _BY_STATUS.get(found[-1])
 
 
 def _listing(payload: Mapping[str, Any]) -> str:
-    """The body's own scalars, for a page that has no words of its own."""
-    pairs = ((key, text_of(value)) for key, value in islice(payload.items(), LABELS_MAX))
-    return "\n".join(f"{line(key, 100)}: {line(text)}" for key, text in pairs if text is not None)
+    """The body's own scalars but for its secrets, for a page that has no words of its own; blocks are looked into."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in islice(payload.items(), LABELS_MAX):
+        inside = isinstance(value, dict) and spelled(key) in _WRAPPERS
+        pairs += islice(value.items(), LABELS_MAX) if inside else [(key, value)]
+    texts = ((key, text_of(value)) for key, value in pairs[:LABELS_MAX] if not _SECRET.search(spelled(key)))
+    return "\n".join(f"{line(key, 100)}: {line(text)}" for key, text in texts if text is not None)
 
 
 def _first(meanings: Mapping[str, Any], texts: tuple[str, ...]) -> Any:
@@ -193,9 +380,14 @@ def _first(meanings: Mapping[str, Any], texts: tuple[str, ...]) -> Any:
 
 
 def _fingerprint(payload: Mapping[str, Any], fields: Fields, title: str | None, labels: Mapping[str, str]) -> str:
+    """`title` is None unless it names the problem."""
     if (key := fields.key(*_FINGERPRINTS)) is not None:
         return identity("key", key)
-    if title is None or fields.text(*_TITLES) is None:
+    if (definition := fields.key("eventdefinitionid")) is not None:  # beside an id that is new with every event
+        return identity("definition", definition)
+    if (key := fields.key("id") or (None if title else fields.key(*_CHECKS))) is not None:
+        return identity("key", key)
+    if title is None:
         return identity("body", digest_of(_lasting(payload)))
     lasting = {name: value for name, value in labels.items() if spelled(name) not in _VOLATILE and not _varies(value)}
     return identity("title", line(title, 120), digest_of([title, lasting]))
@@ -242,16 +434,20 @@ def _pairs(value: Any) -> Iterator[tuple[str, str]]:
                     yield name, text or "true"
 
 
+_OTLP_VALUES = ("stringValue", "intValue", "doubleValue", "boolValue")
+
+
 def _label_text(value: Any) -> str | None:
+    if isinstance(value, dict):  # OpenTelemetry's
+        return next((text for name in _OTLP_VALUES if (text := text_of(value.get(name))) is not None), None)
     if isinstance(value, list):
         return ",".join(text for child in value[:LABELS_MAX] if (text := text_of(child)) is not None) or None
     return text_of(value)
 
 
 def _links(fields: Fields) -> tuple[Link, ...]:
-    given = fields.value("links")
-    links = [_link(element) for element in (given[:20] if isinstance(given, list) else [given])]
-    return links_of(*links, *(link_of("Details", href) for href in fields.texts("link", "url", "clienturl", "href")))
+    given = _given_links(fields.value("links"))
+    return links_of(*given, *(link_of("Details", href) for href in fields.texts(*_LINKS)))
 
 
 def _link(element: Any) -> Link | None:
@@ -261,11 +457,3 @@ def _link(element: Any) -> Link | None:
         return None
     href = text_of(element.get("href")) or text_of(element.get("url"))
     return link_of(text_of(element.get("text")) or text_of(element.get("title")) or href or "", href)
-
-
-def _instant(fields: Fields, *names: str) -> Any:
-    return next((instant for name in names if (instant := instant_of(fields.value(name))) is not None), None)
-
-
-def _bounded(key: str | None) -> str | None:
-    return None if key is None else identity(key)

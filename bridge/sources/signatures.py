@@ -7,11 +7,29 @@ import base64
 import binascii
 import hmac
 from collections.abc import Iterable
-from typing import assert_never
+from dataclasses import dataclass
+from typing import ClassVar, assert_never
 
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import SignatureError
-from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, QueryAuth, SignatureAuth
+from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, Proof, QueryAuth, SignatureAuth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSecret:
+    """What the source of a sender has that signs nothing and gives its deliveries no id."""
+
+    signature_keys: ClassVar[frozenset[str]] = frozenset()
+    name: str
+    auth: Auth
+
+    def verify(self, webhook: Webhook) -> None:
+        """Check the shared secret. Raises SignatureError."""
+        verify_shared(self.auth, webhook)
+
+    def delivery_id(self, webhook: Webhook) -> str | None:  # noqa: ARG002 - the protocol's parameter
+        """None: nothing tells a repeated delivery from a new one."""
+        return None
 
 
 def verify_shared(auth: Auth, webhook: Webhook) -> None:
@@ -31,6 +49,25 @@ def verify_shared(auth: Auth, webhook: Webhook) -> None:
             raise SignatureError(f"this source knows no {kind}")
         case _:
             assert_never(auth)
+
+
+def verify_hex_hmac(auth: SignatureAuth, webhook: Webhook, header: str, *, prefix: str = "") -> None:
+    """Check a header of `prefix` and the hex HMAC-SHA256 of the raw body, under any secret. Raises SignatureError."""
+    given = webhook.headers.get(header)
+    if given is None:
+        raise SignatureError(f"{header} missing")
+    method, digest = given.strip()[: len(prefix)], given.strip()[len(prefix) :]
+    if method.lower() != prefix:
+        raise SignatureError(f"{header} does not begin with {prefix}")
+    digests = [hmac.digest(_bytes(secret), webhook.body, "sha256").hex() for secret in auth.secrets if secret]
+    if not is_one_of(digest.lower(), digests):
+        raise SignatureError(f"{header} wrong")
+
+
+def hex_hmac_proof(auth: SignatureAuth, body: bytes, header: str, *, prefix: str = "") -> Proof:
+    """What `verify_hex_hmac` accepts, under the first secret."""
+    digest = hmac.digest(_bytes(auth.secrets[0]), body, "sha256").hex()
+    return Proof(headers={header: prefix + digest})
 
 
 def is_one_of(given: str, secrets: Iterable[str]) -> bool:

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from bridge.domain.alert import Link
+from bridge.domain.alert import Link, Webhook
+from bridge.sources.absent import key_of, text_of
 
 TITLE_MAX_CHARS = 1_024
 DESCRIPTION_MAX_BYTES = 64 * 1024
@@ -67,6 +69,34 @@ def labels_of(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     for name, several in repeated.items():
         labels[name] = line(",".join(several), LABEL_VALUE_MAX_CHARS)
     return MappingProxyType(labels)
+
+
+def layered_labels(*layers: Iterable[tuple[str, str | None]]) -> Mapping[str, str]:
+    """Labels from layers of pairs: a name that an earlier layer has wins; what has no value is left out."""
+    pairs: list[tuple[str, str]] = []
+    given: set[str] = set()
+    for layer in layers:
+        fresh = [(name, value) for name, value in layer if value and name not in given]
+        pairs += fresh
+        given.update(name for name, _ in fresh)
+    return labels_of(pairs)
+
+
+def scalar_pairs(values: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The scalars of an object as label pairs; None for what is absent."""
+    return [(name, text_of(value)) for name, value in islice(values.items(), LABELS_MAX)]
+
+
+def texts_in(values: Any) -> list[str]:
+    """The texts of a list that say something; none of what is no list."""
+    given = values[:LABELS_MAX] if isinstance(values, list) else []
+    return [text for value in given if isinstance(value, str) and (text := text_of(value)) is not None]
+
+
+def delivery_under(webhook: Webhook, header: str) -> str | None:
+    """A delivery id: a header with the body it came with, as a test tool may send many bodies under one id."""
+    key = key_of(webhook.headers.get(header))
+    return None if key is None else identity(key, hashlib.sha256(webhook.body).hexdigest()[:32])
 
 
 def tag_pairs(tags: Iterable[str]) -> Iterable[tuple[str, str]]:

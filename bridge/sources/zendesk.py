@@ -7,8 +7,8 @@ Facts: SOURCES.md sections 1 and 3, which cite https://developer.zendesk.com/doc
 
 - Fingerprint: the ticket, together with the account when the body or X-Zendesk-Account-Id names it.
 - Status: NEW, OPEN, PENDING, HOLD and every word unknown are firing; SOLVED, CLOSED, DELETED, and a ticket merged,
-  deleted or marked as spam are resolved. Status words of triggers are localised ("Gelöst"): put `"event_type"` with
-  create, acknowledge or resolve into the body of the trigger and that decides instead.
+  deleted or marked as spam are resolved. Status words of triggers are localised ("Gelöst"). Those of some languages are
+  known here; put `"event_type"` with create, acknowledge or resolve into the body of the trigger and that decides.
 - Episode: known only where an event tells that a ticket came back (SOLVED or CLOSED to open, undeleted): its time.
 - Event types that tell the state of the ticket make an Alert: created, status_changed, priority_changed, merged,
   marked_as_spam, soft_deleted, permanently_deleted, undeleted. All others (comments, tags, assignments, users,
@@ -19,22 +19,23 @@ Facts: SOURCES.md sections 1 and 3, which cite https://developer.zendesk.com/doc
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
 from bridge.domain.errors import SignatureError
 from bridge.sources.absent import key_of, text_of
-from bridge.sources.base import Auth, SignatureAuth
+from bridge.sources.base import Auth, Proof, SignatureAuth
 from bridge.sources.body import object_in, says_anything
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import is_one_of, verify_shared
 from bridge.sources.texts import (
     LABELS_MAX,
+    delivery_under,
     digest_of,
     identity,
     instant_of,
@@ -55,13 +56,20 @@ _REPORTS = words(
     "created status_changed priority_changed merged marked_as_spam soft_deleted permanently_deleted undeleted"
 )
 _ENDINGS = frozenset({"merged", "marked_as_spam", "soft_deleted", "permanently_deleted"})
-_SOLVED = frozenset({"solved", "closed", "deleted"})
+# Words of triggers come in the account's language (SOURCES.md section 3, "localised"). Of the translations "Gelöst" is
+# read there, the others are own knowledge: German, French, Spanish, Italian, Portuguese, Dutch.
+_SOLVED = words(
+    "solved closed deleted gelöst geschlossen résolu clos fermé resuelto cerrado risolto chiuso resolvido fechado"
+    " opgelost gesloten"
+)
 _BY_PRIORITY = {
-    "urgent": Severity.CRITICAL,
-    "high": Severity.ERROR,
-    "normal": Severity.WARNING,
-    "low": Severity.INFO,
+    **dict.fromkeys(words("urgent dringend urgente"), Severity.CRITICAL),
+    **dict.fromkeys(words("high hoch haute élevée alta hoog"), Severity.ERROR),
+    **dict.fromkeys(words("normal normale normaal"), Severity.WARNING),
+    **dict.fromkeys(words("low niedrig basse faible baja bassa baixa laag"), Severity.INFO),
 }
+_UNSET = "-"  # a priority nobody chose (section 3, "unset priority can be")
+_DASHES = re.compile(r"-{10,}\s*")  # section 3: "description starts with a dashed line"
 _BY_EVENT = {  # what operators write into `event_type` of a trigger's body, alone or behind "ticket"
     **dict.fromkeys(words("create created trigger triggered open opened reopen reopened"), Status.FIRING),
     **dict.fromkeys(words("acknowledge acknowledged ack"), Status.ACKNOWLEDGED),
@@ -121,10 +129,14 @@ class Zendesk:
 
     def delivery_id(self, webhook: Webhook) -> str | None:
         """The invocation together with its body: test tools send many bodies under one invocation id."""
-        invocation = key_of(webhook.headers.get(_INVOCATION))
-        if invocation is None:
-            return None
-        return identity(invocation, hashlib.sha256(webhook.body).hexdigest()[:32])
+        return delivery_under(webhook, _INVOCATION)
+
+    @staticmethod
+    def proof(auth: SignatureAuth, body: bytes, now: datetime) -> Proof:
+        """Signature and timestamp."""
+        at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        signature = next((_signature(secret, at.encode() + body) for secret in auth.secrets if secret), "")
+        return Proof(headers={_SIGNATURE: signature, _TIMESTAMP: at})
 
 
 def _verify_signature(auth: SignatureAuth, webhook: Webhook) -> None:
@@ -310,20 +322,18 @@ def _title(source: str, fields: Fields, ticket_id: str | None) -> str:
 
 
 def _description(fields: Fields) -> str:
-    return paragraphs(
-        fields.text(
-            "description", "ticketdescription", "comment", "latestcomment", "ticketlatestcomment", "ticketcomment",
-            "message", "text", "body",
-        )
-        or ""
+    text = fields.text(
+        "description", "ticketdescription", "comment", "latestcomment", "ticketlatestcomment", "ticketcomment",
+        "message", "text", "body",
     )  # fmt: skip
+    return paragraphs(_DASHES.sub("", text or "", count=1) if (text or "").startswith("-") else text or "")
 
 
 def _labels(
     fields: Fields, account: str | None, ticket_id: str | None, extra: tuple[tuple[str, str], ...]
 ) -> Mapping[str, str]:
     tags = tuple(_tags(fields))
-    own = {name: text for name, names in _LABELS.items() if (text := fields.text(*names)) is not None}
+    own = {name: text for name, names in _LABELS.items() if (text := fields.text(*names)) not in (None, _UNSET)}
     own |= {"account_id": account or "", "ticket_id": ticket_id or "", "tags": ",".join(tags), **dict(extra)}
     return labels_of([*own.items(), *((tag, "true") for tag in tags if tag not in own)])
 

@@ -41,7 +41,7 @@ def test_the_shipped_file_needs_no_environment(tmp_path: Path) -> None:
         "pagerduty-prod": True,
         "incident-io": True,
     }
-    assert [str(one.place) for one in settings.warnings] == ["bridge.yaml:27:67", "bridge.yaml:28:51"]
+    assert [str(one.place) for one in settings.warnings] == ["bridge.yaml:28:67", "bridge.yaml:29:51"]
 
 
 @pytest.mark.parametrize("case", sorted(file.stem for file in GOLDEN.glob("*.yaml")))

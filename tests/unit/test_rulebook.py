@@ -205,6 +205,34 @@ def test_a_problem_in_the_defaults_is_said_once(tmp_path: Path) -> None:
     ]
 
 
+def rule_with(**fields: str) -> str:
+    lines = [f"      {name}: {value!r}" for name, value in {"title": "x", "service": "y", **fields}.items()]
+    head = "rules:\n  - id: a\n    account: pagerduty-prod\n    match: {}\n    incident:\n"
+    return head + "\n".join(lines) + "\nunmatched: record\n"
+
+
+def test_nobody_would_be_paged_by_an_incident_assigned_to_the_accounts_own_user(tmp_path: Path) -> None:
+    (said,) = problems(written(tmp_path, a=rule_with(assignee="Bot@example.com")))
+    assert said.startswith("rules/a.yaml:8:17: 'Bot@example.com' is the account's own 'from'")
+
+
+def test_an_assignee_and_a_policy_exclude_each_other(tmp_path: Path) -> None:
+    (said,) = problems(written(tmp_path, a=rule_with(assignee="oncall@example.com", escalation_policy="Default")))
+    assert "not both" in said
+
+
+def test_whom_the_alert_names_is_not_judged_when_rules_are_loaded(tmp_path: Path) -> None:
+    book, said = load(written(tmp_path, a=rule_with(assignee="{{ alert.labels.owner }}")))
+    assert (len(book.rules), said) == (1, ())
+
+
+def test_an_account_that_could_not_be_read_makes_no_second_problem(tmp_path: Path) -> None:
+    root = written(tmp_path, a=rule_with(titel="x").replace("pagerduty-prod", "half-written"))
+    book, said = load_rulebook(root / "rules", root / "templates", ACCOUNTS, SOURCES, root, {"half-written"})
+    assert [rule.id for rule in book.rules] == ["a"]
+    assert said == ()
+
+
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
     (first, second) = problems(tmp_path)
     assert "there are no rules" in first + second

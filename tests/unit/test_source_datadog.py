@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.sources.base import NoAuth
@@ -224,3 +226,77 @@ def test_an_object_that_says_nothing_is_a_notice(body: dict[str, Any]) -> None:
     reading = reading_of(**body)
     assert isinstance(reading, Notice)
     assert reading.reason == "the body says nothing"
+
+
+TAGS = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
+
+
+@given(monitor=st.integers(1, 10**9), host=TAGS, other=TAGS)
+def test_a_group_keeps_its_fingerprint_over_its_life_and_no_other_has_it(monitor: int, host: str, other: str) -> None:
+    def fingerprint(transition: str, group: str, number: int = monitor) -> str:
+        scope = {"alert_id": str(number), "alert_scope": f"host:{group}"}
+        return alert_of(title="Disk full", alert_transition=transition, date="1767610800000", **scope).fingerprint
+
+    life = {fingerprint(word, host) for word in ("Triggered", "Re-Triggered", "Warn", "No Data", "Recovered")}
+    assert len(life) == 1
+    assert fingerprint("Triggered", host, monitor + 1) not in life
+    assert (fingerprint("Triggered", other) in life) == (other == host)
+
+
+@pytest.mark.parametrize("name", ["AGGREG_KEY", "$AGGREG_KEY", "null", ""])
+def test_a_variable_that_was_not_filled_in_joins_no_problems(name: str) -> None:
+    one, other = (alert_of(title=title, aggreg_key=name, alert_cycle_key="ALERT_CYCLE_KEY") for title in ("a", "b"))
+    assert one.fingerprint != other.fingerprint
+    assert (one.episode, other.episode) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "severity"),
+    [
+        ("OK", Status.RESOLVED, Severity.ERROR),
+        ("Alert", Status.FIRING, Severity.ERROR),
+        ("No Data", Status.FIRING, Severity.ERROR),
+        ("Warn", Status.FIRING, Severity.WARNING),
+    ],
+)
+def test_an_event_of_eventbridge_tells_the_state_it_went_to(state: str, status: Status, severity: Severity) -> None:
+    alert = alert_of(detail={"title": "[P2] x", "meta": {"states": {"source_state": "OK", "dest_state": state}}})
+    assert (alert.status, alert.severity) == (status, severity)
+
+
+def test_handles_are_left_out_and_the_graph_is_a_link() -> None:
+    body = (
+        "%%%\nDisk full @slack-ops @pagerduty @webhook-bridge\n\n@webhook-bridge\n\nSee @app.route and ops@slack-x.io"
+        "\n[![Metric Graph](https://p.datadoghq.com/snapshot/x.png)](https://app.datadoghq.com/monitors/77)\n%%%"
+    )
+    alert = alert_of(title="x", body=body)
+    assert alert.description.startswith("Disk full \n\nSee @app.route and ops@slack-x.io\n")
+    assert ("Snapshot", "https://p.datadoghq.com/snapshot/x.png") in [(link.text, link.href) for link in alert.links]
+
+
+def delivery_of(body: bytes) -> str | None:
+    webhook = Webhook(source="dd", headers={}, body=body, received_at=datetime(2026, 1, 5, tzinfo=UTC))
+    return Datadog(name="dd", auth=NoAuth()).delivery_id(webhook)
+
+
+def test_a_retry_is_the_same_event_at_the_same_time() -> None:
+    first = b'{"id": "8320000000000000001", "last_updated": "1767610800000", "title": "x"}'
+    assert delivery_of(first) is not None
+    assert delivery_of(first) == delivery_of(first)
+    assert delivery_of(first) != delivery_of(first.replace(b"0001", b"0002"))
+    assert delivery_of(b"id=8320000000000000001&date=1767610800000&eventTitle=x") is not None
+    assert delivery_of(b'{"event_id":8320000000000000001,"datePosix":1767610800}') is not None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "8320000000000000001", "title": "x"}',
+        b'{"last_updated": "1767610800000", "title": "x"}',
+        b'{"alert_id": "8320000000000000001", "date": "1767610800000"}',
+        b'{"id": "ID", "date": "1767610800000"}',
+        b"",
+    ],
+)
+def test_a_body_that_may_look_like_the_next_one_names_no_delivery(body: bytes) -> None:
+    assert delivery_of(body) is None

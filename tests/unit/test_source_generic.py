@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
@@ -65,6 +67,13 @@ def test_an_unfilled_fingerprint_is_none_at_all() -> None:
         ({"status": "unheard of"}, Status.FIRING),
         ({"status": None}, Status.FIRING),
         ({"status": {"a": 1}}, Status.FIRING),
+        ({"alert_type": "ALERT_RECOVERY"}, Status.RESOLVED),
+        ({"type": "alert.resolved"}, Status.RESOLVED),
+        ({"type": "alert.not_resolved"}, Status.FIRING),
+        ({"type": "some text that ends with resolved"}, Status.FIRING),
+        ({"severity": "OK"}, Status.RESOLVED),
+        ({"severity": "normal"}, Status.FIRING),
+        ({"severity": "ok", "status": "down"}, Status.FIRING),
     ],
 )
 def test_the_status_is_read_in_many_words_and_fires_in_doubt(body: dict[str, Any], status: Status) -> None:
@@ -174,3 +183,46 @@ def test_a_form_of_curl_is_read() -> None:
 def test_the_delivery_id_is_the_senders_idempotency_key(headers: dict[str, str], delivery: str | None) -> None:
     webhook = Webhook(source="lab", headers=headers, body=b"{}", received_at=datetime(2026, 1, 5, tzinfo=UTC))
     assert Generic(name="lab", auth=NoAuth()).delivery_id(webhook) == delivery
+
+
+@pytest.mark.parametrize(
+    ("body", "fingerprint"),
+    [
+        ({"event_definition_id": "d1", "event": {"id": "new-each-time"}}, "definition:d1"),
+        ({"check_name": "API", "check_id": "c1"}, "key:c1"),
+        ({"problem_id": "p1", "id": "x"}, "key:p1"),
+        ({"monitor": {"id": "m1", "display_name": "Site"}}, "key:m1"),
+    ],
+)
+def test_other_senders_name_their_problems_in_their_own_words(body: dict[str, Any], fingerprint: str) -> None:
+    assert alert_of(**body).fingerprint == fingerprint
+
+
+def test_two_hosts_of_one_check_are_two_problems() -> None:
+    one, other = (alert_of(title="CPU high", check_id="c1", host=host).fingerprint for host in ("a", "b"))
+    assert one != other
+
+
+@given(title=st.text(st.characters(categories=("L", "N")), min_size=1, max_size=20), host=st.sampled_from("abc"))
+def test_firing_and_resolved_share_a_fingerprint_that_another_title_or_host_has_not(title: str, host: str) -> None:
+    def fingerprint(status: str, said: str = title, where: str = host) -> str:
+        return alert_of(title=said, status=status, host=where, value=status).fingerprint
+
+    assert fingerprint("firing") == fingerprint("resolved")
+    assert fingerprint("firing") != fingerprint("firing", said=title + "x")
+    assert fingerprint("firing") != fingerprint("firing", where="d")
+
+
+def test_a_page_without_words_lists_the_body_but_none_of_its_secrets() -> None:
+    alert = alert_of(sensor="t-17", api_key="k", Token="t", data={"reading": 7, "password": "p"})
+    assert alert.description == "sensor: t-17\nreading: 7"
+
+
+def test_the_first_line_of_a_message_is_a_title_when_there_is_no_other() -> None:
+    alert = alert_of(message="Disk full on db-1\nIt is 97 % full")
+    assert (alert.title, alert.description) == ("Disk full on db-1", "Disk full on db-1\nIt is 97 % full")
+
+
+def test_labels_of_opentelemetry_are_read() -> None:
+    labels = [{"key": "service.name", "value": {"stringValue": "shop"}}, {"key": "n", "value": {"intValue": "7"}}]
+    assert dict(alert_of(title="x", labels=labels).labels) == {"service.name": "shop", "n": "7"}

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import SignatureError
@@ -158,7 +160,7 @@ def test_an_event_is_read_without_detail_or_event() -> None:
 @pytest.mark.parametrize(
     ("priority", "severity"),
     [("URGENT", Severity.CRITICAL), ("High", Severity.ERROR), ("normal", Severity.WARNING), ("LOW", Severity.INFO),
-     (None, None), ("-", None), ("Dringend", None)],
+     (None, None), ("-", None), ("Dringend", Severity.CRITICAL)],
 )  # fmt: skip
 def test_the_priority_is_the_severity(priority: str | None, severity: Severity | None) -> None:
     assert alert_of(event("created", priority=priority)).severity is severity
@@ -191,7 +193,8 @@ def test_a_trigger_names_its_ticket_in_many_ways(body: dict[str, Any]) -> None:
         ({"status": "Open"}, Status.FIRING),
         ({"status": "Solved"}, Status.RESOLVED),
         ({"ticket_status": "closed"}, Status.RESOLVED),
-        ({"status": "Gelöst"}, Status.FIRING),
+        ({"status": "Gelöst"}, Status.RESOLVED),
+        ({"status": "Angehalten"}, Status.FIRING),
         ({"status": "Gelöst", "event_type": "resolve"}, Status.RESOLVED),
         ({"status": "Offen", "event_type": "acknowledge"}, Status.ACKNOWLEDGED),
         ({"status": "Solved", "event_type": "update"}, Status.RESOLVED),
@@ -232,3 +235,33 @@ def test_a_delivery_is_one_invocation_with_one_body() -> None:
     assert delivery(b"{}", None) is None
     assert delivery(b"{}", "01A") == delivery(b"{}", "01A")
     assert len({delivery(b"{}", "01A"), delivery(b"[]", "01A"), delivery(b"{}", "01B")}) == 3
+
+
+@given(number=st.integers(1, 10**12), other=st.integers(1, 10**12), account=st.integers(1, 10**9))
+def test_a_ticket_keeps_its_fingerprint_over_its_life_and_no_other_has_it(
+    number: int, other: int, account: int
+) -> None:
+    def fingerprint(change: str, status: str, of: int = number, where: int = account) -> str:
+        body = {**event(change, status, id=str(of)), "account_id": where, "subject": f"zen:ticket:{of}"}
+        return alert_of(body).fingerprint
+
+    life = {
+        fingerprint(change, status)
+        for change, status in (
+            ("created", "NEW"), ("priority_changed", "OPEN"), ("status_changed", "SOLVED"), ("soft_deleted", "DELETED"),
+        )
+    }  # fmt: skip
+    trigger = alert_of({"ticket_id": str(number), "status": "Solved"}, **{"x-zendesk-account-id": str(account)})
+    assert life == {trigger.fingerprint}
+    assert fingerprint("created", "NEW", where=account + 1) not in life
+    assert (fingerprint("created", "NEW", of=other) in life) == (other == number)
+
+
+def test_a_priority_nobody_chose_is_absent_and_the_dashes_of_a_description_are_left_out() -> None:
+    dashes = "-" * 46
+    alert = alert_of(
+        {"id": "9", "priority": "-", "description": f"{dashes}\r\n\r\nA customer, Jan 5\r\n\r\nHelp - now"}
+    )
+    assert alert.severity is None
+    assert "priority" not in alert.labels
+    assert alert.description == "A customer, Jan 5\n\nHelp - now"

@@ -1,18 +1,27 @@
 """`send`: post a file or a shipped sample to a source of the running bridge, authenticated as the sender would."""
 
 import base64
-import hashlib
-import hmac
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import click
 
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.tables import printed
-from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, QueryAuth, SignatureAuth
+from bridge.sources import SOURCES
+from bridge.sources.base import (
+    Auth,
+    BasicAuth,
+    BearerAuth,
+    HeaderAuth,
+    NoAuth,
+    Proof,
+    QueryAuth,
+    SignatureAuth,
+    Signs,
+)
 
 TIMEOUT_S = 15
 
@@ -49,7 +58,8 @@ def send(
         name, body = f"{sample}.json", sample_bytes(configured.type, str(sample))
     extra = dict(_header(text) for text in headers)
     url = (to or f"http://{settings.server.reachable}").rstrip("/")
-    status, answer = post(url, source, configured.auth, body, _media_type(name), extra)
+    proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))
+    status, answer = post(url, source, proof, body, media_type_of(name), extra)
     if as_json:
         printed({"status": status, "answer": answer})
     elif status == 202:
@@ -75,20 +85,19 @@ def sample_bytes(source_type: str, name: str) -> bytes:
 
 
 def post(
-    url: str, source: str, auth: Auth, body: bytes, media_type: str, extra: dict[str, str]
+    url: str, source: str, proof: Proof, body: bytes, media_type: str, extra: dict[str, str]
 ) -> tuple[int, dict[str, Any]]:
     """Post one body as its sender would; the status (0: no answer) and the answer."""
     import requests
 
-    headers, query = credentials(auth, body)
     try:
         with requests.Session() as session:
             session.trust_env = False
             response = session.post(
                 f"{url}/webhooks/{source}",
                 data=body,
-                params=query,
-                headers={"Content-Type": media_type, **headers, **extra},
+                params=dict(proof.query),
+                headers={"Content-Type": media_type, **proof.headers, **extra},
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
             )
@@ -101,29 +110,28 @@ def post(
     return response.status_code, answer if isinstance(answer, dict) else {"error": str(answer)}
 
 
-def credentials(auth: Auth, body: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """Headers and query parameters that prove a body to be the sender's, with the first of its secrets."""
+def proof_of(source_type: str, auth: Auth, body: bytes, now: datetime) -> Proof:
+    """What proves a body to be the sender's, with the first of its secrets. Raises a usage error when nothing can."""
     match auth:
         case NoAuth():
-            return {}, {}
+            return Proof()
         case BearerAuth(secrets=secrets):
-            return {"Authorization": f"Bearer {_first(secrets)}"}, {}
+            return Proof(headers={"Authorization": f"Bearer {_first(secrets)}"})
         case HeaderAuth(header=header, secrets=secrets):
-            return {header: _first(secrets)}, {}
+            return Proof(headers={header: _first(secrets)})
         case BasicAuth(username=username, passwords=passwords):
             pair = base64.b64encode(f"{username}:{_first(passwords)}".encode()).decode()
-            return {"Authorization": f"Basic {pair}"}, {}
+            return Proof(headers={"Authorization": f"Basic {pair}"})
         case QueryAuth(parameter=parameter, secrets=secrets):
-            return {}, {parameter: _first(secrets)}
+            return Proof(query={parameter: _first(secrets)})
         case SignatureAuth(secrets=secrets):
-            at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            digest = hmac.new(_first(secrets).encode(), at.encode() + body, hashlib.sha256).digest()
-            signature = base64.b64encode(digest).decode()
-            # Zendesk's, the only vendor signature so far: SOURCES.md section 3
-            return {
-                "X-Zendesk-Webhook-Signature": signature,
-                "X-Zendesk-Webhook-Signature-Timestamp": at,
-            }, {}
+            vendor = SOURCES[source_type]
+            if not issubclass(vendor, Signs):
+                raise click.UsageError(f"nobody but the sender can sign for {source_type}; try it with 'auth: none'")
+            _first(secrets)
+            return vendor.proof(auth, body, now)
+        case _:
+            assert_never(auth)
 
 
 def _first(secrets: tuple[str, ...]) -> str:
@@ -139,5 +147,6 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _media_type(name: str) -> str:
+def media_type_of(name: str) -> str:
+    """The content type of a body in a file of this name."""
     return "application/x-www-form-urlencoded" if name.endswith(".form") else "application/json"

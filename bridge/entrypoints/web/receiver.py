@@ -19,8 +19,8 @@ from bridge.adapters import logs
 from bridge.adapters.ledger import Receipt, Settled, receipt
 from bridge.domain.alert import Reading, Webhook
 from bridge.domain.decision import Decided
-from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError
-from bridge.sources.base import NoAuth, SignatureAuth, Source
+from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
+from bridge.sources.base import Introduces, NoAuth, SignatureAuth, Source
 from bridge.sources.body import FORM_MEDIA_TYPE
 
 REJECTED_KEEPS_BYTES = 64 * 1024
@@ -56,10 +56,17 @@ class _TooLarge(Exception):
 
 
 def blueprint(receiver: Receiver) -> Blueprint:
-    """The one route of the receiver."""
+    """The one address of the receiver: POST, and OPTIONS for senders that ask first."""
     routes = Blueprint("receiver", __name__)
 
-    @routes.post("/webhooks/<name>")
+    @routes.route("/webhooks/<name>", methods=["OPTIONS"], provide_automatic_options=False)
+    def introduce(name: str) -> Response:
+        source = receiver.sources.get(name)
+        if source is None:
+            return answer(404, error=f"there is no source '{name[:80]}' here")
+        return _introduced(source, request)
+
+    @routes.post("/webhooks/<name>", provide_automatic_options=False)
     def receive(name: str) -> Response:
         source = receiver.sources.get(name)
         if source is None:
@@ -73,11 +80,25 @@ def blueprint(receiver: Receiver) -> Blueprint:
             return _too_large(receiver, source, error.beginning)
         except OSError:
             return answer(408, error="the body did not arrive in time", close=True)
+        except Unverifiable as error:
+            logs.get().error(logs.SENDER_UNVERIFIABLE, source=name, reason=str(error))
+            return answer(503, error="not stored; send it again", retry_after=RETRY_AFTER_S)
         except LedgerUnavailable as error:
             logs.get().error(logs.LEDGER_UNAVAILABLE, source=name, reason=str(error))
             return answer(503, error="not stored; send it again", retry_after=RETRY_AFTER_S)
 
     return routes
+
+
+def _introduced(source: Source, incoming: Request) -> Response:
+    """The answer to OPTIONS: what may be sent here, and what this sender's own handshake wants to hear."""
+    response = Response(status=200)
+    response.headers["Allow"] = "OPTIONS, POST"
+    if isinstance(source, Introduces):
+        headers = MappingProxyType(_headers(incoming))
+        asked = Webhook(source=source.name, headers=headers, body=b"", received_at=datetime.now(UTC))
+        response.headers.update(dict(source.introduction(asked)))
+    return response
 
 
 def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:

@@ -1,0 +1,274 @@
+"""Zabbix webhook media types: ours (templates/zabbix_media_type.yaml), and bodies other scripts build of macros.
+
+In: one message about one event. Out: one Alert, or a Notice with its reason.
+
+Facts: SOURCES.md sections 1 and 12; https://www.zabbix.com/documentation/current/en/manual/appendix/macros/
+supported_by_location (macros and their values; read 2026-11). Names are found in any spelling: `EVENT.ID`, `event_id`,
+`eventid`. What is decided here:
+
+- Fingerprint: the problem's event id, which its repeats, updates and recovery carry too; a trigger may hold several
+  problems at once. It also is the episode. Without it the trigger's id, else the name with its host. Ids are unique
+  in one Zabbix: give each its own source. A rule that says `dedup: [source, labels.trigger_id]` joins what one trigger
+  raises again.
+- Status: EVENT.VALUE 0 is resolved, 1 fires; without it the words of EVENT.STATUS, else of the subject. An update
+  (EVENT.UPDATE.STATUS 1) is an acknowledgement when its action or EVENT.ACK.STATUS says so; a comment, a suppression or
+  a closing by hand (a recovery follows) is a Notice; anything else fires again, as after a change of severity.
+- Severity: 5 disaster critical, 4 high error, 3 average and 2 warning warning, 1 information info, 0 none.
+- reported_at: the unix times of newer versions (EVENT.TIMESTAMP, …). EVENT.DATE and EVENT.TIME have no zone: unused.
+- Autoregistration and what discovery finds to be up are Notices, as is a test of the media type without values.
+- Labels: the tags (EVENT.TAGSJSON, else EVENT.TAGS), then host, host_ip, host_groups, trigger_id, event_id, severity.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
+from bridge.domain.errors import DecodeError
+from bridge.sources.absent import text_of
+from bridge.sources.body import json_in, object_in, says_anything
+from bridge.sources.fields import Fields, fields_of, words
+from bridge.sources.generic import reading_anyway
+from bridge.sources.signatures import SharedSecret
+from bridge.sources.texts import (
+    LABELS_MAX,
+    identity,
+    instant_of,
+    layered_labels,
+    line,
+    link_of,
+    links_of,
+    paragraphs,
+    tag_pairs,
+)
+
+_WRAPPERS = frozenset({"data", "payload", "params", "zabbix"})
+_NAMES = ("eventname", "triggername", "trigger", "alertsubject", "subject", "title", "name")
+_HOSTS = ("hostname", "hosthost", "host")
+_LINKS = ("link", "eventurl", "problemurl", "url", "triggerurl")
+_MESSAGES = ("alertmessage", "message", "description", "triggerdescription", "text", "body")
+
+_BY_NUMBER = {
+    "5": Severity.CRITICAL,
+    "4": Severity.ERROR,
+    "3": Severity.WARNING,
+    "2": Severity.WARNING,
+    "1": Severity.INFO,
+}
+_BY_WORD = {
+    "disaster": Severity.CRITICAL,
+    "high": Severity.ERROR,
+    "average": Severity.WARNING,
+    "warning": Severity.WARNING,
+    "information": Severity.INFO,
+    "info": Severity.INFO,
+}
+_OVER = words("0 ok resolved recovery recovered closed")
+_FIRES = words("1 problem")
+_HEAD = re.compile(
+    r"\[?(?P<word>problem|resolved|updated|ok|recovery)\]?(?: problem)?(?: in [^:]{1,60})?\s*(?::|(?<=\])|\s-\s)\s*",
+    re.IGNORECASE,
+)
+_IN_LINK = {
+    "event": re.compile(r"[?&]eventid=(\d{1,20})"),
+    "trigger": re.compile(r"[?&](?:triggerid|triggerids%5B%5D|triggerids\[\])=(\d{1,20})", re.IGNORECASE),
+}
+_ACTIONS_QUIET = words("commented suppressed unsuppressed closed")
+
+_DISCOVERY, _AUTOREGISTRATION = "1", "2"  # {EVENT.SOURCE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zabbix(SharedSecret):
+    """A Zabbix server that posts here; our media type sends a bearer token."""
+
+    type: ClassVar[str] = "zabbix"
+
+    def alerts_in(self, webhook: Webhook) -> tuple[Reading, ...]:
+        """The one reading of a message; an object that names no event is read as the generic source would."""
+        payload = object_in(webhook, form_anyway=True)
+        return (_reading(self.name, payload, fields_of(payload, wrappers=_WRAPPERS)),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """What a message says of its event."""
+
+    name: str
+    host: str | None
+    event_id: str | None
+    trigger_id: str | None
+    status: Status
+    quiet: str | None = None  # why nothing follows
+
+    @property
+    def fingerprint(self) -> str:
+        if self.event_id is not None:
+            return identity("event", self.event_id)
+        if self.trigger_id is not None:
+            return identity("trigger", self.trigger_id)
+        return identity("name", self.name, self.host or "")
+
+    @property
+    def title(self) -> str:
+        """The problem's name, with its host unless the name tells it."""
+        named = self.host is None or self.host.lower() in self.name.lower()
+        return line(self.name if named else f"{self.name} ({self.host})")
+
+
+def _reading(source: str, payload: Mapping[str, Any], fields: Fields) -> Reading:
+    if says_anything(payload) and not fields.by_name:
+        reason = "a test: no macro is filled"
+        return Notice(source=source, source_type=Zabbix.type, reason=reason, payload=payload)
+    event = _event(fields)
+    if not event.name and event.event_id is None and event.trigger_id is None:
+        return reading_anyway(source, Zabbix.type, payload)
+    if event.quiet is not None:
+        return Notice(
+            source=source,
+            source_type=Zabbix.type,
+            reason=event.quiet,
+            payload=payload,
+            title=event.title,
+            fingerprint=event.fingerprint,
+        )
+    return _alert(source, payload, fields, event)
+
+
+def _event(fields: Fields) -> _Event:
+    whole = line(fields.text(*_NAMES) or "")
+    head = _HEAD.match(whole)
+    status, quiet = _status(fields, head["word"].lower() if head else None)
+    event_id = fields.key("eventid", "problemid", "eventproblemid") or _id_in_link(fields, "event")
+    trigger_id = fields.key("triggerid") or _id_in_link(fields, "trigger")
+    name = whole[head.end() :] if head and head.end() < len(whole) else whole
+    ids = (("event", event_id), ("trigger", trigger_id))
+    return _Event(
+        name=name or next((f"Zabbix {kind} {key}" for kind, key in ids if key), ""),
+        host=fields.text(*_HOSTS),
+        event_id=event_id,
+        trigger_id=trigger_id,
+        status=status,
+        quiet=quiet,
+    )
+
+
+def _id_in_link(fields: Fields, kind: str) -> str | None:
+    for href in fields.texts(*_LINKS):
+        if found := _IN_LINK[kind].search(href[:2_048]):
+            return found[1]
+    return None
+
+
+def _status(fields: Fields, headed: str | None) -> tuple[Status, str | None]:
+    """The status, and why nothing follows from it (None: it does)."""
+    value = fields.text("eventvalue")
+    quiet = _quiet_origin(fields.text("eventsource"), value)
+    if quiet is not None:
+        return Status.FIRING, quiet
+    for text in (value, *fields.texts("eventstatus", "status", "triggerstatus", "triggervalue"), headed):
+        if text is None or text.lower() not in _OVER | _FIRES:
+            continue
+        if text.lower() in _OVER:
+            return Status.RESOLVED, None
+        break
+    updates = fields.text("eventupdatestatus", "updatestatus", "eventupdate") == "1" or headed == "updated"
+    return _of_update(fields) if updates else (Status.FIRING, None)
+
+
+def _quiet_origin(origin: str | None, value: str | None) -> str | None:
+    if origin == _AUTOREGISTRATION:
+        return "the autoregistration of an agent is no problem"
+    return "discovery found something; that is no problem" if origin == _DISCOVERY and value in ("0", "2") else None
+
+
+def _of_update(fields: Fields) -> tuple[Status, str | None]:
+    action = (fields.text("eventupdateaction", "updateaction") or "").lower()
+    said = words(action.replace(",", " "))
+    acknowledged = (fields.text("eventackstatus", "ackstatus", "eventack", "acknowledged") or "").lower()
+    if "acknowledged" in said or (not said and acknowledged in ("yes", "true", "1")):
+        return Status.ACKNOWLEDGED, None
+    if said & _ACTIONS_QUIET and "severity" not in said:
+        return Status.FIRING, f"an update that changes no state: {line(action, 100)}"
+    return Status.FIRING, None
+
+
+def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Event) -> Alert:
+    starts_at = instant_of(fields.value("eventtimestamp"))
+    recovered_at = instant_of(fields.value("eventrecoverytimestamp"))
+    return Alert(
+        source=source,
+        source_type=Zabbix.type,
+        fingerprint=event.fingerprint,
+        episode=None if event.event_id is None else identity(event.event_id),
+        reported_at=_reported_at(fields, event.status, starts_at, recovered_at),
+        status=event.status,
+        severity=_severity(fields),
+        title=event.title,
+        description=paragraphs(fields.text(*_MESSAGES) or ""),
+        labels=_labels(fields, event),
+        links=_links(fields, event),
+        starts_at=starts_at,
+        ends_at=recovered_at if event.status is Status.RESOLVED else None,
+        payload=payload,
+    )
+
+
+def _reported_at(
+    fields: Fields, status: Status, starts_at: datetime | None, recovered_at: datetime | None
+) -> datetime | None:
+    if status is Status.RESOLVED:
+        return recovered_at
+    return instant_of(fields.value("eventupdatetimestamp")) or starts_at
+
+
+def _severity(fields: Fields) -> Severity | None:
+    for text in fields.texts(
+        "eventupdatenseverity", "eventnseverity", "nseverity", "triggernseverity", "eventseverity", "severity",
+        "triggerseverity",
+    ):  # fmt: skip
+        if (severity := _BY_NUMBER.get(text) or _BY_WORD.get(text.lower())) is not None:
+            return severity
+    return None
+
+
+def _labels(fields: Fields, event: _Event) -> Mapping[str, str]:
+    return layered_labels(
+        _tags(fields.value("eventtagsjson", "tagsjson", "eventtags", "tags")),
+        (
+            ("host", event.host),
+            ("host_ip", fields.text("hostip", "hostconn")),
+            ("host_groups", fields.text("triggerhostgroupname", "hostgroups", "hostgroup")),
+            ("trigger_id", event.trigger_id),
+            ("event_id", event.event_id),
+            ("severity", fields.text("eventseverity", "severity", "triggerseverity")),
+        ),
+    )
+
+
+def _tags(tags: Any) -> Iterator[tuple[str, str]]:
+    """Tags from EVENT.TAGSJSON (a list of {tag, value}, often as text) or EVENT.TAGS (`a:1, b`)."""
+    if isinstance(tags, str) and tags.lstrip().startswith("["):
+        try:
+            tags = json_in(tags.encode())
+        except DecodeError:  # cut short on its way: the problem pages without its tags
+            return
+    if isinstance(tags, str):
+        yield from tag_pairs(tag for tag in tags.split(",", LABELS_MAX)[:LABELS_MAX] if tag.strip())
+    for tag in tags[:LABELS_MAX] if isinstance(tags, list) else ():
+        if isinstance(tag, str):
+            yield from tag_pairs((tag,))
+        elif isinstance(tag, dict) and (name := text_of(tag.get("tag"))) is not None:
+            yield name, text_of(tag.get("value")) or "true"
+
+
+def _links(fields: Fields, event: _Event) -> tuple[Link, ...]:
+    base = (fields.text("zabbixurl") or "").rstrip("/")
+    page = None
+    if base and event.event_id and event.trigger_id and (event.event_id + event.trigger_id).isalnum():
+        page = f"{base}/tr_events.php?triggerid={event.trigger_id}&eventid={event.event_id}"
+    return links_of(
+        link_of("Zabbix problem", page or base or None), *(link_of("Zabbix", href) for href in fields.texts(*_LINKS))
+    )

@@ -1,0 +1,226 @@
+"""What senders are answered: refusals with status and sentence, a 401 without one, repeats with the first event."""
+
+import base64
+import gzip
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from bridge.adapters.ledger import Receipt
+from bridge.domain.errors import Unverifiable
+from bridge.sources import SOURCES
+from bridge.sources.base import SignatureAuth, Signs
+from tests.receiving import Desk
+from tests.unit.test_source_aws_sns import TOPIC, message, pem_of, rsa, signed, webhook_of
+
+ZENDESK_SECRET = "zendesk-secret-5b7720cc14"
+STANDARD_SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four.").decode()
+JSON = {"Content-Type": "application/json"}
+TICKET = json.dumps({"ticket_id": "7", "title": "Printer on fire", "status": "Open"}).encode()
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_URL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-ffff.pem"
+
+
+def certificate(url: str) -> bytes | None:
+    """Amazon's, for the address of the tests' messages; its other host never answers."""
+    if url == OTHER_URL:
+        raise Unverifiable("the signing certificate could not be fetched: it took too long")
+    return pem_of(KEY, begins=datetime.now(UTC) - timedelta(days=1))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    sources = {
+        "lab": {"type": "generic", "auth": "none"},
+        "zendesk": {"type": "zendesk", "auth": {"signing_secret": "${ZENDESK_SECRET}"}},
+        "open-zendesk": {"type": "zendesk", "auth": "none"},
+        "events": {"type": "cloudevents", "auth": {"bearer": "${TOOL_SECRET}"}},
+        "sw": {"type": "standard_webhooks", "auth": {"standard_webhooks": "${STANDARD_SECRET}"}},
+        "aws": {"type": "aws_sns", "auth": "sns_signature", "topics": TOPIC},
+        "open-aws": {"type": "aws_sns", "auth": "none"},
+    }
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ZENDESK_SECRET", ZENDESK_SECRET)
+        environment.setenv("TOOL_SECRET", "tool-secret-6d1f0c9b7a")
+        environment.setenv("STANDARD_SECRET", STANDARD_SECRET)
+        with Desk(tmp_path_factory.mktemp("desk"), sources, certificate=certificate) as opened:
+            yield opened
+
+
+def from_zendesk(body: bytes, at: datetime, secret: str = ZENDESK_SECRET, **more: str) -> dict[str, str]:
+    stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    digest = hmac.new(secret.encode(), stamp.encode() + body, hashlib.sha256).digest()
+    return {
+        **JSON,
+        "X-Zendesk-Webhook-Signature": base64.b64encode(digest).decode(),
+        "X-Zendesk-Webhook-Signature-Timestamp": stamp,
+        **more,
+    }
+
+
+def now_signed(**changes: Any) -> bytes:
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return json.dumps(signed(message(Timestamp=at, **changes), KEY)).encode()
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("headers", "check"),
+    [
+        (JSON, "signature or its timestamp missing"),
+        (from_zendesk(TICKET, datetime.now(UTC), "another"), "signature wrong"),
+        (from_zendesk(TICKET, datetime(2026, 1, 5, tzinfo=UTC)), "signature too old or from the future"),
+    ],
+    ids=["missing", "wrong", "stale"],
+)
+def test_a_401_says_nothing_and_the_log_says_which_check_failed(
+    headers: dict[str, str], check: str, desk: Desk
+) -> None:
+    before = len(desk.counted)
+    with structlog.testing.capture_logs() as lines:
+        answer = desk.post("zendesk", TICKET, headers)
+    assert (answer.status_code, answer.get_json()) == (401, {"error": "unauthorized"})
+    (line,) = lines
+    assert (line["event"], line["source"], line["check"]) == ("webhook_rejected", "zendesk", check)
+    assert desk.counted[before:] == [("zendesk", "unauthorized")]
+
+
+@pytest.mark.parametrize(
+    ("source", "body", "sentence"),
+    [
+        ("open-zendesk", b"<ticket><id>7</id></ticket>", "looks like XML or HTML; choose JSON"),
+        ("open-zendesk", b"", "the body is empty"),
+        ("lab", b'{"title": "x', "the body is no JSON"),
+        ("open-aws", b"not raw", "the body is no JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_sentence_and_kept(
+    source: str, body: bytes, sentence: str, desk: Desk
+) -> None:
+    answer = desk.post(source, body, JSON)
+    assert answer.status_code == 400
+    assert sentence in answer.get_json()["error"]
+    event = desk.event(answer)
+    assert (event["state"], event["body"]) == ("rejected", body.decode())
+
+
+@pytest.mark.parametrize("media_type", ["text/plain; charset=UTF-8", "application/xml", "", "application/octet-stream"])
+def test_a_wrong_content_type_is_no_reason_to_lose_a_page(media_type: str, desk: Desk) -> None:
+    answer = desk.post("lab", b'{"title": "typed wrongly"}', {"Content-Type": media_type})
+    assert answer.status_code == 202
+    assert answer.get_json()["alerts"] == 1
+
+
+def test_a_packed_body_is_refused(desk: Desk) -> None:
+    answer = desk.post("lab", gzip.compress(b'{"title": "x"}'), {**JSON, "Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+    assert "Content-Encoding" in answer.get_json()["error"]
+
+
+def test_a_certificate_that_cannot_be_had_now_asks_the_sender_to_come_again(desk: Desk) -> None:
+    with structlog.testing.capture_logs() as lines:
+        answer = desk.post("aws", now_signed(SigningCertURL=OTHER_URL), {"Content-Type": "text/plain"})
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) < 60
+    assert lines[0]["event"] == "sender_unverifiable"
+    assert desk.post("aws", now_signed(), {"Content-Type": "text/plain"}).status_code == 202
+    assert desk.post("aws", now_signed(TopicArn=TOPIC + "x"), {"Content-Type": "text/plain"}).status_code == 401
+
+
+# -- asking first
+
+
+def test_a_handshake_of_cloudevents_is_answered(desk: Desk) -> None:
+    asked = {"WebHook-Request-Origin": "emitter.example.com", "WebHook-Request-Rate": "120"}
+    answer = desk.client.options("/webhooks/events", headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["WebHook-Allowed-Origin"] == "emitter.example.com"
+    assert answer.headers["WebHook-Allowed-Rate"] == "*"
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+
+
+def test_others_hear_what_may_be_sent(desk: Desk) -> None:
+    answer = desk.client.options("/webhooks/lab", headers={"WebHook-Request-Origin": "emitter.example.com"})
+    assert (answer.status_code, answer.headers["Allow"]) == (200, "OPTIONS, POST")
+    assert "WebHook-Allowed-Origin" not in answer.headers
+    assert desk.client.options("/webhooks/nobody").status_code == 404
+
+
+# -- repeats
+
+REPEATS: list[tuple[str, bytes, dict[str, str]]] = [
+    ("lab", b'{"title": "again"}', {"Idempotency-Key": "k-1"}),
+    ("open-zendesk", TICKET, {"X-Zendesk-Webhook-Invocation-Id": "01H"}),
+    ("open-aws", json.dumps(message()).encode(), {"x-amz-sns-message-id": "m-1"}),
+    (
+        "events",
+        b'{"specversion": "1.0", "source": "/a", "id": "1", "type": "x.y", "data": {"title": "a"}}',
+        {"Authorization": "Bearer tool-secret-6d1f0c9b7a"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "body", "headers"), REPEATS, ids=[row[0] for row in REPEATS])
+def test_a_repeat_of_one_delivery_is_answered_with_the_first_event(
+    source: str, body: bytes, headers: dict[str, str], desk: Desk
+) -> None:
+    first, again = (desk.post(source, body, {**JSON, **headers}) for _ in range(2))
+    assert first.status_code == again.status_code == 202
+    assert again.get_json() == {**first.get_json(), "duplicate": True}
+    assert "duplicate" not in first.get_json()
+
+
+def test_without_a_delivery_id_the_same_body_is_another_event(desk: Desk) -> None:
+    first, again = (desk.post("lab", b'{"title": "twice"}', JSON).get_json() for _ in range(2))
+    assert first["event"] != again["event"]
+
+
+def test_one_id_at_two_sources_is_two_deliveries(tmp_path: Path) -> None:
+    sources = {name: {"type": "generic", "auth": "none"} for name in ("one", "two")}
+    with Desk(tmp_path, sources) as desk:
+        answers = [desk.post(name, b'{"title": "x"}', {**JSON, "Idempotency-Key": "k"}).get_json() for name in sources]
+    assert answers[0]["event"] != answers[1]["event"]
+    assert not any("duplicate" in one for one in answers)
+
+
+@pytest.mark.parametrize(("age", "known"), [(timedelta(days=6, hours=23), True), (timedelta(days=91), False)])
+def test_repeats_are_known_for_seven_days_however_short_history_is_kept(
+    age: timedelta, known: bool, tmp_path: Path
+) -> None:
+    def older(receipt: Receipt) -> Receipt:
+        return replace(receipt, event={**receipt.event, "received_at": receipt.event["received_at"] - age})
+
+    history = timedelta(days=1) if known else timedelta(days=90)
+    with Desk(tmp_path, {"lab": {"type": "generic", "auth": "none"}}, noted=older) as desk:
+        first = desk.post("lab", b'{"title": "x"}', {**JSON, "Idempotency-Key": "k"}).get_json()
+        desk.ledger.pruned(timedelta(hours=1), history)
+        again = desk.post("lab", b'{"title": "x"}', {**JSON, "Idempotency-Key": "k"}).get_json()
+    assert (again.get("duplicate", False), again["event"] == first["event"]) == (known, known)
+
+
+# -- what vendors sign, `incident-bridge send` signs too
+
+SIGNING = sorted((kind, key) for kind, made in SOURCES.items() for key in made.signature_keys)
+
+
+@pytest.mark.parametrize(("kind", "key"), SIGNING)
+def test_every_vendor_signature_can_be_made_as_the_vendor_makes_it(kind: str, key: str) -> None:
+    auth = SignatureAuth(kind=key, secrets=(STANDARD_SECRET, "another-secret-7c1d"))
+    made = SOURCES[kind]
+    assert issubclass(made, Signs), f"{kind} has no proof()"
+    webhook = webhook_of(b'{"title": "x"}')
+    now = datetime.now(UTC)
+    proof = made.proof(auth, webhook.body, now)
+    headers = {**webhook.headers, **{name.lower(): value for name, value in proof.headers.items()}}
+    made(name="s", auth=auth).verify(replace(webhook, headers=headers, query=proof.query, received_at=now))
+    assert STANDARD_SECRET not in repr(proof)

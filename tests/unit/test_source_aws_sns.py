@@ -1,0 +1,411 @@
+"""Amazon SNS: signatures of both versions, whose address is asked for what, and alarms that keep their identity."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.alert import Alert, Notice, Status, Webhook
+from bridge.domain.errors import SignatureError, Unverifiable
+from bridge.sources.aws_sns import SIGNATURE, TOLERANCE, AwsSns
+from bridge.sources.base import AsksCertificates, BearerAuth, Confirms, NoAuth, SignatureAuth
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+TOPIC = "arn:aws:sns:eu-central-1:210987654321:production-alarms"
+CERTIFICATE_URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0a1b.pem"
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+NAMES = st.text(min_size=1, max_size=40).filter(str.strip)
+ORDER = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+}
+
+
+def pem_of(key: Any, begins: datetime = NOW - timedelta(days=1), days: int = 30) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(begins)
+        .not_valid_after(begins + timedelta(days=days))
+    )
+    return built.sign(key, SHA256()).public_bytes(Encoding.PEM)
+
+
+PEM = pem_of(KEY)
+
+
+def message(kind: str = "Notification", **changes: Any) -> dict[str, Any]:
+    """An envelope of SNS, not signed yet."""
+    plain: dict[str, Any] = {
+        "Type": kind,
+        "MessageId": "5d3c8a10-11aa-5b0e-8f6d-000000000001",
+        "TopicArn": TOPIC,
+        "Message": "The queue is stuck: 東京",
+        "Timestamp": NOW.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "SigningCertURL": CERTIFICATE_URL,
+        "SignatureVersion": "2",
+    }
+    if kind == "SubscriptionConfirmation":
+        url = f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=t0"
+        plain |= {"Token": "t0", "SubscribeURL": url}
+    return {**plain, **changes}
+
+
+def signed(envelope: dict[str, Any], key: Any = KEY) -> dict[str, Any]:
+    text = "".join(f"{name}\n{envelope[name]}\n" for name in ORDER[envelope["Type"]] if name in envelope)
+    digest = SHA256() if envelope["SignatureVersion"] == "2" else SHA1()
+    signature = key.sign(text.encode(), PKCS1v15(), digest)
+    return {**envelope, "Signature": base64.b64encode(signature).decode()}
+
+
+def webhook_of(body: Any, **headers: str) -> Webhook:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    kept = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Webhook(source="aws", headers={"content-type": "text/plain", **kept}, body=content, received_at=NOW)
+
+
+@dataclass
+class Amazon:
+    """Who is asked for certificates, and which were."""
+
+    pem: bytes | None = PEM
+    asked: list[str] = field(default_factory=list)
+
+    def certificate(self, url: str) -> bytes | None:
+        self.asked.append(url)
+        return self.pem
+
+    def source(self, topics: tuple[str, ...] = (TOPIC,)) -> AwsSns:
+        auth = SignatureAuth(kind=SIGNATURE, secrets=())
+        return AwsSns(name="aws", auth=auth, topics=topics, certificate=self.certificate)
+
+
+def readings_of(body: Any, **headers: str) -> tuple[Any, ...]:
+    return AwsSns(name="aws", auth=NoAuth()).alerts_in(webhook_of(body, **headers))
+
+
+def alarm(state: str = "ALARM", **changes: Any) -> dict[str, Any]:
+    plain = {
+        "AlarmName": "cpu",
+        "AlarmArn": "arn:aws:cloudwatch:eu-central-1:210987654321:alarm:cpu",
+        "AWSAccountId": "210987654321",
+        "Region": "EU (Frankfurt)",
+        "NewStateValue": state,
+        "StateChangeTime": "2026-01-05T11:59:00.000+0000",
+    }
+    return {**plain, **changes}
+
+
+def in_envelope(inner: Mapping[str, Any]) -> dict[str, Any]:
+    return message(Message=json.dumps(inner))
+
+
+# -- signatures
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("kind", ["Notification", "SubscriptionConfirmation"])
+def test_a_signed_message_is_accepted_with_its_certificate(kind: str, version: str) -> None:
+    amazon = Amazon()
+    amazon.source().verify(webhook_of(signed(message(kind, SignatureVersion=version))))
+    assert amazon.asked == [CERTIFICATE_URL]
+
+
+def test_a_subject_is_signed_when_there_is_one() -> None:
+    envelope = signed(message(Subject="Queue"))
+    Amazon().source().verify(webhook_of(envelope))
+    with pytest.raises(SignatureError, match="signature wrong"):
+        Amazon().source().verify(webhook_of({**envelope, "Subject": "Another"}))
+
+
+@pytest.mark.parametrize("name", ["Message", "MessageId", "Timestamp", "TopicArn"])
+def test_a_changed_message_is_refused(name: str) -> None:
+    other = {"Timestamp": "2026-01-05T11:59:59.000Z", "TopicArn": TOPIC + "2"}.get(name, "changed")
+    source = Amazon().source(topics=(TOPIC, TOPIC + "2"))
+    with pytest.raises(SignatureError, match="signature wrong"):
+        source.verify(webhook_of({**signed(message()), name: other}))
+
+
+def test_a_signature_under_another_key_is_refused() -> None:
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    with pytest.raises(SignatureError, match="signature wrong"):
+        Amazon().source().verify(webhook_of(signed(message(), other)))
+
+
+@pytest.mark.parametrize(
+    ("pem", "check"),
+    [
+        (b"not a certificate", "unreadable"),
+        (b"", "unreadable"),
+        (None, "no signing certificate"),
+        (pem_of(ec.generate_private_key(ec.SECP256R1())), "no RSA key"),
+        (pem_of(KEY, begins=NOW - timedelta(days=60)), "not valid now"),
+        (pem_of(KEY, begins=NOW + timedelta(days=1)), "not valid now"),
+    ],
+)
+def test_a_certificate_that_is_none_or_over_proves_nothing(pem: bytes | None, check: str) -> None:
+    with pytest.raises(SignatureError, match=check):
+        Amazon(pem=pem).source().verify(webhook_of(signed(message())))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.example.net/a.pem",
+        "https://example.net/sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com@example.net/a.pem",
+        "https://example.net#@sns.eu-central-1.amazonaws.com/a.pem",
+        "https://example.net\\@sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com:8443/a.pem",
+        "https://s3.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com/a.txt",
+        "https://sns.eu-central-1.amazonaws.com/deep/a.pem",
+        "https://sns.eu-central-1.amazonaws.com/",
+        "https://[sns/a.pem",
+        "https://sns.eu-central-1.amazonaws.com/a.pem\n",
+        "",
+    ],
+)
+def test_a_certificate_from_anywhere_else_is_not_asked_for(url: str) -> None:
+    amazon = Amazon()
+    with pytest.raises(SignatureError, match="certificate is not Amazon's"):
+        amazon.source().verify(webhook_of(signed(message(SigningCertURL=url))))
+    assert amazon.asked == []
+
+
+def test_a_certificate_of_china_is_amazons_too() -> None:
+    amazon = Amazon()
+    url = "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-0a1b.pem"
+    amazon.source().verify(webhook_of(signed(message(SigningCertURL=url))))
+    assert amazon.asked == [url]
+
+
+@pytest.mark.parametrize("body", [message(TopicArn=TOPIC + "x"), message(TopicArn=None), {"title": "x"}, b"{", b"[]"])
+def test_another_topic_is_refused_before_anything_is_fetched(body: Any) -> None:
+    amazon = Amazon()
+    content = signed(body) if isinstance(body, dict) and body.get("Type") and body["TopicArn"] else body
+    with pytest.raises(SignatureError):
+        amazon.source().verify(webhook_of(content))
+    assert amazon.asked == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SignatureVersion": "3"},
+        {"SignatureVersion": None},
+        {"Signature": None},
+        {"Signature": "no base64!"},
+        {"SigningCertURL": None},
+        {"Type": "Something"},
+        {"Message": None},
+        {"Message": {"an": "object"}},
+    ],
+)
+def test_a_message_that_is_not_signed_as_sns_signs_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(SignatureError):
+        Amazon().source().verify(webhook_of({**signed(message()), **changes}))
+
+
+@pytest.mark.parametrize("age", [TOLERANCE + timedelta(seconds=2), -TOLERANCE - timedelta(seconds=2)])
+def test_a_stale_message_is_refused(age: timedelta) -> None:
+    at = (NOW - age).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    with pytest.raises(SignatureError, match="too old or from the future"):
+        Amazon().source().verify(webhook_of(signed(message(Timestamp=at))))
+
+
+def test_a_retry_of_an_hour_ago_is_accepted() -> None:
+    at = (NOW - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    Amazon().source().verify(webhook_of(signed(message(Timestamp=at))))
+
+
+def test_every_record_of_lambda_is_checked() -> None:
+    def record(envelope: dict[str, Any]) -> dict[str, Any]:
+        return {"Sns": {**envelope, "SigningCertUrl": envelope["SigningCertURL"], "SigningCertURL": None}}
+
+    good, forged = record(signed(message())), record({**signed(message()), "Message": "changed"})
+    Amazon().source().verify(webhook_of({"Records": [good, good]}))
+    with pytest.raises(SignatureError):
+        Amazon().source().verify(webhook_of({"Records": [good, forged]}))
+    with pytest.raises(SignatureError):
+        Amazon().source().verify(webhook_of({"Records": [good, 7]}))
+
+
+def test_when_nobody_can_fetch_the_certificate_it_is_not_the_senders_fault() -> None:
+    source = AwsSns(name="aws", auth=SignatureAuth(kind=SIGNATURE, secrets=()), topics=(TOPIC,))
+    with pytest.raises(Unverifiable):
+        source.verify(webhook_of(signed(message())))
+    assert isinstance(source, AsksCertificates)
+    source.asking(Amazon().certificate).verify(webhook_of(signed(message())))
+
+
+def test_topics_bind_a_shared_secret_too() -> None:
+    source = AwsSns(name="aws", auth=BearerAuth(secrets=("s3cret",)), topics=(TOPIC,))
+    source.verify(webhook_of(message(), authorization="Bearer s3cret"))
+    source.verify(webhook_of(b"raw text", authorization="Bearer s3cret", x_amz_sns_topic_arn=TOPIC))
+    with pytest.raises(SignatureError, match="bearer"):
+        source.verify(webhook_of(message()))
+    with pytest.raises(SignatureError, match="topic"):
+        source.verify(webhook_of(message(TopicArn=TOPIC + "x"), authorization="Bearer s3cret"))
+    with pytest.raises(SignatureError, match="topic"):
+        source.verify(webhook_of(b"raw text", authorization="Bearer s3cret"))
+
+
+# -- subscriptions
+
+
+def test_a_subscription_is_a_notice_that_wants_one_call() -> None:
+    source = AwsSns(name="aws", auth=NoAuth())
+    assert isinstance(source, Confirms)
+    webhook = webhook_of(message("SubscriptionConfirmation"))
+    (notice,) = source.alerts_in(webhook)
+    assert isinstance(notice, Notice)
+    assert (notice.fingerprint, notice.title) == (source.confirmations, TOPIC)
+    assert not {"Token", "SubscribeURL", "Signature"} & notice.payload.keys()
+    request = source.confirmation(webhook)
+    assert request is not None
+    assert (request.method, request.url) == ("GET", message("SubscriptionConfirmation")["SubscribeURL"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.net/?Action=ConfirmSubscription&Token=t",
+        "http://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=t",
+        "https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&Token=t",
+        "https://sns.eu-central-1.amazonaws.com/path?Action=ConfirmSubscription&Token=t",
+        "https://sns.eu-central-1.amazonaws.com@example.net/?Action=ConfirmSubscription",
+        7,
+        None,
+    ],
+)
+def test_nothing_else_is_called(url: Any) -> None:
+    source = AwsSns(name="aws", auth=NoAuth())
+    webhook = webhook_of(message("SubscriptionConfirmation", SubscribeURL=url))
+    assert source.confirmation(webhook) is None
+    (notice,) = source.alerts_in(webhook)
+    assert (type(notice), notice.fingerprint) == (Notice, None)
+
+
+def test_the_end_of_a_subscription_is_not_taken_back() -> None:
+    source = AwsSns(name="aws", auth=NoAuth())
+    webhook = webhook_of(message("SubscriptionConfirmation") | {"Type": "UnsubscribeConfirmation"})
+    assert source.confirmation(webhook) is None
+    assert isinstance(source.alerts_in(webhook)[0], Notice)
+    assert source.confirmation(webhook_of(message())) is None
+
+
+# -- messages
+
+
+@given(name=NAMES, other=NAMES)
+def test_alarm_and_ok_share_their_fingerprint_and_two_alarms_do_not(name: str, other: str) -> None:
+    def fingerprint(state: str, called: str) -> str:
+        (alert,) = readings_of(in_envelope(alarm(state, AlarmName=called, AlarmArn=f"arn:aws:cloudwatch:r:1:{called}")))
+        assert isinstance(alert, Alert)
+        return alert.fingerprint
+
+    assert fingerprint("ALARM", name) == fingerprint("OK", name)
+    if " ".join(name.split()) != " ".join(other.split()) and name.isprintable() and other.isprintable():
+        assert fingerprint("ALARM", name) != fingerprint("ALARM", other)
+
+
+def test_each_alarm_begins_an_episode_and_its_ok_ends_any() -> None:
+    first, second = (
+        readings_of(in_envelope(alarm(StateChangeTime=f"2026-01-05T1{hour}:00:00.000+0000")))[0] for hour in (0, 1)
+    )
+    assert first.episode != second.episode
+    (ok,) = readings_of(in_envelope(alarm("OK")))
+    assert (ok.status, ok.episode) == (Status.RESOLVED, None)
+    assert ok.ends_at == ok.reported_at == datetime(2026, 1, 5, 11, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("ALARM", Status.FIRING),
+        ("OK", Status.RESOLVED),
+        ("INSUFFICIENT_DATA", Status.FIRING),
+        ("SOMETHING", Status.FIRING),
+        (None, Status.FIRING),
+    ],
+)
+def test_only_ok_ends_an_alarm(state: str | None, status: Status) -> None:
+    (alert,) = readings_of(in_envelope(alarm(NewStateValue=state)))
+    assert alert.status is status
+    assert (alert.episode is None) == (state != "ALARM")
+
+
+def test_an_alarm_is_one_problem_whichever_way_it_comes() -> None:
+    event = {
+        "detail-type": "CloudWatch Alarm State Change",
+        "source": "aws.cloudwatch",
+        "resources": [alarm()["AlarmArn"]],
+        "detail": {"alarmName": "cpu", "state": {"value": "ALARM", "timestamp": alarm()["StateChangeTime"]}},
+    }
+    ways = [in_envelope(alarm()), alarm(), event, in_envelope(event), {"Records": [{"Sns": in_envelope(alarm())}]}]
+    found = [readings_of(way)[0] for way in ways]
+    assert {alert.fingerprint for alert in found} == {"alarm:arn:aws:cloudwatch:eu-central-1:210987654321:alarm:cpu"}
+    assert {alert.episode for alert in found} == {"2026-01-05T11:59:00.000+0000"}
+    assert {alert.title for alert in found} == {"cpu"}
+
+
+def test_the_subject_never_outranks_the_alarm() -> None:
+    (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
+    assert (alert.status, alert.title) == (Status.FIRING, "cpu")
+
+
+def test_two_texts_are_two_problems_and_the_same_text_is_one() -> None:
+    def fingerprint(text: str, **changes: Any) -> Any:
+        return readings_of(message(Message=text, **changes))[0].fingerprint
+
+    assert fingerprint("Job 1 failed") == fingerprint("Job 1 failed", Timestamp="2026-01-06T10:00:00.000Z")
+    assert fingerprint("Job 1 failed") != fingerprint("Job 2 failed")
+    assert fingerprint("Job 1 failed") != fingerprint("Job 1 failed", TopicArn=TOPIC + "2")
+
+
+def test_message_attributes_tell_status_and_severity() -> None:
+    attributes = {
+        "State": {"Type": "String", "Value": "COMPLETED"},
+        "severity": {"Type": "String", "Value": "critical"},
+        "odd": 7,
+    }
+    (alert,) = readings_of(message(MessageAttributes=attributes))
+    assert (alert.status, alert.severity.value) == (Status.RESOLVED, "critical")
+    assert alert.labels["topic"] == "production-alarms"
+
+
+def test_a_raw_text_is_read_only_when_sns_says_that_it_is_raw() -> None:
+    (alert,) = readings_of(b"disk full", x_amz_sns_rawdelivery="true", x_amz_sns_topic_arn=TOPIC)
+    assert (alert.title, alert.labels["topic"]) == ("disk full", "production-alarms")
+
+
+def test_what_could_sign_confirm_or_unsubscribe_is_not_in_the_payload() -> None:
+    envelope = signed(message(UnsubscribeURL="https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe"))
+    (alert,) = readings_of(envelope)
+    assert alert.payload.keys() == {"Type", "MessageId", "TopicArn", "Message", "Timestamp", "SignatureVersion"}
+
+
+def test_a_retry_has_the_same_delivery_id_and_another_message_another() -> None:
+    source = AwsSns(name="aws", auth=NoAuth())
+    first = source.delivery_id(webhook_of(message(), x_amz_sns_message_id="m-1"))
+    assert first == source.delivery_id(webhook_of(message(), x_amz_sns_message_id="m-1"))
+    assert first != source.delivery_id(webhook_of(message(), x_amz_sns_message_id="m-2"))
+    assert source.delivery_id(webhook_of(message())) is None
