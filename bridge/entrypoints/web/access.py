@@ -44,7 +44,7 @@ class Gate:
             return Refusal(status=401, sentence="this bearer token is not one of ui.tokens")
         if self.password_hash is not None:
             given = request.authorization
-            known = given is not None and given.type == "basic" and self._knows_login(given.username, given.password)
+            known = given is not None and given.type == "basic" and self.knows_login(given.username, given.password)
             return None if known else Refusal(status=401, sentence="log in, or send a bearer token of ui.tokens")
         return self._loopback_only(request)
 
@@ -52,7 +52,8 @@ class Gate:
         hits = [hmac.compare_digest(given.encode(), secret.encode()) for secret in self.tokens.values() if secret]
         return any(hits)
 
-    def _knows_login(self, username: str | None, password: str | None) -> bool:
+    def knows_login(self, username: str | None, password: str | None) -> bool:
+        """Whether this is the configured login; remembered for a while, for argon2 is slow on purpose."""
         if username is None or password is None or self.password_hash is None:
             return False
         seen = hashlib.sha256(f"{username}\0{password}\0{self.password_hash}".encode()).hexdigest()
@@ -82,6 +83,10 @@ class Gate:
         if not _is_loopback(urlsplit(self.public_url).hostname or ""):
             return Refusal(status=403, sentence=why + "server.public_url names a public address")
         forwarded = next((name for name in _FORWARDED if name in request.headers), None)
+        if forwarded is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+            # nginx speaks it by default and adds none of these headers; no browser of today does
+            sentence = f"{why}the request is HTTP/1.0, as a proxy's; set ui.auth, and a proxy may pass it on"
+            return Refusal(status=403, sentence=sentence)
         if forwarded is not None:
             return Refusal(status=403, sentence=f"{why}the request came through a proxy ({forwarded})")
         return None

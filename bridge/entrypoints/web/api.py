@@ -28,7 +28,7 @@ class Api:
     poke: Callable[[frozenset[str]], None]
 
 
-class _BadQuery(Exception):
+class BadQuery(Exception):
     """A query parameter that cannot be read; the message says which and what it may be."""
 
 
@@ -50,8 +50,8 @@ def blueprint(api: Api) -> Blueprint:
             return answer(404, error="there is nothing of this id")
         return None
 
-    @routes.errorhandler(_BadQuery)
-    def _bad_query(error: _BadQuery) -> Response:
+    @routes.errorhandler(BadQuery)
+    def _bad_query(error: BadQuery) -> Response:
         return answer(400, error=str(error))
 
     @routes.errorhandler(LetterError)
@@ -60,13 +60,14 @@ def blueprint(api: Api) -> Blueprint:
 
     _add_reads(routes, api)
     _add_actions(routes, api)
+    _add_lane_actions(routes, api)
     return routes
 
 
 def _add_reads(routes: Blueprint, api: Api) -> None:
     @routes.get("/events")
     def events() -> Response:
-        return _list(api.ledger.events(_event_query()))
+        return _list(api.ledger.events(event_query()))
 
     @routes.get("/events/<event_id>")
     def event(event_id: str) -> Response:
@@ -110,12 +111,24 @@ def _add_actions(routes: Blueprint, api: Api) -> None:
         content = request.get_json(silent=True)
         reason = content.get("reason") if isinstance(content, dict) else None
         if not isinstance(reason, str) or not reason.strip():
-            raise _BadQuery('a discarded letter needs a reason: {"reason": "why nobody has to be told"}')
+            raise BadQuery('a discarded letter needs a reason: {"reason": "why nobody has to be told"}')
         api.ledger.discarded(delivery_id, reason)
         return _json({"delivery": delivery_id, "state": "cancelled"})
 
 
-def _event_query() -> EventQuery:
+def _add_lane_actions(routes: Blueprint, api: Api) -> None:
+    @routes.post("/lanes/<account>/<any(pause, resume):action>")
+    def lane(account: str, action: str) -> Response:
+        lane = api.ledger.paused(account) if action == "pause" else api.ledger.resumed(account)
+        if lane is None:
+            return answer(404, error=f"there is no account '{account[:80]}'")
+        if action == "resume":
+            api.poke(frozenset({lane}))
+        return _json({"account": account, "lane": lane, "paused": action == "pause"})
+
+
+def event_query() -> EventQuery:
+    """The filters of the request's query. Raises BadQuery."""
     return EventQuery(
         source=_text("source"),
         state=_text("state"),
@@ -135,7 +148,7 @@ def _text(name: str) -> str | None:
 def _paging() -> dict[str, Any]:
     text = request.args.get("limit", str(LIMIT_DEFAULT))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise _BadQuery(f"limit is a whole number from 1 to {LIMIT_MAX}, not '{text[:40]}'")
+        raise BadQuery(f"limit is a whole number from 1 to {LIMIT_MAX}, not '{text[:40]}'")
     return {"limit": int(text), "before": _text("before")}
 
 
@@ -150,7 +163,7 @@ def _since(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text.replace(" ", "+"))
     except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
         example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"
-        raise _BadQuery(f"since is {example}, not '{text[:40]}'") from None
+        raise BadQuery(f"since is {example}, not '{text[:40]}'") from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 

@@ -9,24 +9,25 @@ from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.receiver import RETRY_AFTER_S, answer
 
 
-def create_app(blueprints: tuple[Blueprint, ...], *, trusted_proxies: int = 0) -> Flask:
-    """An application of these blueprints; every error is a JSON answer with a sentence."""
+def create_app(
+    blueprints: tuple[Blueprint, ...], *, trusted_proxies: int = 0, session_key: str = "", https: bool = False
+) -> Flask:
+    """An application of these blueprints; every error is a JSON answer with a sentence.
+
+    `session_key` signs the cookies of the pages, which with `https` are sent over nothing else.
+    """
     app = Flask("incident_bridge", static_folder=None, template_folder=None)
+    app.config.update(
+        SECRET_KEY=session_key,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=https,
+        WTF_CSRF_TIME_LIMIT=12 * 3600,
+    )
     for one in blueprints:
         app.register_blueprint(one)
     if trusted_proxies:
         hops = trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-
-    @app.get("/")
-    def front() -> Response:
-        return answer(
-            200,
-            product="Incident Bridge",
-            webhooks="POST /webhooks/<source>",
-            api=["/api/v1/events", "/api/v1/incidents", "/api/v1/deliveries", "/api/v1/lanes", "/api/v1/rules"],
-            health=["/healthz", "/readyz", "/metrics"],
-        )
 
     @app.errorhandler(HTTPException)
     def _refused(error: HTTPException) -> Response:

@@ -9,7 +9,7 @@ from bridge.adapters import logs
 from bridge.adapters.ledger.writer import Writer
 from bridge.adapters.queue import Queue
 from bridge.entrypoints.beating import Pulse
-from bridge.entrypoints.web import api, health, receiver
+from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.poker import Poker
@@ -48,7 +48,7 @@ class WebProcess:
         tally = health.Tally()
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
-            sources=wiring.sources(settings),
+            sources=wiring.sources(settings, wiring.certificates()),
             decide=partial(decide, book=book, destinations=wiring.destinations(settings)),
             settle=writer.settle,
             new_id=ledger.new_id,
@@ -58,9 +58,26 @@ class WebProcess:
         )
         rules = wiring.rules_listing(book)
         reading = api.Api(ledger=ledger, gate=gate, rates=rates, rules=lambda: rules, poke=poker)
+        writable = health.Writable(ledger)
+        pages = ui.Ui(
+            ledger=ledger,
+            gate=gate,
+            rates=rates,
+            rules=lambda: rules,
+            book=book.hash,
+            poke=poker,
+            missing=lambda: health.not_ready(ledger, writable),
+        )
         return create_app(
-            (receiver.blueprint(incoming), api.blueprint(reading), health.blueprint(ledger, gate, tally, rates)),
+            (
+                receiver.blueprint(incoming),
+                api.blueprint(reading),
+                health.blueprint(ledger, gate, tally, rates),
+                ui.blueprint(pages),
+            ),
             trusted_proxies=settings.server.trusted_proxies,
+            session_key=wiring.session_key(settings),
+            https=settings.server.public_url.startswith("https:"),
         )
 
     def stop(self) -> None:

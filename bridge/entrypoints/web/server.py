@@ -191,6 +191,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "preload_app": False,
             "loglevel": "warning",
             "control_socket_disable": True,
+            "sendfile": False,  # would overtake what a PatientSocket has not sent yet
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
             "pre_fork": _take_place,
             "post_fork": _keep_to_one_cpu,

@@ -1,0 +1,250 @@
+"""The operations UI: what needs a person, every alert's story, and the few actions that mend things.
+
+Server-rendered; JavaScript only adds comfort. Everything comes from the ledger through the read API's own queries.
+Every change is a POST with a CSRF token. Alert text is hostile: it is escaped, and no script or style runs inline.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, flash, redirect, render_template, request
+from flask_wtf.csrf import generate_csrf
+
+from bridge.adapters.ledger import EventQuery, Ledger, Page
+from bridge.adapters.ledger.letters import LetterError
+from bridge.domain.decision import Outcome
+from bridge.domain.errors import LedgerUnavailable
+from bridge.domain.incident import IncidentState
+from bridge.entrypoints.web import api
+from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.ui import sessions, words
+
+PAGES = (
+    ("/", "Now"),
+    ("/events", "Events"),
+    ("/incidents", "Incidents"),
+    ("/dead", "Dead letters"),
+    ("/rules", "Rules"),
+)
+LATEST = 12
+DELIVERIES_MAX = 50  # shown of one incident
+LETTERS = 200
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ui:
+    """What the pages show and may change."""
+
+    ledger: Ledger
+    gate: Gate
+    rates: Mapping[str, tuple[str, str]]
+    rules: Callable[[], list[dict[str, Any]]]
+    book: str  # hash of the rule book in force
+    poke: Callable[[frozenset[str]], None]
+    missing: Callable[[], list[str]]  # sentences on what keeps the bridge from working
+
+
+def blueprint(ui: Ui) -> Blueprint:
+    """All pages."""
+    routes = Blueprint("ui", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    sessions.guard(routes, ui.gate)
+    _add_words(routes, ui)
+    _add_pages(routes, ui)
+    _add_actions(routes, ui)
+    return routes
+
+
+def _add_words(routes: Blueprint, ui: Ui) -> None:
+    routes.add_app_template_filter(words.chip, "chip")
+    routes.add_app_template_filter(words.span, "span")
+    routes.add_app_template_filter(words.spark, "spark")
+    routes.add_app_template_filter(words.plural, "plural")
+    routes.add_app_template_filter(words.story_of, "story")
+    routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
+
+    @routes.context_processor
+    def _everywhere() -> dict[str, Any]:
+        first = "/" + request.path.split("/")[1]
+        protected = ui.gate.password_hash is not None
+        return {
+            "csrf_token": generate_csrf,
+            "pages": PAGES,
+            "here": first,
+            "who": ui.gate.username if protected else "this machine only",
+            "can_leave": protected and sessions.is_known(ui.gate),
+            "banner": None if protected else "No login is configured (ui.auth): only this machine is answered.",
+            "book": ui.book,
+        }
+
+    @routes.after_request
+    def _headers(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        if request.endpoint != "ui.static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @routes.errorhandler(LedgerUnavailable)
+    def _unavailable(error: LedgerUnavailable) -> tuple[str, int]:
+        return render_template("problem.html", sentence=f"The ledger does not answer: {error}"), 503
+
+
+def _add_pages(routes: Blueprint, ui: Ui) -> None:
+    ledger = ui.ledger
+
+    @routes.get("/")
+    def now() -> str:
+        overview = ledger.overview()
+        lanes = [{**lane, "spark": overview.created.get(lane["account"], (0,) * 24)} for lane in ledger.lanes(ui.rates)]
+        needs = words.needs_of(lanes, overview.causes, ui.missing())
+        return render_template(
+            "now.html",
+            title=words.title_of(needs),
+            needs=needs,
+            overview=overview,
+            lanes=lanes,
+            oldest=max((lane["oldest_wait_s"] or 0.0 for lane in lanes), default=None) or None,
+            events=_with_lines(ledger, ledger.events(EventQuery(limit=LATEST))),
+            processes=ledger.alive(timedelta(minutes=10)),
+        )
+
+    @routes.get("/events")
+    def events() -> str | tuple[str, int]:
+        problem, page = None, Page(items=(), next=None)
+        try:
+            page = _with_lines(ledger, ledger.events(api.event_query()))
+        except api.BadQuery as error:
+            problem = str(error)
+        if request.headers.get("X-Rows-Only"):
+            return render_template("rows.html", events=page)
+        content = render_template(
+            "events.html",
+            events=_older(page),
+            filters=request.args,
+            outcomes=tuple(Outcome),
+            problem=problem,
+        )
+        return content, 200 if problem is None else 400
+
+    @routes.get("/events/<event_id>")
+    def event(event_id: str) -> str | tuple[str, int]:
+        found = ledger.event(event_id)
+        if found is None:
+            return _nothing("event", event_id)
+        ids = {d["incident"] for alert in found["alerts"] for d in alert["decisions"] if d["incident"]}
+        told = {one: _deliveries(ledger, one) for one in sorted(ids)}
+        heading = next((alert["title"] for alert in found["alerts"] if alert["title"]), f"Event from {found['source']}")
+        return render_template("event.html", event=found, told=told, heading=heading)
+
+    @routes.get("/incidents")
+    def incidents() -> str:
+        state, account = request.args.get("state") or None, request.args.get("account") or None
+        page = ledger.incidents(state=state, account=account, limit=50, before=request.args.get("before"))
+        states = tuple(IncidentState)
+        return render_template("incidents.html", incidents=_older(page), filters=request.args, states=states)
+
+    @routes.get("/incidents/<incident_id>")
+    def incident(incident_id: str) -> str | tuple[str, int]:
+        found = ledger.incident(incident_id)
+        if found is None:
+            return _nothing("incident", incident_id)
+        return render_template("incident.html", incident=found, deliveries=_deliveries(ledger, incident_id))
+
+    @routes.get("/dead")
+    def dead() -> str:
+        page = ledger.deliveries(
+            state="dead", account=None, incident=None, limit=LETTERS, before=request.args.get("before")
+        )
+        by_cause = sorted(page.items, key=_cause)
+        causes = [(cause, list(group)) for cause, group in itertools.groupby(by_cause, key=_cause)]
+        return render_template("dead.html", letters=_older(page), causes=causes)
+
+    @routes.get("/rules")
+    def rules() -> str:
+        return render_template("rules.html", rules=ui.rules(), hits=ledger.rule_hits(timedelta(days=1)))
+
+
+def _add_actions(routes: Blueprint, ui: Ui) -> None:
+    @routes.post("/lanes/<account>/pause")
+    def pause(account: str) -> Any:
+        return _done("/", f"{account} is paused: nothing is sent until it is resumed", ui.ledger.paused(account))
+
+    @routes.post("/lanes/<account>/resume")
+    def resume(account: str) -> Any:
+        lane = ui.ledger.resumed(account)
+        if lane is not None:
+            ui.poke(frozenset({lane}))
+        return _done("/", f"{account} goes on", lane)
+
+    @routes.post("/dead/<delivery_id>/replay")
+    def replay(delivery_id: str) -> Any:
+        return _replayed(ui, [delivery_id])
+
+    @routes.post("/dead/replay")
+    def replay_many() -> Any:
+        return _replayed(ui, request.form.getlist("id"))
+
+    @routes.post("/dead/<delivery_id>/discard")
+    def discard(delivery_id: str) -> Any:
+        reason = request.form.get("reason", "").strip()
+        try:
+            if not reason:
+                raise LetterError("a discarded letter needs a reason")
+            ui.ledger.discarded(delivery_id, reason)
+            flash("Discarded.")
+        except LetterError as error:
+            flash(f"Not discarded: {error}")
+        return redirect("/dead", 303)
+
+
+def _replayed(ui: Ui, ids: list[str]) -> Any:
+    sent, refused = 0, []
+    for one in ids:
+        try:
+            ui.poke(frozenset({ui.ledger.replayed(one)}))
+            sent += 1
+        except LetterError as error:
+            refused.append(str(error))
+    flash(f"{words.plural(sent, 'letter')} back in line." + (f" Not replayed: {refused[0]}" if refused else ""))
+    return redirect("/dead", 303)
+
+
+def _done(back: str, sentence: str, lane: str | None) -> Any:
+    flash(sentence if lane is not None else "There is no such account.")
+    return redirect(back, 303)
+
+
+def _with_lines(ledger: Ledger, page: Page) -> Page:
+    lines = ledger.event_lines([item["id"] for item in page.items])
+    return replace(page, items=tuple({**item, "lines": lines.get(item["id"], [])} for item in page.items))
+
+
+def _older(page: Page) -> Page:
+    """The page with its `next` as a link that keeps the filters."""
+    if page.next is None:
+        return page
+    kept = {name: value for name, value in request.args.items() if name != "before" and value}
+    return replace(page, next="?" + urlencode({**kept, "before": page.next}))
+
+
+def _deliveries(ledger: Ledger, incident: str) -> list[dict[str, Any]]:
+    page = ledger.deliveries(state=None, account=None, incident=incident, limit=DELIVERIES_MAX, before=None)
+    whole = (ledger.delivery(item["id"]) for item in reversed(page.items))
+    return [one for one in whole if one is not None]
+
+
+def _cause(letter: Mapping[str, Any]) -> str:
+    return f"{letter['account']}: {letter['detail'] or letter['reason']}"
+
+
+def _nothing(kind: str, wanted: str) -> tuple[str, int]:
+    return render_template("problem.html", sentence=f"There is no {kind} {wanted[:80]}"), 404
