@@ -29,6 +29,11 @@ _COMMANDS = {
     "incidents": "bridge.entrypoints.cli.reading:incidents",
     "lanes": "bridge.entrypoints.cli.reading:lanes",
     "dead": "bridge.entrypoints.cli.reading:dead",
+    "explain": "bridge.entrypoints.cli.explaining:explain",
+    "capture": "bridge.entrypoints.cli.explaining:capture",
+    "diff": "bridge.entrypoints.cli.comparing:diff",
+    "export": "bridge.entrypoints.cli.comparing:export",
+    "schema": "bridge.entrypoints.cli.schema:schema",
 }
 _SHORT = {
     "up": "Run everything on this machine: web, workers, clock, Redis.",
@@ -38,6 +43,11 @@ _SHORT = {
     "sandbox": "Run local stand-ins of PagerDuty and incident.io.",
     "init": "Write the shipped configuration, rules and templates into a folder.",
     "check": "Check all configuration and rules; needs no network.",
+    "explain": "Say why a body or a stored event pages or not, down to the request.",
+    "diff": "Compare what two rule books make of stored events.",
+    "capture": "Write a stored event as a redacted fixture with its test.",
+    "export": "Write stored events as redacted files, for CI.",
+    "schema": "Print or write the JSON Schemas of bridge.yaml, rules and tests.",
     "passwd": "Make the password hash for ui.auth.",
     "db": "Look after the ledger's schema.",
     "send": "Post a file or a shipped sample to a source of the running bridge.",

@@ -53,18 +53,20 @@ def _answers(address: str) -> bool:
 
 def _demo(settings: Any, ledger: Any, address: str) -> None:
     """Post the samples to a source that takes them without a secret, and tell each one's way."""
-    from bridge.sources.base import NoAuth
+    from bridge.sources.base import NoAuth, Proof
 
     open_sources = [
-        name for name, one in settings.sources.items() if one.type == "generic" and isinstance(one.auth, NoAuth)
+        name
+        for name, one in settings.sources.items()
+        if one.type == "generic" and isinstance(one.auth, NoAuth) and not one.settings
     ]
     if not open_sources:
-        say("no demo: it needs a source of type generic with 'auth: none'")
+        say("no demo: it needs a source of type generic with 'auth: none' and without 'fields'")
         return
     source = open_sources[0]
     say(f"demo: three alerts to {address}/webhooks/{source}")
     for sample in DEMO_SAMPLES:
-        status, answer = post(address, source, NoAuth(), sample_bytes("generic", sample), "application/json", {})
+        status, answer = post(address, source, Proof(), sample_bytes("generic", sample), "application/json", {})
         if status != 202:
             say(f"  {sample}: {status} {answer.get('error')}")
             continue

@@ -47,14 +47,16 @@ def worker(config: Path) -> int:
     from bridge.adapters.queue import Queue, run_worker
     from bridge.entrypoints import worker as jobs
     from bridge.entrypoints.beating import Pulse
+    from bridge.entrypoints.confirming import Confirmations
 
     loaded = _started("worker", config)
     ledger = wiring.open_ledger(loaded.settings)
     keeper, url = wiring.redis_of(loaded.settings)
     stop = threading.Event()
-    drainer = jobs.Drainer(ledger, wiring.destinations(loaded.settings), Http(), stopping=stop.is_set)
+    http = Http()
+    drainer = jobs.Drainer(ledger, wiring.destinations(loaded.settings), http, stopping=stop.is_set)
     queue = Queue(url)
-    jobs.install(drainer, queue)
+    jobs.install(drainer, queue, Confirmations(ledger, wiring.confirming(loaded.settings), http).confirm)
     pulse = Pulse(ledger, wiring.heartbeat("worker"))
     try:
         run_worker(lambda: url, on_start=pulse.start, stop=stop)
@@ -74,18 +76,21 @@ def clock(config: Path) -> int:
     from bridge.adapters.queue import Queue
     from bridge.entrypoints.beating import Pulse
     from bridge.entrypoints.clock import Clock
+    from bridge.entrypoints.confirming import Confirmations
     from bridge.entrypoints.worker import Drainer
 
     loaded = _started("clock", config)
     ledger = wiring.open_ledger(loaded.settings)
     keeper, url = wiring.redis_of(loaded.settings)
     stop = _on_signal()
-    drainer = Drainer(ledger, wiring.destinations(loaded.settings), Http(), stopping=stop.is_set)
+    http = Http()
+    drainer = Drainer(ledger, wiring.destinations(loaded.settings), http, stopping=stop.is_set)
+    confirmations = Confirmations(ledger, wiring.confirming(loaded.settings), http)
     retention = loaded.settings.retention
     pulse = Pulse(ledger, wiring.heartbeat("clock"))
     pulse.start()
     try:
-        Clock(ledger, Queue(url), drainer, (retention.bodies, retention.history)).run(stop)
+        Clock(ledger, Queue(url), drainer, (retention.bodies, retention.history), confirmations).run(stop)
     finally:
         pulse.stop()
         if keeper is not None:

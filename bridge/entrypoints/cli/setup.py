@@ -11,7 +11,7 @@ from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, unused_config_option
 from bridge.entrypoints.cli.tables import printed
 
-SHIPPED = ("bridge.yaml", "Procfile", "rules", "templates")
+SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
 
 
 def shipped_dir() -> Path:

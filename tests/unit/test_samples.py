@@ -1,0 +1,289 @@
+"""Samples: what may not leave the house is gone, what rules look at stays, and a captured test says what is decided."""
+
+import json
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from bridge.config.schema import tests_schema as schema_of_tests
+from bridge.config.yaml_reader import read_tree
+from bridge.destinations import PagerDuty
+from bridge.domain.alert import Alert, Severity, Status, Webhook
+from bridge.domain.decision import Decided, Decision, KeyRule, Mode, Policy
+from bridge.samples import REDACTED, BadPattern, Redactor, Sample, slug
+from bridge.samples import test_of as text_of_test
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def webhook(body: bytes, **headers: str) -> Webhook:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Webhook(
+        source="lab", headers=MappingProxyType(named), body=body, received_at=datetime(2026, 8, 1, tzinfo=UTC)
+    )
+
+
+def redacted(value: Any, *patterns: str) -> Any:
+    sample = Redactor(patterns=patterns).sample(webhook(json.dumps(value).encode()), "s")
+    assert sample.suffix == ".json"
+    return json.loads(sample.body)
+
+
+SECRETS = [
+    ("Authorization: Bearer abcdef0123456789", "abcdef0123456789"),
+    ("see https://bob:hunter22@example.com/x", "hunter22"),
+    ("https://example.com/hook?service=a&token=s3cr3t-value&x=1", "s3cr3t-value"),
+    ("https://hooks.slack.com/services/T000/B000/abcdefgh", "abcdefgh"),
+    ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def", "eyJzdWIiOiIxMjM0In0"),
+    ("key AKIAABCDEFGHIJKLMNOP in a log", "AKIAABCDEFGHIJKLMNOP"),
+    ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "ghp_abcdefghijklmnop"),
+    ("connect failed: password=correct-horse", "correct-horse"),
+    ('env {"api_key": "0123456789abcdef"}', "0123456789abcdef"),
+    ("-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----", "MIIEvQ"),
+    ("mail jane.doe@corp.example.net now", "jane.doe"),
+    ("call +491701234567", "491701234567"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS, ids=[secret for _, secret in SECRETS])
+def test_a_secret_in_a_text_is_blotted_out(text: str, secret: str) -> None:
+    assert secret in text
+    assert secret not in json.dumps(redacted({"message": text, "inside": [{"deep": text}]}))
+
+
+KEPT = [
+    "[P1] [Triggered on {host:pg-main-1}] Replication lag is high",
+    "https://app.example.com/monitors/50012345?group=host%3Apg-main-1&event_id=8390000000000000001",
+    "max(last_5m):max:postgresql.replication_delay{env:prod} by {host} > 60",
+    "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+    "2026-08-01T10:00:00+01:00",
+    "Mon, 03 Aug 2026 10:00:00 +0100",
+    "10.0.0.7:5432 refused",
+    "arn:aws:sns:eu-west-1:123456789012:alarms",
+    "person-1@example.com",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_rules_look_at_stays(text: str) -> None:
+    assert redacted({"text": text}) == {"text": text}
+
+
+def test_what_stands_under_the_name_of_a_secret_is_blotted_out_whatever_it_is() -> None:
+    body = {
+        "apiKey": "a", "access-token": "b", "password": "c", "credentials": {"user": "d", "list": ["e"]},
+        "Signature": "f", "routing_key": "g", "aggreg_key": "stays", "alert_cycle_key": "stays",
+        "tokens_left": 3, "token": None,
+    }  # fmt: skip
+    out = redacted(body)
+    assert out == {
+        "apiKey": REDACTED, "access-token": REDACTED, "password": REDACTED,
+        "credentials": {"user": REDACTED, "list": [REDACTED]}, "Signature": REDACTED,
+        "routing_key": REDACTED, "aggreg_key": "stays", "alert_cycle_key": "stays", "tokens_left": 3, "token": None,
+    }  # fmt: skip
+
+
+def test_one_address_is_one_stand_in_in_all_samples_of_an_export() -> None:
+    redactor = Redactor()
+    bodies = [{"by": "Jane@corp.example.net"}, {"by": "joe@corp.example.net", "cc": "jane@CORP.example.net"}]
+    out = [json.loads(redactor.sample(webhook(json.dumps(one).encode()), "s").body) for one in bodies]
+    assert out == [{"by": "person-1@example.com"}, {"by": "person-2@example.com", "cc": "person-1@example.com"}]
+
+
+def test_the_name_beside_an_address_is_a_persons() -> None:
+    out = redacted({"requester": {"name": "Jane Doe", "email": "jane@corp.example.net", "id": 7}, "name": "a monitor"})
+    assert out == {"requester": {"name": "Person 1", "email": "person-1@example.com", "id": 7}, "name": "a monitor"}
+
+
+def test_json_inside_a_text_is_redacted_as_json() -> None:
+    out = redacted({"Type": "Notification", "Message": json.dumps({"token": "abc", "state": "ALARM"})})
+    assert json.loads(out["Message"]) == {"token": REDACTED, "state": "ALARM"}
+
+
+def test_a_form_stays_a_form() -> None:
+    body = urlencode([("payload", json.dumps({"secret": "x", "a": 1})), ("StatusCode", "500"), ("Token", "t")]).encode()
+    sample = Redactor().sample(webhook(body, content_type=FORM), "s")
+    assert sample.suffix == ".form"
+    fields = dict(parse_qsl(sample.body.decode()))
+    assert json.loads(fields["payload"]) == {"secret": REDACTED, "a": 1}
+    assert (fields["StatusCode"], fields["Token"]) == ("500", REDACTED)
+
+
+def test_a_body_nobody_can_read_is_redacted_as_text() -> None:
+    sample = Redactor().sample(webhook(b"\xffpassword=correct-horse"), "s")
+    assert (sample.suffix, b"correct-horse" in sample.body) == (".txt", False)
+
+
+def test_patterns_of_the_caller_are_blotted_out_first() -> None:
+    assert redacted({"host": "db7.corp.internal"}, r"[\w-]+\.corp\.internal") == {"host": REDACTED}
+
+
+def test_a_pattern_that_cannot_be_used_is_said() -> None:
+    with pytest.raises(BadPattern, match="pattern '\\('"):
+        Redactor(patterns=("(",))
+
+
+def test_headers_keep_what_says_something_about_the_event() -> None:
+    sample = Redactor().sample(
+        webhook(
+            b"{}",
+            content_type="application/json",
+            x_github_event="issues",
+            x_hub_signature_256="sha256=abc",
+            x_bridge_token="t",
+            host="bridge.corp.example.net",
+            user_agent="curl",
+            x_forwarded_for="10.0.0.1",
+            x_from="jane@corp.example.net",
+        ),
+        "s",
+    )
+    assert json.loads(sample.headers_file) == {
+        "content-type": "application/json",
+        "x-from": "person-1@example.com",
+        "x-github-event": "issues",
+    }
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | _text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(value=st.dictionaries(_text, _json, max_size=5))
+def test_any_json_keeps_its_shape(value: dict[str, Any]) -> None:
+    def shape(one: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: shape(item) for key, item in one.items()}
+        return [shape(item) for item in one] if isinstance(one, list) else type(one)
+
+    assert shape(redacted(value)) == shape(value)
+
+
+@given(body=st.binary(max_size=200), media_type=st.sampled_from(["application/json", FORM, "text/plain"]))
+def test_any_bytes_become_a_sample(body: bytes, media_type: str) -> None:
+    Redactor().sample(webhook(body, content_type=media_type), "s").body.decode("utf-8")
+
+
+def test_a_slug_is_a_files_name() -> None:
+    assert slug("datadog", "[P1] ../../etc/passwd on {host:a}") == "datadog-p1-etc-passwd-on-host-a"
+    assert slug("", "\x00💥") == "event"
+
+
+# -- tests of captured events
+
+SAMPLE = Sample(source="lab", stem="lab-disk", suffix=".json", body=b"{}", headers={})
+DESTINATIONS = {"pd": PagerDuty(account="pd", token="t", from_="bot@example.com")}
+
+
+def decision(**changes: Any) -> Decision:
+    given: dict[str, Any] = {
+        "rule": "db",
+        "account": "pd",
+        "mode": Mode.LIVE,
+        "severity": Severity.ERROR,
+        "title": "Disk full",
+        "series": "0" * 64,
+        "parts": ("lab", "fp"),
+        "marked": False,
+        "key_text": None,
+        "key_rule": KeyRule.WHILE_OPEN,
+        "fields": {"title": "Disk full", "service": "S", "priority": "P1", "body": "long text"},
+        "names": (),
+        "notes": (),
+        "fold_key": "db",
+        "policy": Policy(),
+    }
+    return Decision(**(given | changes))
+
+
+def decided(*decisions: Decision, title: str = "Disk full", status: Status = Status.FIRING) -> Decided:
+    reading = Alert(source="lab", source_type="generic", fingerprint="fp", status=status, title=title, payload={})
+    return Decided(reading=reading, decisions=decisions, matched=tuple(one.rule for one in decisions))
+
+
+def written(*each: Decided, because: tuple[str, str] | None = None) -> dict[str, Any]:
+    text = text_of_test(
+        SAMPLE, each, DESTINATIONS, because=because, about="Captured from event 01J.", schema="tests.schema.json"
+    )
+    assert text.startswith("# yaml-language-server: $schema=tests.schema.json\n# Captured from event 01J.\n")
+    tree = read_tree(text, "x.test.yaml")
+    assert tree.problems == ()
+    assert [error.message for error in Draft7Validator(schema_of_tests()).iter_errors(tree.value)] == []
+    (test,) = tree.value
+    send, expect = test["steps"]
+    assert send == {"send": "fixtures/lab-disk.json", "to": "lab"}
+    return {"name": test["name"], **expect}
+
+
+def test_one_incident_is_expected_with_its_short_fields() -> None:
+    assert written(decided(decision())) == {
+        "name": "Disk full",
+        "at": "1m",
+        "expect": {
+            "matched": "db",
+            "account": "pd",
+            "created": 1,
+            "request": {"incident": {"title": "Disk full", "service": "S", "priority": "P1"}},
+        },
+    }
+
+
+def test_no_rule_is_expected_with_the_nearest_miss() -> None:
+    expect = written(decided(), because=("db", "not.labels.env"))["expect"]
+    assert expect == {
+        "matched": None,
+        "because": {"rule": "db", "condition": "not.labels.env"},
+        "created": 0,
+        "open": 0,
+    }
+
+
+def test_a_batch_counts_its_incidents() -> None:
+    expect = written(decided(decision()), decided(decision(series="1" * 64)), decided(decision()))["expect"]
+    assert expect == {"matched": "db", "account": "pd", "created": 2}
+
+
+def test_a_shadow_rule_creates_nothing() -> None:
+    assert written(decided(decision(mode=Mode.SHADOW)))["expect"] == {"matched": "db", "created": 0, "open": 0}
+
+
+def test_a_resolved_report_alone_opens_nothing() -> None:
+    assert written(decided(status=Status.RESOLVED))["expect"] == {"created": 0, "open": 0}
+
+
+HOSTILE = [
+    "no",
+    "null",
+    "1e3",
+    "- a: b",
+    "{{ x }}",
+    '"quoted" \\ ',
+    "a: b # c",
+    "line\nbreak",
+    "\x1b[31m\x9b\x7f",
+    "💥 ü",
+    "@x",
+]
+
+
+@pytest.mark.parametrize("title", HOSTILE)
+def test_whatever_an_alert_holds_the_test_is_yaml_that_says_it(title: str) -> None:
+    fields = {"title": title, "service": "S"}
+    expect = written(decided(decision(fields=fields), title=title))["expect"]
+    assert expect["request"]["incident"]["title"] == title
+
+
+@given(title=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_title_survives(title: str) -> None:
+    expect = written(decided(decision(fields={"title": title, "service": "S"}), title=title))["expect"]
+    assert expect["request"]["incident"]["title"] == title
