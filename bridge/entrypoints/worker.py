@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from bridge.adapters import logs
+from bridge.adapters import cpu, logs
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Claim, Claimed, Fetched, Finished, Ledger, NamesNeeded, Recorded
 from bridge.adapters.queue import Queue, QueueUnavailable
@@ -301,7 +301,9 @@ def drain(lane: str) -> None:
         raise RuntimeError("drain was called outside a worker process")
     with suppress(QueueUnavailable):  # the lane is drained all the same, and the clock finds what is left
         _process.queue.clear_poke(lane)
-    if _process.drainer.drain(lane):
+    with cpu.staying():
+        more = _process.drainer.drain(lane)
+    if more:
         with suppress(QueueUnavailable):
             _process.queue.poke(lane)
 

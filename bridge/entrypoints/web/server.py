@@ -8,7 +8,6 @@ import errno
 import os
 import socket
 import struct
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,8 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
+
+from bridge.adapters import cpu
 
 PROCESSES = 2
 THREADS = 128
@@ -110,13 +111,8 @@ def _take_place(arbiter: Any, worker: Any) -> None:
 
 
 def _keep_to_one_cpu(_arbiter: Any, worker: Any) -> None:
-    """In the child: its threads run one at a time anyway, and on one CPU they need not carry everything to the next.
-
-    bench/accept measures it: without this a quarter fewer requests a second. macOS has no such call.
-    """
-    if sys.platform == "linux":
-        cpus = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cpus[worker.place % len(cpus)]})
+    """In the child."""
+    cpu.keep_to_one(worker.place)
 
 
 def _timeval(seconds: float) -> bytes:
