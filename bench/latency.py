@@ -110,7 +110,11 @@ def _start(folder: Path, sandbox_url: str, accounts: int) -> tuple["subprocess.P
     command = [sys.executable, "-m", "bridge.entrypoints.cli", "up"]
     log = (folder / "log").open("wb")
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    wait_for(lambda: listens("127.0.0.1", port) and _ready(port), 30)
+    try:
+        wait_for(lambda: listens("127.0.0.1", port) and _ready(port), 30)
+    except TimeoutError:
+        process.kill()  # its children end with it
+        raise
     return process, port
 
 
