@@ -30,6 +30,7 @@ from bridge.domain.incident import (
     on_firing,
     on_resolved,
 )
+from bridge.domain.reports import LastReport, last_report, why_ignored
 
 TRACE_MAX = 200  # rules kept in the record of one alert
 
@@ -166,6 +167,14 @@ _FIRING_MEMBERS = SizedStatement(
         .where(members.c.problem_id.in_(listed("ids", ids)), members.c.firing, incidents.c.live)
     )
 )
+_LAST_REPORTS = SizedStatement(
+    lambda ids: (
+        select(problems.c.id, problems.c.status, problems.c.episode, problems.c.reported_at)
+        .where(problems.c.id.in_(listed("ids", ids)))
+        .order_by(problems.c.id)
+        .with_for_update()
+    )
+)
 _LOCK_SERIES = SizedStatement(
     lambda ids: (
         select(series.c.id, series.c.next_no)
@@ -205,6 +214,8 @@ class _World:
     """What the transaction knows of the batch's problems and series; kept up to date as reports are applied."""
 
     changes: Changes
+    last: dict[str, LastReport] = field(default_factory=dict)  # problem -> its last applied report
+    applied: dict[str, Alert] = field(default_factory=dict)  # problem -> what was applied now
     live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
     members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
@@ -222,6 +233,7 @@ def settle(
     results, fresh = _without_repeats(connection, batch)
     world = _load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
     rows = [_settle_alert(world, one, item) for one in fresh for item in one.alerts]
+    _put_problems(connection, world)
     _INSERT_EVENTS.run(connection, (one.event for one in fresh))
     _INSERT_ALERTS.run(connection, rows)
     world.changes.flush(connection)
@@ -255,8 +267,8 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
     readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
     if not readings:
         return world
-    _upsert_problems(connection, readings, changes.now)
     problem_ids = padded(problem for problem in readings if problem)
+    _load_problems(connection, world, readings, problem_ids)
     touched: set[str] = set()
     for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids):
         world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
@@ -313,8 +325,11 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
 def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
     """Apply one reading; answer its row with the decisions filled in."""
     reading = item.decided.reading
+    late = _late(world, item)
     if isinstance(reading, Notice):
         decisions = [_decision(Outcome.IGNORED, reason=reading.reason)]
+    elif late is not None:
+        decisions = [_decision(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
     elif reading.status is Status.FIRING:
         decisions = [_fires(world, one, item, reading, decision) for decision in item.decided.decisions]
     else:
@@ -329,6 +344,20 @@ def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, 
         "incident_id": first["incident"],
         "decisions": dumps(decisions),
     }
+
+
+def _late(world: _World, item: AlertReceipt) -> str | None:
+    """Why a report changes nothing; None, and it is from now on the problem's last one, when it counts."""
+    reading, problem = item.decided.reading, item.problem
+    if isinstance(reading, Notice) or problem is None:
+        return None
+    if reading.episode is not None and clean(reading.episode) != reading.episode:
+        reading = replace(reading, episode=clean(reading.episode))  # what is stored is compared with
+    late = why_ignored(reading, world.last.get(problem), world.changes.now)
+    if late is None:
+        world.last[problem] = last_report(reading, world.changes.now)
+        world.applied[problem] = reading
+    return late
 
 
 def _without_rule(decided: Decided) -> dict[str, Any]:
@@ -488,22 +517,40 @@ def _episode_id(reading: Alert | Notice, one: Receipt) -> str:
     return str(one.event["id"]) if own is None else clean(own)
 
 
-def _upsert_problems(connection: Connection, readings: Mapping[str, Alert | Notice], now: datetime) -> None:
-    """Write the last report of each problem, in sorted order: on PostgreSQL this is the lock on them as well."""
-    rows = [
-        {
-            "id": problem,
-            "source": reading.source,
-            "fingerprint": clean(reading.fingerprint),
-            "status": reading.status.value,
-            "episode": None if reading.episode is None else clean(reading.episode),
-            "reported_at": reading.reported_at,
-            "updated_at": now,
-        }
-        for problem, reading in sorted(readings.items(), key=lambda item: item[0])
-        if isinstance(reading, Alert)
-    ]
-    _UPSERT_PROBLEM[connection.dialect.name].run(connection, rows)
+def _load_problems(
+    connection: Connection, world: _World, readings: Mapping[str, Alert | Notice], problem_ids: list[str]
+) -> None:
+    """The last report of each problem. On PostgreSQL this locks them: new ones get a row first, in sorted order."""
+    if connection.dialect.name == "postgresql":
+        fresh = {problem: reading for problem, reading in readings.items() if isinstance(reading, Alert)}
+        _CLAIM_PROBLEMS.run(connection, _problem_rows(fresh, world.changes.now, status=_NO_REPORT))
+    for row in _LAST_REPORTS.rows(connection, ids=problem_ids):
+        if row["status"] != _NO_REPORT:
+            status = Status(row["status"])
+            world.last[row["id"]] = LastReport(status=status, episode=row["episode"], reported_at=row["reported_at"])
+
+
+def _put_problems(connection: Connection, world: _World) -> None:
+    """Write the last applied reports, in sorted order."""
+    _UPSERT_PROBLEM[connection.dialect.name].run(connection, _problem_rows(world.applied, world.changes.now))
+
+
+def _problem_rows(reports: Mapping[str, Alert], now: datetime, status: str | None = None) -> list[dict[str, Any]]:
+    rows = []
+    for problem, alert in sorted(reports.items()):
+        kept = last_report(alert, now)
+        rows.append(
+            {
+                "id": problem,
+                "source": alert.source,
+                "fingerprint": clean(alert.fingerprint),
+                "status": kept.status.value if status is None else status,
+                "episode": None if kept.episode is None else clean(kept.episode),
+                "reported_at": kept.reported_at,
+                "updated_at": now,
+            }
+        )
+    return rows
 
 
 def _upsert(dialect: Any) -> Any:
@@ -512,6 +559,8 @@ def _upsert(dialect: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=["id"], set_=new)
 
 
+_NO_REPORT = ""  # of a problem's row that only holds its lock: nothing was applied yet
+_CLAIM_PROBLEMS = InsertStatement(problems, lambda table: postgresql.insert(table).on_conflict_do_nothing())
 _UPSERT_PROBLEM = {
     "sqlite": InsertStatement(problems, lambda _table: _upsert(sqlite)),
     "postgresql": InsertStatement(problems, lambda _table: _upsert(postgresql)),

@@ -1,6 +1,6 @@
 """What the clock asks of the ledger: lanes with something to do, heartbeats, letters that became too old, pruning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,8 +36,10 @@ from bridge.adapters.ledger.schema import (
     incidents,
     lanes,
     members,
+    problems,
     to_us,
 )
+from bridge.domain import keys
 from bridge.domain.delivery import LaneClass
 from bridge.domain.incident import IncidentState
 from bridge.domain.lane import JUMP_NOTICED, LEASE, LaneState, Pace, is_ahead, is_failing, sane, slot
@@ -46,6 +48,7 @@ from bridge.domain.retry import BACKOFF_MAX
 HEARTBEAT_DEAD_AFTER = timedelta(seconds=60)
 PRUNE_MAX = 5000  # rows let go of in one transaction
 TOO_OLD_AT_ONCE = 200
+IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
 REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
 
 
@@ -290,6 +293,7 @@ def prune(transaction: Transaction, bodies: timedelta, history: timedelta) -> in
     kept_since = now - max(history, REPEATS_KNOWN_FOR)
     old_events = _ids(connection, _oldest(events.c.id, events.c.received_at < kept_since))
     if old_events:
+        _forget_problems(connection, old_events, kept_since)
         connection.execute(delete(alerts).where(alerts.c.event_id.in_(old_events)))
         gone += connection.execute(delete(events).where(events.c.id.in_(old_events))).rowcount
     over = incidents.c.state.in_((IncidentState.RESOLVED.value, IncidentState.CANCELLED.value))
@@ -305,6 +309,19 @@ def prune(transaction: Transaction, bodies: timedelta, history: timedelta) -> in
     return int(gone)
 
 
+def _forget_problems(connection: Connection, old_events: list[str], before: datetime) -> None:
+    """Let go of the last reports these events brought, where nobody reported since and nothing fires."""
+    reported = connection.execute(
+        select(alerts.c.source, alerts.c.fingerprint).where(
+            alerts.c.event_id.in_(old_events), alerts.c.fingerprint.is_not(None)
+        )
+    )
+    ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
+    fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
+    for some in _batched(ids, IDS_AT_ONCE):
+        connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))
+
+
 def routes_paces(routes: Mapping[str, Route]) -> dict[str, Pace]:
     """The pace of each lane: of accounts that share one, the slowest."""
     paces: dict[str, Pace] = {}
@@ -317,6 +334,11 @@ def routes_paces(routes: Mapping[str, Route]) -> dict[str, Pace]:
 
 def _oldest(column: Column[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
     return select(column).where(*conditions).order_by(column).limit(PRUNE_MAX)
+
+
+def _batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """The values, so many at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _ids(connection: Connection, statement: Select[Any]) -> list[str]:

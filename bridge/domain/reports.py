@@ -1,0 +1,48 @@
+"""Late, repeated and reordered reports: whether a report still says something, after those that were applied.
+
+In: a report and the last applied one of the same problem. Out: nothing, or the sentence why it changes nothing. Senders
+repeat what timed out and deliver in parallel, so that an old "firing" may come after its "resolved" (DESIGN section 5).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.domain.alert import Alert, Status
+
+AHEAD_MAX = timedelta(hours=1)  # a report from further in the future has no time: else its sender's clock silences it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastReport:
+    """What the last applied report of a problem said."""
+
+    status: Status
+    episode: str | None
+    reported_at: datetime | None
+
+
+def last_report(alert: Alert, now: datetime) -> LastReport:
+    """What is kept of a report that is applied at `now`."""
+    at = alert.reported_at
+    return LastReport(
+        status=alert.status,
+        episode=alert.episode,
+        reported_at=None if at is None or at > now + AHEAD_MAX else at,
+    )
+
+
+def why_ignored(alert: Alert, last: LastReport | None, now: datetime) -> str | None:
+    """Why a report changes nothing: it is older than the last one, or the end of another episode. None: it counts.
+
+    Where a time is missing, arrival order decides.
+    """
+    if last is None:
+        return None
+    report = last_report(alert, now)
+    if report.reported_at is not None and last.reported_at is not None and report.reported_at < last.reported_at:
+        said, newer = report.reported_at.isoformat(), last.reported_at.isoformat()
+        return f"stale: reported at {said}, and a newer report, {last.status} at {newer}, came before it"
+    ends = alert.status is Status.RESOLVED and last.status is not Status.RESOLVED
+    if ends and alert.episode is not None and last.episode is not None and alert.episode != last.episode:
+        return f"other_episode: it ends episode {alert.episode}, and {last.episode} is the one that goes on"
+    return None

@@ -1,0 +1,70 @@
+"""Late, repeated and reordered reports."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.alert import Status
+from bridge.domain.reports import AHEAD_MAX, LastReport, last_report, why_ignored
+from tests.ledgers import alert
+
+NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+times = st.none() | st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(hours=1)).map(lambda by: NOW + by)
+reports = st.builds(
+    lambda status, episode, at: alert("f", status, episode=episode, reported_at=at),
+    st.sampled_from(Status),
+    st.none() | st.sampled_from(["a", "b"]),
+    times,
+)
+
+
+def test_an_older_report_is_stale_and_says_after_which() -> None:
+    last = LastReport(status=Status.RESOLVED, episode=None, reported_at=NOW)
+    why = why_ignored(alert("f", reported_at=NOW - timedelta(seconds=1)), last, NOW)
+    assert why == (
+        "stale: reported at 2026-01-05T11:59:59+00:00, and a newer report, resolved at 2026-01-05T12:00:00+00:00, "
+        "came before it"
+    )
+
+
+@pytest.mark.parametrize("at", [None, NOW, NOW + timedelta(seconds=1)])
+def test_a_report_without_a_time_of_the_same_time_or_newer_counts(at: datetime | None) -> None:
+    last = LastReport(status=Status.FIRING, episode=None, reported_at=NOW)
+    assert why_ignored(alert("f", Status.RESOLVED, reported_at=at), last, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("ends", "goes_on", "counts"),
+    [("1", "1", True), ("1", "2", False), (None, "2", True), ("1", None, True)],
+)
+def test_the_end_of_another_episode_ends_nothing(ends: str | None, goes_on: str | None, counts: bool) -> None:
+    last = LastReport(status=Status.FIRING, episode=goes_on, reported_at=None)
+    why = why_ignored(alert("f", Status.RESOLVED, episode=ends), last, NOW)
+    assert why == (None if counts else "other_episode: it ends episode 1, and 2 is the one that goes on")
+    assert why_ignored(alert("f", episode=ends), last, NOW) is None, "a new episode may begin"
+
+
+def test_a_clock_far_ahead_does_not_silence_its_sender() -> None:
+    ahead = alert("f", reported_at=NOW + AHEAD_MAX + timedelta(seconds=1))
+    last = last_report(ahead, NOW)
+    assert last.reported_at is None
+    assert why_ignored(alert("f", Status.RESOLVED, reported_at=NOW), last, NOW) is None
+
+
+@given(st.lists(reports, max_size=8))
+def test_what_counts_never_goes_back_in_time(told: list) -> None:  # type: ignore[type-arg]
+    last: LastReport | None = None
+    for report in told:
+        if why_ignored(report, last, NOW) is not None:
+            continue
+        following = last_report(report, NOW)
+        if last is not None and last.reported_at is not None and following.reported_at is not None:
+            assert following.reported_at >= last.reported_at
+        last = following
+
+
+@given(reports)
+def test_a_repeat_is_never_late(report) -> None:  # type: ignore[no-untyped-def]
+    assert why_ignored(report, last_report(report, NOW), NOW) is None
