@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bridge.config.loader import load_settings
 from bridge.config.models import Settings
@@ -121,6 +122,95 @@ def test_every_command_of_the_cookbook_sends_to_a_source_it_configures(tmp_path:
         for name, sample in re.findall(r"incident-bridge send ([\w-]+) --sample (\w+)", SECTIONS[section]):
             assert name in settings.sources or name.endswith("-test"), (section, name)
             assert sample in sample_names(kind_of(section)), (section, sample)
+
+
+@pytest.mark.parametrize("section", vendors())
+def test_every_address_a_section_gives_is_that_of_a_source_it_configures(section: str, tmp_path: Path) -> None:
+    settings, _ = configured(tmp_path, section)
+    given = set(re.findall(r"https://(?:[^/\s]*@)?bridge\.example\.com/webhooks/([\w-]+)", SECTIONS[section]))
+    assert given
+    assert given <= set(settings.sources)
+
+
+@pytest.mark.parametrize("section", vendors())
+def test_what_is_pasted_into_a_sender_is_well_formed(section: str) -> None:
+    for text in fenced(SECTIONS[section], "json"):
+        assert isinstance(json.loads(text), dict)
+    for text in fenced(SECTIONS[section], "yaml"):
+        assert isinstance(yaml.safe_load(VARIABLE.sub("x", text)), dict)
+
+
+def pasted(section: str, language: str, values: Mapping[str, Any], of_json: str) -> bytes:
+    """The body of a section as its sender posts it; every variable in it must have a value."""
+    (body,) = [text for text in fenced(SECTIONS[section], language) if text.startswith("{")]
+    return re.sub(of_json, lambda found: str(values[found[1]]), body).encode()
+
+
+KIBANA = {
+    "rule.id": "r-1",
+    "rule.name": "Errors per host",
+    "rule.type": "logs.alert.document.count",
+    "rule.tags": "team:shop,prod",
+    "rule.url": "https://kibana.example.com/app/r-1",
+    "rule.spaceId": "default",
+    "alert.id": "shop-3",
+    "alert.uuid": "u-1",
+    "alert.actionGroup": "logs.threshold.fired",
+    "alert.flapping": "false",
+    "date": "2026-01-05T10:00:00.000Z",
+    "context.reason": "412 entries",
+}
+
+
+def test_the_body_for_kibana_tells_everything(tmp_path: Path) -> None:
+    settings, _ = configured(tmp_path, "Kibana")
+    over = {**KIBANA, "alert.actionGroup": "recovered", "date": "2026-01-05T10:05:00.000Z", "context.reason": ""}
+    first, last = (
+        alerts_in(settings, "kibana", pasted("Kibana", "json", values, r"\{\{([\w.]+)\}\}"))[0]
+        for values in (KIBANA, over)
+    )
+    assert (first.status, last.status) == (Status.FIRING, Status.RESOLVED)
+    assert (first.fingerprint, first.episode) == (last.fingerprint, last.episode)
+    assert (first.title, first.severity, first.description) == (
+        "Errors per host (shop-3)",
+        Severity.ERROR,
+        "412 entries",
+    )
+    assert (first.labels["team"], first.labels["prod"], first.labels["space"]) == ("shop", "true", "default")
+
+
+NEWRELIC = {
+    "json issueId": '"i-1"',
+    "json issuePageUrl": '"https://one.newrelic.com/i-1"',
+    "json annotations.title.[0]": '"Checkout fails"',
+    "json priority": '"CRITICAL"',
+    "json entitiesData.names": '["shop-api", "shop-web"]',
+    "json state": '"ACTIVATED"',
+    "json triggerEvent": '"STATE_CHANGE"',
+    "createdAt": "1767607200000",
+    "updatedAt": "1767607200000",
+    "json acknowledgedAt": "null",
+    "json owner": '"N/A"',
+    "json accumulations.source": '["newrelic"]',
+    "json accumulations.policyName": '["Golden signals"]',
+    "json accumulations.conditionName": '["Checkout errors"]',
+    "json workflowName": '"To bridge"',
+}
+
+
+def test_the_payload_for_new_relic_tells_who_took_an_issue_and_when_it_is_over(tmp_path: Path) -> None:
+    settings, _ = configured(tmp_path, "New Relic")
+    taken = {**NEWRELIC, "json owner": '"A. Person"', "json acknowledgedAt": "1767607300000"}
+    closed = {**taken, "json state": '"CLOSED"', "updatedAt": "1767607400000"}
+    fires, takes, ends = (
+        alerts_in(settings, "newrelic", pasted("New Relic", "text", values, r"\{\{ (.*?) \}\}"))[0]
+        for values in (NEWRELIC, taken, closed)
+    )
+    assert (fires.status, takes.status, ends.status) == (Status.FIRING, Status.ACKNOWLEDGED, Status.RESOLVED)
+    assert fires.fingerprint == takes.fingerprint == ends.fingerprint
+    assert (fires.title, fires.severity) == ("Checkout fails", Severity.CRITICAL)
+    assert (fires.labels["policy"], fires.labels["entity"]) == ("Golden signals", "shop-api,shop-web")
+    assert [link.href for link in fires.links] == ["https://one.newrelic.com/i-1"]
 
 
 def test_the_fields_of_the_generic_example_read_a_ticket(tmp_path: Path) -> None:

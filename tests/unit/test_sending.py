@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
 
-from bridge.entrypoints.cli.sending import media_type_of, proof_of, sample_bytes, sample_names
+from bridge.domain.alert import Webhook
+from bridge.domain.errors import SignatureError
+from bridge.entrypoints.cli.sending import media_type_of, post, proof_of, sample_bytes, sample_names
 from bridge.sources import SOURCES
-from bridge.sources.base import BasicAuth, BearerAuth, HeaderAuth, QueryAuth, SignatureAuth
+from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, Proof, QueryAuth, SignatureAuth
 from tests.receiving import Desk
 
 SECRET = "whsec_YSBzZWNyZXQgb2YgdHdlbnR5LWZvdXIu"
+OLDER = "whsec_dGhlIHNlY3JldCBiZWZvcmUgdGhhdCBvbmUu"
+OTHER = "whsec_bm9ib2R5IGVsc2Uga25vd3MgdGhpcyBvbmUu"
+SECRETS = (SECRET, OLDER)  # the newest first, as after a rotation
+NOW = datetime(2026, 1, 5, 10, 0, 0, 250_000, tzinfo=UTC)
 SIGNED = {kind: min(made.signature_keys) for kind, made in SOURCES.items() if made.signature_keys}
 
 
@@ -44,6 +50,56 @@ def test_a_shipped_sample_is_accepted_with_the_proof_of_its_sender(kind: str, sa
     assert any(alert["status"] for alert in event["alerts"]) != sample.startswith("comment")
 
 
+def shared(*secrets: str) -> list[Auth]:
+    """Every kind of auth that any source takes, and that checks a secret."""
+    return [
+        BearerAuth(secrets=secrets),
+        HeaderAuth(header="x-bridge-token", secrets=secrets),
+        BasicAuth(username="a sender", passwords=secrets),
+        QueryAuth(parameter="key", secrets=secrets),
+    ]
+
+
+def auths(kind: str, *secrets: str) -> list[Auth]:
+    """Every kind of auth with a secret that a source type takes, the vendor's signatures last."""
+    return [
+        *shared(*secrets),
+        *(SignatureAuth(kind=key, secrets=secrets) for key in sorted(SOURCES[kind].signature_keys)),
+    ]
+
+
+def posted(proof: Proof, body: bytes) -> Webhook:
+    """A webhook as the receiver makes it of a request with this proof."""
+    headers = {name.lower(): value for name, value in proof.headers.items()}
+    return Webhook(source="one", headers=headers, query=proof.query, body=body, received_at=NOW)
+
+
+def test_no_kind_of_auth_is_left_out_here() -> None:
+    assert {type(auth) for auth in shared(SECRET)} | {NoAuth, SignatureAuth} == set(get_args(Auth))
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_of_auth_a_source_takes_accepts_what_is_sent_under_its_first_secret(kind: str) -> None:
+    made = SOURCES[kind]
+    for sample in sample_names(kind):
+        body = sample_bytes(kind, sample)
+        made(name="one", auth=NoAuth()).verify(posted(proof_of(kind, NoAuth(), body, NOW), body))
+        for auth, first in zip(auths(kind, *SECRETS), auths(kind, SECRET), strict=True):
+            webhook = posted(proof_of(kind, auth, body, NOW), body)
+            made(name="one", auth=auth).verify(webhook)
+            made(name="one", auth=first).verify(webhook)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_no_kind_of_auth_a_source_takes_accepts_another_secret_or_none(kind: str) -> None:
+    body = sample_bytes(kind, sample_names(kind)[0])
+    for auth, other in zip(auths(kind, *SECRETS), auths(kind, OTHER), strict=True):
+        source = SOURCES[kind](name="one", auth=auth)
+        for proof in (proof_of(kind, other, body, NOW), Proof()):
+            with pytest.raises(SignatureError):
+                source.verify(posted(proof, body))
+
+
 @pytest.mark.parametrize(
     "auth",
     [
@@ -60,6 +116,16 @@ def test_without_a_secret_there_is_no_proof_and_a_person_is_told_why(auth: Any) 
         proof_of("zendesk", auth, b"{}", datetime.now(UTC))
 
 
-def test_nobody_signs_for_amazon() -> None:
-    with pytest.raises(click.UsageError, match="nobody but the sender can sign for aws_sns"):
-        proof_of("aws_sns", SignatureAuth(kind="sns_signature", secrets=()), b"{}", datetime.now(UTC))
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [(kind, word) for kind, made in SOURCES.items() for word in sorted(getattr(made, "signature_words", ()))],
+)
+def test_for_whom_only_the_sender_can_sign_a_person_is_told_to_use_another_auth(kind: str, word: str) -> None:
+    with pytest.raises(click.UsageError, match=f"nobody but the sender can sign for {kind}: .* another auth"):
+        proof_of(kind, SignatureAuth(kind=word, secrets=()), b"{}", datetime.now(UTC))
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "1 €"])
+def test_a_header_that_http_cannot_carry_is_said_to_be_one(value: str) -> None:
+    status, answer = post("http://127.0.0.1:9", "lab", Proof(headers={"X-Token": value}), b"{}", "application/json", {})
+    assert (status, "a header cannot be sent" in answer["error"]) == (0, True)

@@ -101,6 +101,8 @@ def post(
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
             )
+    except (requests.exceptions.InvalidHeader, UnicodeEncodeError):  # the latter when it is no Latin-1
+        return 0, {"error": "a header cannot be sent: its value, or the secret in it, wants one line of Latin-1"}
     except requests.RequestException as error:
         return 0, {"error": f"nothing answers at {url}: is the bridge running? ({type(error).__name__})"}
     try:
@@ -127,7 +129,10 @@ def proof_of(source_type: str, auth: Auth, body: bytes, now: datetime) -> Proof:
         case SignatureAuth(secrets=secrets):
             vendor = SOURCES[source_type]
             if not issubclass(vendor, Signs):
-                raise click.UsageError(f"nobody but the sender can sign for {source_type}; try it with 'auth: none'")
+                raise click.UsageError(
+                    f"nobody but the sender can sign for {source_type}: to try it out, send to a source of this type "
+                    "with another auth: {bearer}, {header, secret}, {basic}, {query, secret} or none"
+                )
             _first(secrets)
             return vendor.proof(auth, body, now)
         case _:
