@@ -24,6 +24,8 @@ PROCESS_STARTED = "process_started"
 PROCESS_STOPPED = "process_stopped"
 LETTERS_TOO_OLD = "deliveries_given_up"
 TASK_FAILED = "task_failed"
+ALARM = "alarm"
+ALARM_UNSAID = "alarm_unsaid"
 
 
 def configure(process: str) -> None:

@@ -35,7 +35,7 @@ from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
 from bridge.sources.base import NoAuth, Setting
 
-NOT_YET = frozenset({"max_wait", "confirm_open", "respect_human_close", "plan_b", "plan_b_after"})  # keys of accounts
+NOT_YET = frozenset({"confirm_open", "respect_human_close", "plan_b", "plan_b_after"})  # keys of accounts
 
 _M = TypeVar("_M", bound=Model)
 
@@ -217,8 +217,6 @@ class _Loading:
             self.warn(path, "the address holds a password", "write ${VARIABLE} in its place and set that variable")
 
     def _check_alarms(self, file: FileModel, known: set[str]) -> None:
-        if file.alarms.url or file.alarms.account:
-            self.warn(("alarms",), "'alarms' have no effect in this version", "watch /readyz and /metrics until then")
         url, account = file.alarms.url, file.alarms.account
         if account is not None and account not in known:
             shown = self._shown(("alarms", "account"), account)

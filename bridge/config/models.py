@@ -74,7 +74,9 @@ class RetentionModel(Model):
 class AlarmsModel(Model):
     """`alarms:`"""
 
-    url: str | None = Field(default=None, description="Gets one JSON message per cause; empty: no alarms.")
+    url: str | None = Field(
+        default=None, description="Gets one JSON message per cause and 15 min; empty: the log alone."
+    )
     account: str | None = Field(default=None, description="Instead of a URL: an account that gets an incident.")
 
 
@@ -125,7 +127,7 @@ class AccountModel(Model):
     reserve: Whole | None = Field(
         default=None, ge=0, description="Of the burst, kept for criticals; default a quarter."
     )
-    max_wait: Duration = Field(default=timedelta(minutes=2), description="A longer queue folds.")
+    max_wait: Duration = Field(default=timedelta(minutes=2), description="A wait of five times this raises an alarm.")
     promote_after: Duration = Field(default=timedelta(seconds=60), description="Head start per step of severity.")
     give_up_after: Duration = Field(default=timedelta(hours=24), description="After this a delivery is a dead letter.")
     confirm_open: Duration = Field(default=timedelta(hours=1), description="An older belief 'open' is checked.")

@@ -14,6 +14,7 @@ from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.queue import Queue, QueueUnavailable
 from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.alarming import Alarms
 from bridge.entrypoints.confirming import Confirmations
 from bridge.entrypoints.worker import Drainer, names_topic
 
@@ -34,6 +35,7 @@ class Clock:
     drainer: Drainer
     retention: tuple[timedelta, timedelta]  # bodies, history
     confirmations: Confirmations | None = None
+    alarms: Alarms | None = None
     monotonic: Callable[[], float] = time.monotonic
     _lost_at: float | None = None
     _drains_itself: bool = False
@@ -111,6 +113,8 @@ class Clock:
         self.ledger.waits_shortened()
         self._ask_for_names()
         self._ask_for_confirmations()
+        if self.alarms is not None:
+            self.alarms.look()
         if self.monotonic() >= self._prune_at:
             self._prune_at = self.monotonic() + PRUNE_S
             self.ledger.pruned(*self.retention)

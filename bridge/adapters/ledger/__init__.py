@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
-from bridge.adapters.ledger import callbacks, fetches, history, letters, names, overview, reads, upkeep
+from bridge.adapters.ledger import alarms, callbacks, fetches, history, letters, names, overview, reads, upkeep
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.fetches import Fetch, Fetched
@@ -21,6 +21,7 @@ from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
 from bridge.adapters.ledger.schema import rule_books
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
 from bridge.adapters.ledger.upkeep import Heartbeat
+from bridge.domain.alarms import Cause
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.lane import Line, Pace
@@ -234,6 +235,20 @@ class Ledger:
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows."""
         return self._written(lambda transaction: upkeep.prune(transaction, bodies, history))
+
+    def alarms_standing(self, max_waits: Mapping[str, timedelta]) -> tuple[Cause, ...]:
+        """Everything that needs a person now; `max_waits` are those of the configured accounts."""
+        with self.database.reading() as transaction:
+            return alarms.standing(transaction, self.routes, max_waits)
+
+    def alarms_due(self, max_waits: Mapping[str, timedelta]) -> list[Cause]:
+        """Those of them that the caller is to tell now: nobody told them in the last 15 minutes."""
+        found = self.alarms_standing(max_waits)
+        return self._written(lambda transaction: alarms.claim(transaction, found)) if found else []
+
+    def alarm_unsaid(self, cause: Cause) -> None:
+        """A cause could not be told; it is due again in a minute."""
+        self._written(lambda transaction: alarms.unsaid(transaction, cause))
 
     def callbacks_owed(self, marks: Mapping[str, str]) -> list[str]:
         """Events whose sender waits for a call of ours; `marks` has the fingerprint of their Notice by source."""

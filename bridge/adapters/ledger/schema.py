@@ -293,6 +293,14 @@ rule_books = Table(
     Column("content", Text, nullable=False),
 )
 
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("cause", Text, primary_key=True),  # domain.alarms.Cause.key
+    Column("told_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,

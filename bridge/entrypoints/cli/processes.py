@@ -74,6 +74,7 @@ def clock(config: Path) -> int:
     from bridge import wiring
     from bridge.adapters.http import Http
     from bridge.adapters.queue import Queue
+    from bridge.entrypoints.alarming import alarms_of
     from bridge.entrypoints.beating import Pulse
     from bridge.entrypoints.clock import Clock
     from bridge.entrypoints.confirming import Confirmations
@@ -90,7 +91,8 @@ def clock(config: Path) -> int:
     pulse = Pulse(ledger, wiring.heartbeat("clock"))
     pulse.start()
     try:
-        Clock(ledger, Queue(url), drainer, (retention.bodies, retention.history), confirmations).run(stop)
+        kept = (retention.bodies, retention.history)
+        Clock(ledger, Queue(url), drainer, kept, confirmations, alarms_of(loaded.settings, ledger, http)).run(stop)
     finally:
         pulse.stop()
         if keeper is not None:

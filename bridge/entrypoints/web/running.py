@@ -6,8 +6,10 @@ from typing import Any
 
 from bridge import wiring
 from bridge.adapters import logs
+from bridge.adapters.http import Http
 from bridge.adapters.ledger.writer import Writer
 from bridge.adapters.queue import Queue
+from bridge.entrypoints.alarming import Watch, alarms_of
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
@@ -38,7 +40,9 @@ class WebProcess:
         writer = Writer(ledger.settle, poker)
         pulse = Pulse(ledger, wiring.heartbeat("web"))
         pulse.start()
-        self._running = (pulse, writer, poker, keeper)
+        watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
+        watch.start()
+        self._running = (pulse, writer, poker, keeper, watch)
         gate = Gate(
             username=settings.ui.username,
             password_hash=settings.ui.password_hash,
@@ -84,8 +88,9 @@ class WebProcess:
         """Write what waits, poke what was written, take the heartbeat back."""
         if self._running is None:
             return
-        pulse, writer, poker, keeper = self._running
+        pulse, writer, poker, keeper, watch = self._running
         self._running = None
+        watch.stop()
         writer.close()
         poker.close()
         pulse.stop()

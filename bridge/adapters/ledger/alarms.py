@@ -1,0 +1,68 @@
+"""What the alarms are made of, and when each was told last: one message per cause, whichever process finds it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.rows import lane_from
+from bridge.adapters.ledger.schema import alarms, deliveries, heartbeats, incidents, lanes
+from bridge.domain.alarms import AGAIN_AFTER, EVERY, AccountView, Cause, causes, is_due
+from bridge.domain.alert import Severity
+from bridge.domain.delivery import Action, DeliveryState, LaneClass
+
+
+def standing(
+    transaction: Transaction, routes: Mapping[str, Route], max_waits: Mapping[str, timedelta]
+) -> tuple[Cause, ...]:
+    """Everything that needs a person now, told before or not. `max_waits`: of every configured account."""
+    connection, now = transaction.connection, transaction.now
+    states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
+    due = select(deliveries.c.account, func.min(deliveries.c.next_at)).where(
+        deliveries.c.state == DeliveryState.PENDING.value,
+        deliveries.c["class"] == LaneClass.CREATE.value,
+        deliveries.c.next_at <= now,
+    )
+    since: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(due.group_by(deliveries.c.account))}
+    dead = (
+        select(deliveries.c.account, func.count())
+        .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
+        .where(
+            deliveries.c.state == DeliveryState.DEAD.value,
+            deliveries.c.action == Action.CREATE.value,
+            incidents.c.severity == Severity.CRITICAL.value,
+        )
+    )
+    buried: dict[str, int] = {row[0]: row[1] for row in connection.execute(dead.group_by(deliveries.c.account))}
+    beats = select(heartbeats.c.kind, func.max(heartbeats.c.beat_at)).group_by(heartbeats.c.kind)
+    views = [
+        AccountView(
+            name=name,
+            max_wait=max_waits[name],
+            lane=states.get(routes[name].lane),
+            waits_since=since.get(name),
+            critical_dead=buried.get(name, 0),
+        )
+        for name in sorted(max_waits)
+    ]
+    return causes(views, {row[0]: row[1] for row in connection.execute(beats)}, now)
+
+
+def claim(transaction: Transaction, found: Sequence[Cause]) -> list[Cause]:
+    """Those of the causes that the caller is to tell now; nobody else is given them for a while."""
+    connection, now = transaction.connection, transaction.now
+    connection.execute(alarms.delete().where(alarms.c.told_at <= now - EVERY))
+    told = {row.cause: row.told_at for row in connection.execute(select(alarms).with_for_update())}
+    due = [cause for cause in found if is_due(told.get(cause.key), now)]
+    for cause in due:
+        connection.execute(alarms.delete().where(alarms.c.cause == cause.key))
+        connection.execute(alarms.insert().values(cause=cause.key, told_at=now))
+    return due
+
+
+def unsaid(transaction: Transaction, cause: Cause) -> None:
+    """A cause could not be told: it is due again soon."""
+    at = transaction.now - EVERY + AGAIN_AFTER
+    transaction.connection.execute(alarms.update().where(alarms.c.cause == cause.key).values(told_at=at))

@@ -1,0 +1,89 @@
+"""What needs a person, and how often it is said."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bridge.domain.alarms import EVERY, AccountView, CauseKind, causes, is_due
+from bridge.domain.delivery import Reason
+from bridge.domain.lane import FAILING_AFTER, LaneState
+
+NOW = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
+ALIVE = {"worker": NOW, "clock": NOW}
+MINUTE = timedelta(minutes=1)
+
+
+def view(**changes: Any) -> AccountView:
+    """A quiet account."""
+    of_lane = LaneState.__dataclass_fields__.keys() - {"name"}
+    state = {name: changes.pop(name) for name in tuple(changes) if name in of_lane}
+    lane = LaneState(**{"name": "pd", "create_tat": NOW, "update_tat": NOW, **state})
+    return AccountView(**{"name": "pd", "max_wait": 2 * MINUTE, "lane": lane, "waits_since": None, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "says"),
+    [
+        (
+            {"create_parked_until": NOW + MINUTE, "create_parked_why": Reason.AUTH},
+            CauseKind.LANE_PARKED,
+            "the upstream refuses the key of 'pd' (401)",
+        ),
+        (
+            {"update_parked_until": NOW + MINUTE, "update_parked_why": Reason.FORBIDDEN},
+            CauseKind.LANE_PARKED,
+            "the key of 'pd' may not do this (403)",
+        ),
+        ({"failures": FAILING_AFTER}, CauseKind.UPSTREAM_DOWN, "3 calls in a row of 'pd' brought no usable answer"),
+        (
+            {"critical_dead": 2},
+            CauseKind.CRITICAL_DEAD,
+            "2 critical pages for 'pd' could not be delivered and will not be tried again",
+        ),
+        ({"waits_since": NOW - 11 * MINUTE}, CauseKind.LONG_WAIT, "incidents for 'pd' have waited 11 min"),
+    ],
+)
+def test_an_account_that_needs_a_person_is_said_so_with_the_way_out(
+    changes: dict[str, Any], kind: CauseKind, says: str
+) -> None:
+    (cause,) = causes([view(**changes)], ALIVE, NOW)
+    assert (cause.kind, cause.about, cause.sentence) == (kind, "pd", says)
+    assert cause.advice
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"create_parked_until": NOW + MINUTE, "create_parked_why": Reason.RATE_LIMITED},
+        {"create_parked_until": NOW - MINUTE, "create_parked_why": Reason.AUTH},
+        {"failures": FAILING_AFTER - 1},
+        {"paused_at": NOW},
+        {"waits_since": NOW - 10 * MINUTE},
+        {"lane": None},
+    ],
+)
+def test_what_mends_itself_or_was_wanted_is_no_alarm(changes: dict[str, Any]) -> None:
+    assert causes([view(**changes)], ALIVE, NOW) == ()
+
+
+@pytest.mark.parametrize("last", [None, NOW - timedelta(seconds=61), NOW + timedelta(days=1)])
+@pytest.mark.parametrize(("process", "kind"), [("worker", CauseKind.NO_WORKER), ("clock", CauseKind.NO_CLOCK)])
+def test_a_kind_of_process_that_is_silent_is_missed(process: str, kind: CauseKind, last: datetime | None) -> None:
+    beats = {name: at for name, at in (ALIVE | {process: last}).items() if at is not None}
+    (cause,) = causes([view()], beats, NOW)
+    assert (cause.kind, cause.about, cause.advice) == (kind, "", f"start 'incident-bridge {process}'")
+
+
+def test_two_accounts_are_two_causes() -> None:
+    found = causes([view(critical_dead=1), view(name="io", critical_dead=1)], ALIVE, NOW)
+    assert [cause.key for cause in found] == ["critical_dead:pd", "critical_dead:io"]
+
+
+@pytest.mark.parametrize(
+    ("told_at", "due"),
+    [(None, True), (NOW, False), (NOW - EVERY, True), (NOW - EVERY + MINUTE, False), (NOW + MINUTE, True)],
+)
+def test_a_cause_is_said_once_in_a_quarter_of_an_hour(told_at: datetime | None, due: bool) -> None:
+    assert is_due(told_at, NOW) is due
