@@ -16,10 +16,10 @@ from bridge.destinations.base import Destination
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, effective
 from bridge.domain.decision import Check, Decided, Decision, Mode
-from bridge.domain.delivery import Action, Delivery, HttpRequest, LaneClass, NamedThing, NameRef
+from bridge.domain.delivery import Action, Delivery, HttpRequest, LaneClass, NamedThing
 from bridge.domain.errors import Place
 from bridge.domain.lane import Line, Pace, parked_sentence, sane, starts_at
-from bridge.domain.names import served
+from bridge.domain.names import ListPart, list_part, served
 from bridge.pipeline import decide
 from bridge.rules.book import Rule, RuleBook
 from bridge.rules.conditions import AllOf, AnyOf, Condition, Not, When
@@ -308,18 +308,25 @@ class _Known:
     def _names(self, decision: Decision) -> tuple[tuple[Name, ...], dict[str, str], list[str]]:
         names: list[Name] = []
         notes: list[str] = []
+        things: dict[str, NamedThing] = {}
         for ref in decision.names:
-            found, note = self._served(decision.account, ref)
-            names.append(Name(field=ref.field, kind=ref.kind, text=ref.text, id=found))
+            part = list_part(ref, things)
+            if part is None:
+                continue  # any text may stand there, or what it stands in is not known
+            found, note = self._served(decision.account, part)
+            things |= {ref.field: found} if found is not None else {}
+            names.append(
+                Name(field=ref.field, kind=part.ref.kind, text=ref.text, id=None if found is None else found.id)
+            )
             notes += [note] if note is not None else []
         return tuple(names), {name.field: name.id for name in names if name.id is not None}, notes
 
-    def _served(self, account: str, ref: NameRef) -> tuple[str | None, str | None]:
-        things = self.lists.get((account, ref.kind))
+    def _served(self, account: str, part: ListPart) -> tuple[NamedThing | None, str | None]:
+        things = self.lists.get((account, part.ref.kind))
         if things is None:
             return None, None
-        found = served(ref, things, self.destinations[account].defaults.get(ref.field))
-        return (None if found.thing is None else found.thing.id), found.note
+        found = served(part.ref, part.among(things), self.destinations[account].defaults.get(part.ref.field))
+        return found.thing, found.note
 
     def _key(self, alert: Alert, decision: Decision, destination: Destination) -> Key:
         event = self.event or UNRECEIVED

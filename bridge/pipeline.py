@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.destinations.base import Destination, Field, FieldKind
+from bridge.destinations.base import Destination, Field, FieldKind, instant_text
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, effective
 from bridge.domain.decision import Decided, Decision, Policy
 from bridge.domain.delivery import NameRef
@@ -20,6 +20,7 @@ from bridge.rules.paths import MISSING, Path, is_absent
 BODY_MAX_CHARS = 65_536  # of a body whose upstream documents no maximum
 TEXT_MAX_CHARS = 2_048  # of a one-line text whose upstream documents none
 NAME_MAX_CHARS = 255
+VALUES_MAX = 50  # beside one name
 LABELS_MAX = 100  # in the body built when a rule gives none
 LINKS_MAX = 20
 FOLD_KEY_MAX_CHARS = 200
@@ -106,6 +107,8 @@ class _Request:
                 self._fill_enum(name, about)
             case FieldKind.MAPPING:
                 self._fill_mapping(name)
+            case FieldKind.VALUES | FieldKind.PEOPLE | FieldKind.INSTANTS:
+                self._fill_named(name, about)
 
     def complete(self) -> None:
         """See to the two fields every incident has: a title that is not empty, and a body that holds what was cut."""
@@ -196,6 +199,54 @@ class _Request:
             self.fields[name] = data
         else:
             self.notes.append(f"{name}: left out")
+
+    def _fill_named(self, name: str, about: Field) -> None:
+        """A mapping whose keys are names of the upstream's; one beside which nothing usable stands is left out."""
+        block = self.rule.incident.get(name)
+        if not isinstance(block, Mapping):
+            return
+        held: dict[str, Any] = {}
+        for key, inner in block.items():
+            place = f"{name}.{key}"
+            value, refs = self._held(place, about, inner)
+            if value is MISSING:
+                self.notes.append(f"{place}: left out")
+                continue
+            held[key] = value
+            if about.lookup is not None:
+                self.names += (NameRef(field=place, kind=about.lookup, text=key), *refs)
+        if held:
+            self.fields[name] = held
+
+    def _held(self, place: str, about: Field, block: Block) -> tuple[Any, tuple[NameRef, ...]]:
+        """What stands beside a name, or MISSING, with the names in it that are to be looked up."""
+        value = self._value_or_else(place, block)
+        lookup = about.value_lookup or ""
+        if about.kind is FieldKind.VALUES:
+            texts = list(_flat(value))
+            if not texts and block != ():
+                return MISSING, ()
+            if len(texts) > VALUES_MAX:
+                self.notes.append(f"{place}: the first {VALUES_MAX} of {len(texts)} values are used")
+            kept = texts[:VALUES_MAX]
+            words = (_clean_line(text)[:NAME_MAX_CHARS] for text in kept)
+            return kept, tuple(
+                NameRef(field=f"{place}.{number}", kind=lookup, text=word, within=place)
+                for number, word in enumerate(words)
+            )
+        if about.kind is FieldKind.INSTANTS:
+            return instant_text(value) or MISSING, ()
+        person = _clean_line(_as_text(value))[:NAME_MAX_CHARS]
+        if is_absent(person):
+            return MISSING, ()
+        return person, (NameRef(field=f"{place}.{lookup}", kind=lookup, text=person),)
+
+    def _value_or_else(self, place: str, block: Block) -> Any:
+        """The value of a leaf, or values of a list of them; what a map cannot give is taken from its `else`."""
+        value = self._data(place, block) if isinstance(block, Mapping | tuple) else self.value(place, block)
+        if is_absent(value) and isinstance(block, Lookup) and block.otherwise is not None:
+            return self.value(place, block.otherwise)
+        return value
 
     def _data(self, name: str, block: Block) -> Any:
         if isinstance(block, Mapping):
@@ -327,6 +378,17 @@ def _texts_in(value: Any) -> Any:
         return [item for one in value if (item := _texts_in(one)) is not MISSING]
     text = _clean_long(_as_text(value))
     return _cut(text, BODY_MAX_CHARS) if text else MISSING
+
+
+def _flat(value: Any) -> Iterator[str]:
+    """The values of a leaf or of several as texts; what says nothing is none of them."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _flat(one)
+        return
+    text = _clean_long(_as_text(value))
+    if not is_absent(text):
+        yield _cut(text, BODY_MAX_CHARS)
 
 
 def _as_text(value: Any) -> str:

@@ -12,9 +12,12 @@ from typing import Any
 from bridge.adapters.files import secret_kept_in
 from bridge.adapters.ledger import Heartbeat, Ledger, Route
 from bridge.adapters.ledger.engine import Database
+from bridge.adapters.ledger.names import PROOF_MAX_AGE
 from bridge.adapters.ledger.upgrade import require_current
 from bridge.config import loader
 from bridge.config.models import AccountSettings, Settings
+from bridge.config.names_lock import FILE as NAMES_LOCK
+from bridge.config.names_lock import Known, read_lock
 from bridge.config.rulebook import load_rulebook
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Destination
@@ -252,6 +255,23 @@ def _lists(ledger: Ledger, made: Mapping[str, Destination]) -> dict[tuple[str, s
     wanted = [(name, kind) for name, destination in made.items() for kind in destination.name_kinds]
     held = {key: ledger.name_list(*key) for key in wanted}
     return {key: names.things for key, names in held.items() if names is not None}
+
+
+def known_names(settings: Settings, ledger: Ledger | None) -> Known:
+    """The upstreams' names as the ledger keeps them, else as names.lock.json does. Raises ConfigError."""
+    lock = read_lock(settings.rules_dir)
+    lists = {} if lock is None else dict(lock.lists)
+    stale = set()
+    if ledger is not None:
+        now = ledger.time()
+        for account, destination in destinations(settings).items():
+            for kind in destination.name_kinds:
+                held = ledger.name_list(account, kind)
+                if held is not None:
+                    lists[account, kind] = held.things
+                    stale |= {(account, kind)} if now - held.fetched_at > PROOF_MAX_AGE else set()
+    whence = NAMES_LOCK if ledger is None else "the ledger"
+    return Known(lists=lists, stale=frozenset(stale), whence=whence)
 
 
 def session_key(settings: Settings) -> str:

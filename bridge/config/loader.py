@@ -30,7 +30,7 @@ from bridge.config.sentences import found, sentences
 from bridge.config.variables import SANDBOX, Secrets, expand
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
-from bridge.destinations.base import FieldKind
+from bridge.destinations.base import MAPPINGS
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
 from bridge.sources.base import NoAuth, Setting
@@ -346,8 +346,8 @@ class _Loading:
             at = (*path, "defaults", key)
             if key not in fields:
                 self.key_error(at, f"{one.type} has no field '{key}'", nearest(key, sorted(fields), "fields"))
-            elif fields[key].kind is FieldKind.MAPPING:
-                plain = [name for name, about in fields.items() if about.kind is not FieldKind.MAPPING]
+            elif fields[key].kind in MAPPINGS:
+                plain = [name for name, about in fields.items() if about.kind not in MAPPINGS]
                 self.key_error(at, f"'{key}' cannot have a default", f"fields: {', '.join(sorted(plain))}")
             elif fields[key].choices and text not in fields[key].choices and at not in self.secrets.expanded.broken:
                 self.error(

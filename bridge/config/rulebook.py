@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Tree, read_tree
-from bridge.destinations.base import Destination, FieldKind
+from bridge.destinations.base import MAPPINGS, NAMED, Destination, FieldKind, instant_text
 from bridge.destinations.base import Field as IncidentField
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Mode, OnAcknowledge, OnResolve
@@ -24,7 +24,7 @@ from bridge.domain.delivery import Action
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
-from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook, table_key
+from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, Rule, RuleBook, table_key
 from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
@@ -104,6 +104,7 @@ class _Loading:
     problems: list[Problem] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     contents: list[Any] = field(default_factory=list)
+    names: list[NameUse] = field(default_factory=list)
     ids: dict[str, Place] = field(default_factory=dict)
     unmatched: tuple[str, Place] | None = None
     without_match: dict[str, Place] = field(default_factory=dict)
@@ -145,7 +146,7 @@ def load_rulebook(
         raise ConfigError(once)
     unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
     content = canonical({"rules": loading.contents, "unmatched": unmatched, "templates": templates}).decode()
-    book = RuleBook.of(loading.rules, unmatched=unmatched, content=content)
+    book = RuleBook.of(loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names))
     return book, tuple(sorted(once, key=lambda problem: problem.place))
 
 
@@ -447,6 +448,7 @@ class _Compiler:
                 self.loading.error(self.tree.key_place(path), message, hint)
             else:
                 compiled = self._field(name, known[name], value, path)
+                self._note_names(account, known[name].lookup, value, path)
                 block |= {name: compiled} if compiled is not None else {}
         if account is not None and self.has_incident:
             self._check_required(account)
@@ -471,15 +473,58 @@ class _Compiler:
                 self.loading.error(place, message, f"add '{name}:' to it or to the defaults of '{account.name}'")
 
     def _field(self, name: str, about: IncidentField, value: Any, path: YamlPath) -> Block | None:
-        if about.kind is FieldKind.MAPPING:
-            if isinstance(value, Mapping) and not LEAF_KEYS & value.keys():
-                return self._data(name, value, path)
-            self.loading.error(self.tree.place(path), f"'{name}' wants a mapping, found {found(value)}", about.about)
+        if about.kind in MAPPINGS:
+            if isinstance(value, Mapping) and value and not LEAF_KEYS & value.keys():
+                return self._mapping(name, about, value, path)
+            message = f"'{name}' wants a mapping, found {found(value)}"
+            self.loading.error(self.tree.place(path), message if value != {} else f"'{name}' is empty", about.about)
             return None
         leaf = self._leaf(name, value, path)
         if leaf is not None and about.choices:
             self._check_choices(name, about.choices, value, path)
         return leaf
+
+    def _mapping(self, name: str, about: IncidentField, value: Mapping[Any, Any], path: YamlPath) -> Block | None:
+        """A field that is a mapping: its keys are the upstream's own, or names of one of its lists."""
+        blocks: dict[str, Block] = {}
+        for key, one in value.items():
+            at = (*path, key)
+            block: Block | None = None
+            if about.kind in NAMED and not str(key).strip():
+                self.loading.error(self.tree.key_place(at), f"a key of '{name}' is empty", about.about)
+            elif about.kind is FieldKind.MAPPING and about.keys and key not in about.keys:
+                hint = nearest(str(key), about.keys, "keys")
+                self.loading.error(self.tree.key_place(at), f"'{name}' has no key '{key}'", hint)
+            elif about.kind is FieldKind.MAPPING or (about.kind is FieldKind.VALUES and isinstance(one, list)):
+                block = self._data(str(key), one, at)
+            elif about.kind is FieldKind.PEOPLE:
+                block = self._person(str(key), about, one, at)
+            else:
+                block = self._leaf(str(key), one, at)
+            self._check_instant(str(key), about, one, at)
+            blocks |= {str(key).strip(): block} if block is not None else {}
+        return blocks
+
+    def _person(self, name: str, about: IncidentField, value: Any, path: YamlPath) -> Block | None:
+        """Somebody: a text, or {email: text} where the key says what kind of text it is."""
+        if not isinstance(value, Mapping) or LEAF_KEYS & value.keys():
+            return self._leaf(name, value, path)
+        odd = [key for key in value if key not in about.keys]
+        for key in odd:
+            hint = nearest(str(key), about.keys, "keys")
+            self.loading.error(self.tree.key_place((*path, key)), f"'{name}' has no key '{key}'", hint)
+        if len(value) != 1 and not odd:
+            hint = f"write exactly one of {', '.join(about.keys)}"
+            self.loading.error(self.tree.place(path), f"'{name}' wants one person", hint)
+        if len(value) != 1 or odd:
+            return None
+        [(key, one)] = value.items()
+        return self._leaf(name, one, (*path, key))
+
+    def _check_instant(self, name: str, about: IncidentField, value: Any, path: YamlPath) -> None:
+        if about.kind is FieldKind.INSTANTS and _is_constant(value) and value.strip() and instant_text(value) is None:
+            hint = "write it as 2026-08-01T10:00:00Z, or take it from the alert: {expr: alert.starts_at}"
+            self.loading.error(self.tree.place(path), f"'{name}' is no instant: '{value}'", hint)
 
     def _data(self, name: str, value: Any, path: YamlPath) -> Block | None:
         if isinstance(value, Mapping) and not LEAF_KEYS & value.keys():
@@ -492,15 +537,19 @@ class _Compiler:
 
     def _check_choices(self, name: str, choices: Collection[str], value: Any, path: YamlPath) -> None:
         """Whether every value that can be known now is one the upstream takes."""
-        known: list[tuple[Any, YamlPath]] = [(value, path)]
-        if isinstance(value, Mapping):
-            table = value.get("map")
-            known = [(value["else"], (*path, "else"))] if "else" in value else []
-            known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
-        for one, place in known:
-            if isinstance(one, str) and not _is_template(one) and one not in choices:
+        for one, place in _constants_in(value, path):
+            if one not in choices:
                 hint = nearest(one, choices, "choices")
                 self.loading.error(self.tree.place(place), f"'{name}' cannot be '{one}'", hint)
+
+    def _note_names(self, account: AccountView | None, kind: str | None, value: Any, path: YamlPath) -> None:
+        """Remember the names that can be known now, for whoever has the upstream's list."""
+        if account is None or kind is None:
+            return
+        self.loading.names += [
+            NameUse(place=self.tree.place(place), account=account.name, kind=kind, text=text)
+            for text, place in _constants_in(value, path)
+        ]
 
     def _leaf(self, name: str, value: Any, path: YamlPath) -> Leaf | None:
         """One compiled value: a text, a file of templates/, an expression or a map."""
@@ -641,6 +690,16 @@ class _Compiler:
 
 _LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
 _PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+def _constants_in(value: Any, path: YamlPath) -> list[tuple[str, YamlPath]]:
+    """The texts a field may have that are the same for every alert, with their places."""
+    known: list[tuple[Any, YamlPath]] = [(value, path)]
+    if isinstance(value, Mapping):
+        table = value.get("map")
+        known = [(value["else"], (*path, "else"))] if "else" in value else []
+        known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
+    return [(one, place) for one, place in known if _is_constant(one)]
 
 
 def _is_constant(value: Any) -> bool:

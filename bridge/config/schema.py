@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from bridge.config import models
 from bridge.config.models import AccountModel, FileModel, SourceModel
 from bridge.config.rulebook import RULE_ID, _RuleEntry, _RuleFile, _Settings
-from bridge.destinations.base import Field, FieldKind
+from bridge.destinations.base import MAPPINGS, Field, FieldKind
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Mode, OnAcknowledge, OnResolve
 from bridge.rules.conditions import CONDITIONS
@@ -273,7 +273,7 @@ def _account(destinations: Types) -> Schema:
     wanted = {"pagerduty": ["from", "token"], "incident_io": ["api_key"]}
     per_type = []
     for name, made in sorted(destinations.items()):
-        fields = {key: about for key, about in made.fields.items() if about.kind is not FieldKind.MAPPING}
+        fields = {key: about for key, about in made.fields.items() if about.kind not in MAPPINGS}
         defaults = {
             "type": "object",
             "additionalProperties": False,
@@ -465,8 +465,26 @@ def _field(about: Field) -> Schema:
         case FieldKind.ENUM:
             return _leaf(list(about.choices)) | {"description": means}
         case FieldKind.TEXT | FieldKind.LONG_TEXT | FieldKind.NAME:
-            return {"allOf": [{"$ref": "#/definitions/leaf"}], "description": means}
+            return {"allOf": [_LEAF], "description": means}
+        case FieldKind.VALUES:
+            return _mapping({"anyOf": [_LEAF, {"type": "array", "items": _LEAF}]}) | {"description": means}
+        case FieldKind.PEOPLE:
+            somebody = [_only(key, {"allOf": [_LEAF]}, f"The person's {key}.") for key in about.keys]
+            return _mapping({"anyOf": [_LEAF, *somebody]}) | {"description": means}
+        case FieldKind.INSTANTS:
+            return _mapping(_LEAF) | {"description": means}
+    if about.keys:
+        keys = {key: {"allOf": [_LEAF], "description": f"The {key.replace('_', ' ')}."} for key in about.keys}
+        closed = {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": keys}
+        return closed | {"description": means}
     return {"type": ["object", "array"], "allOf": [{"$ref": "#/definitions/data"}], "description": means}
+
+
+_LEAF: Schema = {"$ref": "#/definitions/leaf"}
+
+
+def _mapping(value: Schema) -> Schema:
+    return {"type": "object", "minProperties": 1, "additionalProperties": value}
 
 
 def _field_means(about: Field) -> str:

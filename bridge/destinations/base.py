@@ -4,8 +4,10 @@ In: a Delivery. Out: an HttpRequest; then, from the answer, an AttemptResult.
 A vendor file knows its vendor and nothing else.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -23,6 +25,9 @@ from bridge.domain.delivery import (
     TransientFailure,
 )
 
+MILLISECONDS_FROM = 100_000_000_000  # as seconds the year 5138
+_UNIX_TIME = re.compile(r"[0-9]{9,13}(\.[0-9]{1,9})?")
+
 
 class FieldKind(StrEnum):
     """What a field of the incident block holds."""
@@ -32,6 +37,13 @@ class FieldKind(StrEnum):
     ENUM = "enum"  # one of `choices`
     NAME = "name"  # a name or id of the upstream's list `lookup`
     MAPPING = "mapping"  # a mapping of texts; what it means is the vendor file's business
+    VALUES = "values"  # a mapping: names of the list `lookup` to one value or several, looked up as each name says
+    PEOPLE = "people"  # a mapping: names of the list `lookup` to somebody of the list `value_lookup`
+    INSTANTS = "instants"  # a mapping: names of the list `lookup` to an instant
+
+
+NAMED = frozenset({FieldKind.VALUES, FieldKind.PEOPLE, FieldKind.INSTANTS})  # mappings whose keys are names
+MAPPINGS = NAMED | {FieldKind.MAPPING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,26 @@ class Field:
     choices: tuple[str, ...] = ()
     lookup: str | None = None  # the upstream's list that knows the name
     max_chars: int | None = None
+    keys: tuple[str, ...] = ()  # of a MAPPING: all it may have; of PEOPLE: what {key: text} may say of somebody
+    value_lookup: str | None = None  # of PEOPLE and VALUES: the list that knows what a name stands beside
+
+
+def instant_text(value: Any) -> str | None:
+    """An instant as every upstream reads it, RFC 3339 in UTC; from such a text, or from unix time in s or ms."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    try:
+        if _UNIX_TIME.fullmatch(text):
+            number = float(text)
+            instant = datetime.fromtimestamp(number / 1000 if number >= MILLISECONDS_FROM else number, UTC)
+        else:
+            instant = datetime.fromisoformat(text)
+            instant = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    precision = "milliseconds" if instant.microsecond else "seconds"
+    return instant.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 class Destination(Protocol):

@@ -6,15 +6,17 @@ its prose, https://github.com/incident-io/sdk-go openapi3.json ("spec" below), r
 `api: v1` creates through the deprecated POST /v1/incidents; changing an incident exists in v2 only, for both.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from bridge.destinations import incident_io_fields as written
+from bridge.destinations import incident_io_names as names
 from bridge.destinations import wire
-from bridge.destinations.base import Destination, Field, FieldKind
+from bridge.destinations.base import Destination, Field
+from bridge.destinations.incident_io_fields import FIELDS, V1_MODES, V1_STATUSES
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
     Action,
@@ -25,79 +27,20 @@ from bridge.domain.delivery import (
     HttpResponse,
     KeyIsOpen,
     KeySpent,
-    NamedThing,
     NamesPage,
     NoAnswer,
+    NothingFound,
     PermanentFailure,
+    Phase,
     Reason,
     Reference,
 )
 
 BASE_URL = "https://api.incident.io"  # spec, servers: one for everybody
 OVER = frozenset({"closed", "declined", "canceled", "merged"})  # spec, IncidentStatusV2.category (v1: status)
-CLOSED = "closed"
-V1_STATUSES = frozenset({"triage", "investigating", "fixing", "monitoring", "closed", "declined"})  # spec, v1 create
-V1_MODES: Mapping[str, str] = MappingProxyType(
-    {"standard": "real", "retrospective": "real", "test": "test", "tutorial": "test"}
-)  # spec, v1 create knows two modes
 INCIDENT_IO = "incident.io"
 
-_SPEC = "incident.io openapi3.json, POST /v2/incidents; read 2026-08"
-
-FIELDS: Mapping[str, Field] = MappingProxyType(
-    {
-        "name": Field(
-            kind=FieldKind.TEXT,
-            about="One line that says what is wrong; it names the incident and its channel.",
-            source=_SPEC,
-            required=True,
-        ),
-        "summary": Field(
-            kind=FieldKind.LONG_TEXT,
-            about="What is known, as Markdown.",
-            source=_SPEC,
-        ),
-        "severity": Field(
-            kind=FieldKind.NAME,
-            about="The severity; organisations can demand one.",
-            source=_SPEC,
-            lookup="severity",
-        ),
-        "incident_type": Field(
-            kind=FieldKind.NAME,
-            about="The incident type; left out, the organisation's default.",
-            source=_SPEC,
-            lookup="incident_type",
-        ),
-        "status": Field(
-            kind=FieldKind.NAME,
-            about="The status to open in, by its name or its category (triage, live, ...).",
-            source=_SPEC,
-            lookup="incident_status",
-        ),
-        "visibility": Field(
-            kind=FieldKind.ENUM,
-            about="Who may see it: public (what the bridge sends when left out) or private.",
-            source=_SPEC,
-            choices=("public", "private"),
-        ),
-        "mode": Field(
-            kind=FieldKind.ENUM,
-            about="A real incident (standard) or an exercise.",
-            source=_SPEC,
-            choices=("standard", "retrospective", "test", "tutorial"),
-        ),
-    }
-)
-
-_NAME_LISTS: Mapping[str, str] = MappingProxyType(  # kind -> path; the last part is also the list's key in the answer
-    {
-        "severity": "v1/severities",
-        "incident_type": "v1/incident_types",
-        "incident_status": "v1/incident_statuses",
-    }
-)
-_KEPT = ("category", "rank", "is_default", "create_in_triage")  # attributes worth keeping beside a name
+Lists = Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +54,8 @@ class IncidentIo(Destination):
     title_field: ClassVar[str] = "name"
     body_field: ClassVar[str] = "summary"
     scope_field: ClassVar[str | None] = None
-    actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE})
-    name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)
+    actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE})
+    name_kinds: ClassVar[tuple[str, ...]] = names.KINDS
 
     account: str
     token: str = field(repr=False)
@@ -121,24 +64,46 @@ class IncidentIo(Destination):
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
-        """The statuses, to close one: closing means moving to a status of category closed."""
-        return ("incident_status",) if delivery.action is Action.RESOLVE else ()
+        """The statuses, to close one: closing means moving to a status of category closed. What custom fields hold, and
+        which role is the reporter's, to write them.
+        """
+        match delivery.action:
+            case Action.RESOLVE:
+                return ("incident_status",)
+            case Action.CREATE:
+                return ("custom_field",) if "custom_fields" in delivery.fields else ()
+            case Action.UPDATE:
+                needed = {"custom_fields": "custom_field", "roles": "incident_role"}
+                return tuple(kind for name, kind in needed.items() if name in delivery.fields)
+            case _:
+                return ()
+
+    def contradictions(self, written_as: Mapping[str, str | None]) -> tuple[tuple[str, str, str], ...]:
+        """Fields and words that this account's version of the API does not have."""
+        return tuple(written.contradictions(written_as, self.api))
 
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action; the same delivery gives the same bytes every time.
 
-        There is no look-up: no list knows the key (spec, GET /v2/incidents), so the way to find out is the same create
-        once more. A resolve's `resolution` is not sent: incident.io takes no note with a change of status.
+        There is no look-up of a create: no list knows the key (spec, GET /v2/incidents), so the way to find out is the
+        same create once more. A resolve's `resolution` is not sent: incident.io takes no note with a change of status.
+        A note is added to the summary, for there is no call that makes one (spec: GET /v2/incident_updates only); its
+        look-up reads the summary.
         """
         match delivery.action:
             case Action.CREATE if self.api == "v1":
-                return self._post("v1/incidents", _incident_v1(delivery))
+                return self._post("v1/incidents", _incident_v1(delivery, lists))
             case Action.CREATE:
-                return self._post("v2/incidents", _incident_v2(delivery))
+                return self._post("v2/incidents", _incident_v2(delivery, lists))
             case Action.RESOLVE:
-                status = _closing(lists.get("incident_status", ()))
-                edit = {"incident": {"incident_status_id": status}, "notify_incident_channel": True}
-                return self._post(f"v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}/actions/edit", edit)
+                return self._edit(delivery, {"incident_status_id": names.closing(lists.get("incident_status", ()))})
+            case Action.UPDATE:
+                return self._edit(delivery, _changes(delivery, lists))
+            case Action.NOTE if delivery.phase is Phase.LOOK_UP:
+                url = f"{self.base_url}/v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}"
+                return HttpRequest(method="GET", url=url, headers=self._headers())
+            case Action.NOTE:
+                return self._edit(delivery, {"summary": _with_note(delivery)})
             case _:
                 raise wire.not_told(delivery, INCIDENT_IO)
 
@@ -158,17 +123,13 @@ class IncidentIo(Destination):
             accepted=partial(_accepted, delivery),
         )
 
-    def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:  # noqa: ARG002 - no pages
-        """The whole of one of name_kinds: these lists are not paged (spec)."""
-        return HttpRequest(method="GET", url=f"{self.base_url}/{_NAME_LISTS[kind]}", headers=self._headers())
+    def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
+        """One page of one of name_kinds; what the cursor says is incident_io_names' business."""
+        return HttpRequest(method="GET", url=names.address(self.base_url, kind, cursor), headers=self._headers())
 
-    def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:  # noqa: ARG002 - no pages
-        """The entries of the list; None when the answer is not a list we can trust."""
-        entries = wire.entries_in(response, _NAME_LISTS[kind])
-        if entries is None:
-            return None
-        things = wire.named(entries, keep=_KEPT)
-        return NamesPage(things=_by_category(things) if kind == "incident_status" else things)
+    def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
+        """The entries of the page; None when the answer is not a list we can trust."""
+        return names.page(kind, request, response)
 
     def words_in(self, content: Any) -> list[str]:
         """incident.io's own words."""
@@ -177,6 +138,11 @@ class IncidentIo(Destination):
     def _post(self, path: str, content: Mapping[str, Any]) -> HttpRequest:
         return wire.json_request("POST", f"{self.base_url}/{path}", self._headers(), content)
 
+    def _edit(self, delivery: Delivery, change: Mapping[str, Any]) -> HttpRequest:
+        tells = wire.text_in(delivery.fields, "notify_incident_channel") != "false"
+        edit = {"incident": change, "notify_incident_channel": tells}
+        return self._post(f"v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}/actions/edit", edit)
+
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
@@ -184,62 +150,71 @@ class IncidentIo(Destination):
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-def _incident_v2(delivery: Delivery) -> dict[str, Any]:
+def _incident_v2(delivery: Delivery, lists: Lists) -> dict[str, Any]:
     mode = wire.text_in(delivery.fields, "mode")
-    return _common(delivery) | wire.given(
+    notes: list[str] = []
+    more = wire.given(
         incident_status_id=delivery.ids.get("status"),
         mode=mode if mode in FIELDS["mode"].choices else None,
+        retrospective_incident_options=written.retrospective_options(delivery, notes),
+        incident_timestamp_values=written.timestamp_values(delivery),
+        slack_channel_name_override=wire.text_in(delivery.fields, "slack_channel_name_override"),
     )
+    return _common(delivery, lists, notes) | more
 
 
-def _incident_v1(delivery: Delivery) -> dict[str, Any]:
+def _incident_v1(delivery: Delivery, lists: Lists) -> dict[str, Any]:
     status = wire.text_in(delivery.fields, "status").strip().casefold()
-    return _common(delivery) | wire.given(
+    return _common(delivery, lists, []) | wire.given(
         status=status if status in V1_STATUSES else None,  # v1 knows its own words, not the organisation's
         mode=V1_MODES.get(wire.text_in(delivery.fields, "mode")),
+        **{name: wire.text_in(delivery.fields, name) for name in written.V1_ONLY},
     )
 
 
-def _common(delivery: Delivery) -> dict[str, Any]:
+def _common(delivery: Delivery, lists: Lists, notes: list[str]) -> dict[str, Any]:
+    """What both versions of the create take; `notes` gets what had to be left out, and goes into the summary."""
     visibility = wire.text_in(delivery.fields, "visibility")
     required = {
         "idempotency_key": delivery.key,
         "visibility": visibility if visibility in FIELDS["visibility"].choices else "public",
     }
+    entries = written.custom_field_entries(delivery, lists.get("custom_field", ()), notes)
+    summary = wire.with_notes(wire.text_in(delivery.fields, "summary"), (*delivery.notes, *notes))
     return required | wire.given(
         name=wire.text_in(delivery.fields, "name"),
-        summary=wire.with_notes(wire.text_in(delivery.fields, "summary"), delivery.notes),
+        summary=summary,
         severity_id=delivery.ids.get("severity"),
         incident_type_id=delivery.ids.get("incident_type"),
+        custom_field_entries=entries,
+        incident_role_assignments=written.role_assignments(delivery, ()),
+        slack_team_id=wire.text_in(delivery.fields, "slack_team_id"),
     )
 
 
-def _by_category(statuses: tuple[NamedThing, ...]) -> tuple[NamedThing, ...]:
-    """The statuses, the first of each category also called by it: a rule may say `triage` or `live`."""
-    firsts: dict[Any, NamedThing] = {}
-    for status in sorted(statuses, key=_rank, reverse=True):
-        category = status.extra.get("category")
-        if isinstance(category, str):
-            firsts[category] = status
-    return tuple(
-        replace(status, aliases=tuple(category for category, first in firsts.items() if first is status))
-        for status in statuses
+def _changes(delivery: Delivery, lists: Lists) -> dict[str, Any]:
+    """What an update says; only what it gives is changed (spec, prose)."""
+    return wire.given(
+        name=wire.text_in(delivery.fields, "name"),
+        summary=wire.text_in(delivery.fields, "summary"),
+        severity_id=delivery.ids.get("severity"),
+        incident_status_id=delivery.ids.get("status"),
+        custom_field_entries=written.custom_field_entries(delivery, lists.get("custom_field", ()), []),
+        incident_role_assignments=written.role_assignments(delivery, lists.get("incident_role", ())),
+        incident_timestamp_values=written.timestamp_values(delivery),
+        slack_channel_name_override=wire.text_in(delivery.fields, "slack_channel_name_override"),
+        call_url=wire.text_in(delivery.fields, "call_url"),
     )
 
 
-def _closing(statuses: tuple[Any, ...]) -> str:
-    """The id of the status that closes an incident: the one named so, else the first of the category.
-
-    Empty when the organisation's list has none, which incident.io refuses in words a person can act on.
-    """
-    closed = [status for status in statuses if status.extra.get("category") == CLOSED]
-    called_so = [status for status in closed if status.name.strip().casefold() == CLOSED]
-    return min(called_so or closed, key=_rank).id if closed else ""
+def _mark(delivery: Delivery) -> str:
+    return f"[ib {delivery.id}]"
 
 
-def _rank(status: Any) -> tuple[float, str]:
-    rank = status.extra.get("rank")
-    return (rank if isinstance(rank, int | float) and not math.isnan(rank) else 0, status.id)
+def _with_note(delivery: Delivery) -> str:
+    """The summary as the delivery knows it, and the note behind it, marked so that it is found before a repeat."""
+    note = f"{wire.text_in(delivery.fields, 'note')} {_mark(delivery)}".strip()
+    return "\n\n".join(part for part in (wire.text_in(delivery.fields, "summary"), note) if part)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
@@ -260,7 +235,15 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
     if reference is None:
         return wire.without_incident(answer, creates=creates)
-    return _created(delivery, incident, reference) if creates else _edited(incident, reference)
+    match delivery.action:
+        case Action.CREATE:
+            return _created(delivery, incident, reference)
+        case Action.RESOLVE:
+            return _closed(incident, reference)
+        case Action.NOTE if delivery.phase is Phase.LOOK_UP:
+            return _may_note(delivery, incident, reference)
+        case _:
+            return Delivered(reference=reference)
 
 
 def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
@@ -272,13 +255,29 @@ def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Referen
     return Delivered(reference=reference, adopted=is_earlier or reference.closed)
 
 
-def _edited(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
+def _closed(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
     """A 2xx to a close; believed only when the incident's status says so too."""
     category = _category(incident)
     if category is not None and not reference.closed:
         detail = f"incident.io took the change but the incident is still {category}"
         return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail[: wire.DETAIL_MAX_CHARS])
     return Delivered(reference=reference)
+
+
+def _may_note(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
+    """Whether the note may be added: it is not there yet, and nobody else has written the summary meanwhile.
+
+    Reading and writing a summary are two calls; a person's words go before ours.
+    """
+    summary = wire.text_in(incident, "summary")
+    if _mark(delivery) in summary:
+        return Delivered(reference=reference, adopted=True, detail="found in the summary")
+    if reference.closed:
+        return Delivered(reference=reference, adopted=True, detail="not sent: the incident is over")
+    if summary.strip() != wire.text_in(delivery.fields, "summary").strip():
+        detail = "not sent: somebody has rewritten the summary, and a note would overwrite that"
+        return Delivered(reference=reference, adopted=True, detail=detail)
+    return NothingFound(detail="the note is not in the summary yet")
 
 
 def _is_about_the_key(content: Any) -> bool:

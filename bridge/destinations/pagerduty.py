@@ -1,10 +1,11 @@
-"""PagerDuty's REST API v2: incidents created, acknowledged and resolved under an incident_key.
+"""PagerDuty's REST API v2: incidents created under an incident_key, then changed and noted by their id.
 
 In: a Delivery; out: an HttpRequest; then, from the answer, an AttemptResult. Facts: https://github.com/PagerDuty/api-schema
 (reference/REST/openapiv3.json, "spec" below) and https://github.com/PagerDuty/developer-docs (docs/REST-API, "docs"),
 both read 2026-08.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -47,10 +48,18 @@ KEY_OPEN_WORDS = "matching dedup key already exists"  # https://github.com/mapbo
 ALREADY_RESOLVED = 1001  # docs 14-Errors, "Incident Already Resolved"
 ALREADY_ACKNOWLEDGED = 1002  # docs 14-Errors, "Incident Already Acknowledged"
 
+REQUESTER_UNKNOWN = 1008  # docs 14-Errors, "Requester User Not Found"
+FROM_WORDS = '"from" header'  # https://github.com/PagerDuty/go-pagerduty/issues/89; read 2026-08
+FROM_ADVICE = "the account's 'from' has to be the login e-mail of a user there"
+
 PAGE_SIZE = 100  # docs 09-Pagination: the most a page holds
 LAST_OFFSET = 10_000 - PAGE_SIZE  # docs 09-Pagination: offset + limit above 10000 is a 400
+_LEVEL = re.compile("[1-9][0-9]{0,3}")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LIST_SETTLES_IN = timedelta(seconds=10)  # the list lags behind writes (https://github.com/airbnb/streamalert outputs)
+
+_ASSIGNING = frozenset({Action.CREATE, Action.UPDATE, Action.REOPEN})  # these may name an assignee
+_DOUBLING = frozenset({Action.CREATE, Action.NOTE})  # repeated blindly, these would be there twice
 
 _SPEC = "PagerDuty api-schema, openapiv3.json, POST /incidents; read 2026-08"
 _DOCS_15 = "PagerDuty developer-docs, REST-API/15-Incident-Creation-API.md; read 2026-08"
@@ -144,7 +153,7 @@ class PagerDuty(Destination):
     title_field: ClassVar[str] = "title"
     body_field: ClassVar[str] = "body"
     scope_field: ClassVar[str | None] = "service"
-    actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.ACKNOWLEDGE, Action.RESOLVE})
+    actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)
 
     account: str
@@ -155,7 +164,7 @@ class PagerDuty(Destination):
 
     def name_kinds_for(self, delivery: Delivery) -> tuple[str, ...]:
         """The users, when one is assigned: an incident assigned to our own `from` notifies nobody."""
-        return ("user",) if delivery.action is Action.CREATE and "assignee" in delivery.fields else ()
+        return ("user",) if delivery.action in _ASSIGNING and "assignee" in delivery.fields else ()
 
     def contradictions(self, written: Mapping[str, str | None]) -> tuple[tuple[str, str, str], ...]:
         """An assignee beside a policy (spec, POST /incidents); the account's own user, who pages nobody (docs 15)."""
@@ -178,6 +187,8 @@ class PagerDuty(Destination):
                 return self._get("incidents", _look_up_query(delivery))
             case Action.ACKNOWLEDGE if delivery.phase is Phase.LOOK_UP:
                 return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}")
+            case Action.NOTE if delivery.phase is Phase.LOOK_UP:
+                return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}/notes")
             case Action.CREATE:
                 incident = self._incident(delivery, lists.get("user", ()))
                 return self._send("POST", "incidents", {"incident": incident})
@@ -186,6 +197,16 @@ class PagerDuty(Destination):
             case Action.RESOLVE:
                 resolution = wire.text_in(delivery.fields, "resolution")
                 return self._change(delivery, {"status": "resolved"} | wire.given(resolution=resolution))
+            case Action.REOPEN:  # CHANGELOG of the REST API, 2025-09-18: who is notified is assigned anew
+                return self._change(delivery, {"status": "triggered"} | self._changes(delivery, lists))
+            case Action.UPDATE:
+                changes = self._changes(delivery, lists)
+                if not changes:
+                    raise ValueError(f"delivery {delivery.id}: an update that changes nothing")
+                return self._change(delivery, changes)
+            case Action.NOTE:
+                path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}/notes"
+                return self._send("POST", path, {"note": {"content": _note(delivery)}})
             case _:
                 raise wire.not_told(delivery, PAGERDUTY)
 
@@ -193,7 +214,7 @@ class PagerDuty(Destination):
         """What the answer means; never raises."""
         return wire.result_of(
             answer,
-            creates=delivery.action is Action.CREATE and delivery.phase is Phase.SEND,
+            creates=delivery.action in _DOUBLING and delivery.phase is Phase.SEND,
             secret=self.token,
             words=_words,
             special=partial(_special, delivery),
@@ -240,12 +261,19 @@ class PagerDuty(Destination):
         path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}"
         return self._send("PUT", path, {"incident": {"type": "incident_reference", **change}})
 
+    def _changes(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+        """What a PUT sets beside the status. Not the body, which PagerDuty keeps as it is, and not the service, under
+        which the incident's key is unique.
+        """
+        whom, _ = self._whom(delivery, lists.get("user", ()))
+        title = wire.text_in(delivery.fields, "title")[:TITLE_MAX_CHARS]
+        level = _level(delivery.fields.get("escalation_level"))
+        return wire.given(title=title, escalation_level=level, **_same_in_both(delivery)) | whom
+
     def _incident(self, delivery: Delivery, users: tuple[Any, ...]) -> dict[str, Any]:
         fields, ids = delivery.fields, delivery.ids
         whom, notes = self._whom(delivery, users)
         body = wire.with_notes(wire.text_in(fields, "body"), (*delivery.notes, *notes))
-        urgency = wire.text_in(fields, "urgency")
-        kind = wire.text_in(fields, "incident_type")
         return {
             "type": "incident",
             "title": wire.text_in(fields, "title")[:TITLE_MAX_CHARS],
@@ -253,11 +281,8 @@ class PagerDuty(Destination):
             "service": _reference("service", ids.get("service") or wire.text_in(fields, "service")),
             **wire.given(
                 incident_key=delivery.key,
-                urgency=urgency if urgency in URGENCIES else None,
-                priority=_reference("priority", ids.get("priority")),
                 body={"type": "incident_body", "details": body} if body else None,
-                incident_type={"name": kind} if kind else None,
-                conference_bridge=_conference_bridge(fields.get("conference_bridge")),
+                **_same_in_both(delivery),
             ),
             **whom,
         }
@@ -280,6 +305,33 @@ class PagerDuty(Destination):
         if self.from_.casefold() in (word.strip().casefold() for word in words):
             return {}, ("assignee left out, it is the bridge's own user and nobody would be notified",)
         return {"assignments": [{"assignee": _reference("user", assignee)}]}, ()
+
+
+def _same_in_both(delivery: Delivery) -> dict[str, Any]:
+    """The fields that a create and a PUT write alike; None for what the delivery does not give."""
+    urgency = wire.text_in(delivery.fields, "urgency")
+    kind = wire.text_in(delivery.fields, "incident_type")
+    return {
+        "urgency": urgency if urgency in URGENCIES else None,
+        "priority": _reference("priority", delivery.ids.get("priority")),
+        "incident_type": {"name": kind} if kind else None,
+        "conference_bridge": _conference_bridge(delivery.fields.get("conference_bridge")),
+    }
+
+
+def _level(value: Any) -> int | None:
+    """A level of an escalation policy, which counts from 1; None when it is none."""
+    text = "" if isinstance(value, bool) else str(value).strip()
+    return int(text) if _LEVEL.fullmatch(text) else None
+
+
+def _note(delivery: Delivery) -> str:
+    """The text of a note, which ends in the mark that a repeat finds it by: notes have no key."""
+    return f"{wire.with_notes(wire.text_in(delivery.fields, 'note'), delivery.notes)}\n\n{_mark(delivery)}".lstrip()
+
+
+def _mark(delivery: Delivery) -> str:
+    return f"[ib {delivery.id}]"
 
 
 def _look_up_query(delivery: Delivery) -> tuple[tuple[str, str], ...]:
@@ -347,6 +399,8 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     looks, creates = delivery.phase is Phase.LOOK_UP, delivery.action is Action.CREATE
     if looks and creates:
         return _found(delivery, content, wire.instant_in(answer.headers.get("date")))
+    if delivery.action is Action.NOTE:
+        return _noted_before(delivery, content) if looks else _noted(answer, content)
     incident = wire.within(content, "incident")
     reference = _reference_of(incident)
     if reference is None:
@@ -355,6 +409,23 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
         return _may_acknowledge(incident, reference)
     since = wire.made_since(delivery)
     return Delivered(reference=reference, adopted=creates and wire.created_at(incident, since) < since)
+
+
+def _noted(answer: HttpResponse, content: Any) -> AttemptResult:
+    if wire.identifier_in(wire.within(content, "note", "id")) is None:
+        detail = f"HTTP {answer.status} without a note in it"
+        return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=True)
+    return Delivered(reference=None)
+
+
+def _noted_before(delivery: Delivery, content: Any) -> AttemptResult:
+    """Whether one of the incident's notes is this delivery's: the list is not paged (spec, GET notes)."""
+    if not isinstance(wire.within(content, "notes"), list):
+        return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail="the list of notes could not be read")
+    written = [text for note in wire.objects(content["notes"]) for text in wire.texts(note.get("content"))]
+    if any(text.rstrip().endswith(_mark(delivery)) for text in written):
+        return Delivered(reference=None, adopted=True, detail="found among the incident's notes")
+    return NothingFound(detail=f"none of {len(written)} notes is this delivery's")
 
 
 def _may_acknowledge(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:

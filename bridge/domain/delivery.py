@@ -92,6 +92,7 @@ class NameRef:
     kind: str  # which list of the upstream knows it, e.g. "service"
     text: str  # the name or id as rendered
     fallback: str | None = None  # used when the upstream's complete list lacks `text`
+    within: str | None = None  # the field of an earlier NameRef: what that one names says which list knows this text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

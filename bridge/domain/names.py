@@ -1,7 +1,7 @@
 """Names of the upstream: from a person's word (or an id) to the upstream's id. The one place that knows how."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bridge.domain.delivery import NamedThing, NameRef
 
@@ -21,6 +21,11 @@ class NotOne:
 
 
 CANDIDATES_MAX = 10
+VALUES_KIND = "values_kind"  # in a thing's `extra`: the list that knows what may stand in it; absent: any text may
+VALUES_OF = "values_of"  # beside it: only entries of that list whose `of` is this
+OF = "of"
+FORMERLY = "formerly"  # in a thing's `extra`: names it had before, which still find it
+FORMERLY_MAX = 5
 SHOWN_CHARS = 80  # of a candidate's name: a sentence ends up in an incident's body
 
 
@@ -48,6 +53,32 @@ def find(text: str, kind: str, things: Sequence[NamedThing]) -> Found | NotOne:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListPart:
+    """Where a reference is looked up: a list, and if not all of it, the part whose entries say they are `of` this."""
+
+    ref: NameRef  # its kind is the list
+    of: str | None = None
+
+    def among(self, things: Sequence[NamedThing]) -> Sequence[NamedThing]:
+        """The entries of the list that count."""
+        return things if self.of is None else tuple(thing for thing in things if thing.extra.get(OF) == self.of)
+
+
+def list_part(ref: NameRef, found: Mapping[str, NamedThing]) -> ListPart | None:
+    """Where to look a reference up, given what the fields before it came to.
+
+    None: nowhere. It stands within something that was not found, or that takes any text.
+    """
+    if ref.within is None:
+        return ListPart(ref=ref)
+    around = found.get(ref.within)
+    kind = None if around is None else around.extra.get(VALUES_KIND)
+    if around is None or not isinstance(kind, str):
+        return None
+    return ListPart(ref=replace(ref, kind=kind), of=around.extra.get(VALUES_OF))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """What a NameRef comes to on a complete list: the entry that serves; a sentence when it is not the one named."""
 
@@ -67,6 +98,27 @@ def served(ref: NameRef, things: Sequence[NamedThing], default: str | None = Non
                     thing = instead.thing
                     return Served(thing=thing, note=f"{ref.field}: {sentence}; '{_shown(thing.name)}' serves instead")
             return Served(thing=None, note=f"{ref.field}: {sentence}")
+
+
+def renamed(before: Sequence[NamedThing], things: Sequence[NamedThing]) -> tuple[NamedThing, ...]:
+    """A new list, in which entries that had another name in the list before it are still found by that name.
+
+    A name that another entry has taken over means that one.
+    """
+    taken = {_folded(thing.name) for thing in things}
+    old = {thing.id: thing for thing in before}
+    return tuple(_with_former_names(thing, old.get(thing.id), taken) for thing in things)
+
+
+def _with_former_names(thing: NamedThing, old: NamedThing | None, taken: set[str]) -> NamedThing:
+    if old is None:
+        return thing
+    names = dict.fromkeys((old.name, *old.extra.get(FORMERLY, ())))
+    former = [name for name in names if name and name != thing.name and _folded(name) not in taken][:FORMERLY_MAX]
+    if not former:
+        return thing
+    aliases = tuple(dict.fromkeys((*thing.aliases, *former)))
+    return replace(thing, aliases=aliases, extra={**thing.extra, FORMERLY: former})
 
 
 def others(ref: NameRef, default: str | None) -> list[str]:

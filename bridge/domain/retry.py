@@ -72,6 +72,15 @@ def first_phase(action: Action, key_rule: KeyRule) -> Phase:
     return Phase.LOOK_UP if asks else Phase.SEND
 
 
+def phase_after_unknown(action: Action, key_rule: KeyRule) -> Phase:
+    """Which call follows one that may have worked: only creates and notes could be there twice, and are looked for.
+
+    Under a key that is spent for ever the same create again is the way to find out.
+    """
+    looks = action in (Action.CREATE, Action.NOTE) and key_rule is KeyRule.WHILE_OPEN
+    return Phase.LOOK_UP if looks else first_phase(action, key_rule)
+
+
 def backoff(attempt: int, jitter: float) -> timedelta:
     """Full jitter: anywhere up to 1 s after the first attempt, doubling to 5 min; jitter is 0.0 to 1.0."""
     ceiling = min(BACKOFF_MAX, BACKOFF_FIRST * (1 << min(attempt - 1, 16)))

@@ -25,10 +25,10 @@ from bridge.domain.delivery import (
     Delivery,
     HttpRequest,
     HttpResponse,
-    LaneClass,
     NamedThing,
     NoAnswer,
     PermanentFailure,
+    Phase,
     Reason,
     TransientFailure,
     UnknownOutcome,
@@ -219,7 +219,8 @@ def _result(destination: Destination, claimed: Claimed, answer: HttpResponse | N
         return destination.result_of(claimed.delivery, answer)
     except Exception as error:  # noqa: BLE001 - the call was made: that must not be lost with the answer
         detail = f"the answer could not be read: {_told(error, claimed, destination)}"
-        if claimed.of is LaneClass.CREATE:
+        may_double = claimed.delivery.action in (Action.CREATE, Action.NOTE)
+        if may_double and claimed.delivery.phase is Phase.SEND:
             return UnknownOutcome(reason=Reason.UNREADABLE_ANSWER, detail=detail)
         return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
 

@@ -84,6 +84,16 @@ def table_key(value: Any) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameUse:
+    """A name of the upstream that stands in a rule as it is: what can be proven before anybody is paged."""
+
+    place: Place
+    account: str
+    kind: str  # the upstream's list
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One entry of rules/*.yaml, compiled."""
 
@@ -135,10 +145,11 @@ class RuleBook:
     hash: str  # of the content, 64 hex
     by_id: Mapping[str, Rule] = field(repr=False, compare=False)
     index: _Index = field(repr=False, compare=False)
+    names: tuple[NameUse, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], *, unmatched: str | None, content: str) -> Self:
-        """The book of these rules, whose ids differ."""
+    def of(cls, rules: Iterable[Rule], *, unmatched: str | None, content: str, names: Iterable[NameUse] = ()) -> Self:
+        """The book of these rules, whose ids differ; `names` are those of the upstreams that stand in them."""
         ordered = tuple(rules)
         return cls(
             rules=ordered,
@@ -147,6 +158,7 @@ class RuleBook:
             hash=hashlib.sha256(content.encode()).hexdigest(),
             by_id=MappingProxyType({rule.id: rule for rule in ordered}),
             index=_index(ordered),
+            names=tuple(names),
         )
 
     def match(self, alert: Alert) -> tuple[Match, ...]:

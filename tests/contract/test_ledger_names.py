@@ -239,6 +239,35 @@ def test_a_name_added_upstream_is_found_in_the_newest_list_of_another_process(na
     assert claim(other).delivery.ids == {"service": "id-new"}
 
 
+# -- what stands within something else
+
+TEAM = NameRef(field="fields.Team", kind="field", text="Team")
+SUPPORT = NameRef(field="fields.Team.0", kind="option", text="support", within="fields.Team")
+
+
+def test_a_value_is_looked_up_in_the_list_of_what_it_stands_in_and_in_its_part_of_it(names: Names) -> None:
+    team = NamedThing(id="F1", name="Team", extra={"values_kind": "entry", "values_of": "F1"})
+    ledger = names.ledger
+    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER, names=(TEAM, SUPPORT)))
+    assert names.waiting() == "waits for the upstream's names of this kind: field"
+    ledger.names_stored("pd", "field", [team])
+    assert names.waiting() == "waits for the upstream's names of this kind: entry"
+    ledger.names_stored(
+        "pd", "entry", [NamedThing(id=f"E{of}", name="Support", extra={"of": of}) for of in ("F1", "F2")]
+    )
+    assert names.claimed().delivery.ids == {"fields.Team": "F1", "fields.Team.0": "EF1"}
+
+
+def test_what_stands_within_something_unknown_or_free_is_not_looked_up_and_nothing_waits_for_it(names: Names) -> None:
+    names.ledger.names_stored("pd", "field", [NamedThing(id="F2", name="Ticket")])
+    ticket = NameRef(field="fields.Ticket", kind="field", text="Ticket")
+    number = NameRef(field="fields.Ticket.0", kind="option", text="4711", within="fields.Ticket")
+    settle(names.ledger, fires("a", key_rule=KeyRule.FOR_EVER, names=(ticket, number, TEAM, SUPPORT)))
+    delivery = names.claimed().delivery
+    assert delivery.ids == {"fields.Ticket": "F2"}
+    assert delivery.notes == ("fields.Team: field 'Team' does not exist upstream; there: Ticket",)
+
+
 # -- one body under one key
 
 

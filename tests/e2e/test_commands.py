@@ -45,6 +45,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("capture",),
     ("export",),
     ("schema",),
+    ("names", "pull"),
+    ("names", "list"),
     ("passwd",),
     ("db", "upgrade"),
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.domain.delivery import NamedThing, NameRef
-from bridge.domain.names import CANDIDATES_MAX, Found, NotOne, Served, find, served
+from bridge.domain.names import CANDIDATES_MAX, Found, ListPart, NotOne, Served, find, list_part, served
 
 TRIAGE = NamedThing(id="01A", name="Triage", aliases=("triage",))
 FIXING = NamedThing(id="01B", name="Fixing", aliases=("live",))
@@ -77,3 +77,28 @@ def test_what_nothing_serves_for_is_said_and_what_is_named_needs_no_word() -> No
         thing=None, note="service: service 'Gone' does not exist upstream; there: Ann"
     )
     assert served(NameRef(field="user", kind="user", text="Ann"), (ANN,)) == Served(thing=ANN)
+
+
+TEAM = NamedThing(id="F1", name="Team", extra={"values_kind": "option", "values_of": "F1"})
+TICKET = NamedThing(id="F2", name="Ticket")
+VALUE = NameRef(field="custom.Team.0", kind="?", text="Support", within="custom.Team")
+
+
+def test_what_a_name_stands_in_says_which_list_knows_it_and_which_part_of_it() -> None:
+    part = list_part(VALUE, {"custom.Team": TEAM})
+    assert part is not None
+    assert part.ref.kind == "option"
+    here, there = (NamedThing(id=f"O-{of}", name="Support", extra={"of": of}) for of in ("F1", "F9"))
+    assert served(part.ref, part.among((here, there))) == Served(thing=here)
+    assert list_part(TWICE, {}) == ListPart(ref=TWICE)
+    assert ListPart(ref=TWICE).among((here, there)) == (here, there)
+
+
+TWICE = NameRef(field="user", kind="user", text="Ann")
+
+
+@pytest.mark.parametrize("found", [{}, {"custom.Team": TICKET}])
+def test_a_name_within_something_unknown_or_something_that_takes_any_text_is_looked_up_nowhere(
+    found: dict[str, NamedThing],
+) -> None:
+    assert list_part(VALUE, found) is None

@@ -58,7 +58,7 @@ from bridge.domain.incident import (
     on_not_sent,
 )
 from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
-from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, first_phase, next_step
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, first_phase, next_step, phase_after_unknown
 
 STRIKES_MAX = 5
 CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
@@ -255,8 +255,7 @@ class LaneWork:
         if strikes >= STRIKES_MAX:
             self._bury(row, incident, Reason.POISON, f"{strikes} workers died while sending it")
             return
-        looks = row["action"] == Action.CREATE and incident.key_rule is KeyRule.WHILE_OPEN
-        phase = Phase.LOOK_UP if looks else first_phase(Action(row["action"]), incident.key_rule)
+        phase = phase_after_unknown(Action(row["action"]), incident.key_rule)
         self._update_delivery(
             row["id"],
             **self._waiting(row, phase),

@@ -19,7 +19,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import dumps
 from bridge.adapters.ledger.schema import deliveries, from_us, name_lists, to_us
 from bridge.domain.delivery import NamedThing, NameRef, Reason
-from bridge.domain.names import Served, others, served
+from bridge.domain.names import ListPart, Served, list_part, others, renamed, served
 
 PROOF_MAX_AGE = timedelta(hours=24)  # only a younger list proves that a name does not exist
 PATIENCE = timedelta(minutes=2)  # how long a delivery waits for a list that it can go without
@@ -154,6 +154,7 @@ class _Search:
     since: datetime
     may_guess: bool
     ids: dict[str, str] = field(default_factory=dict)
+    found: dict[str, NamedThing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     waits: dict[str, datetime] = field(default_factory=dict)
     makeshift: bool = False
@@ -161,7 +162,11 @@ class _Search:
 
     def look_up(self, ref: NameRef, default: str | None, *, required: bool) -> None:
         """Find one name, or what serves instead."""
-        held, found = self._in_list(ref, default)
+        part = list_part(ref, self.found)
+        if part is None:
+            return
+        ref = part.ref
+        held, found = self._in_list(part, default)
         if found is not None and held is not None:
             proven = found.note is None or self.now - held.fetched_at <= PROOF_MAX_AGE
             if proven or (found.thing is not None and self._is_over(ref.kind)):
@@ -194,11 +199,11 @@ class _Search:
             since=self.since if self.makeshift else None,
         )
 
-    def _in_list(self, ref: NameRef, default: str | None) -> tuple[NameList | None, Served | None]:
+    def _in_list(self, part: ListPart, default: str | None) -> tuple[NameList | None, Served | None]:
         """The list and what it says; anything but a plain yes is asked of the newest list."""
         for newest in (False, True):
-            held = self.book.list_of(self.connection, self.account, ref.kind, newest=newest)
-            found = None if held is None else served(ref, held.things, default)
+            held = self.book.list_of(self.connection, self.account, part.ref.kind, newest=newest)
+            found = None if held is None else served(part.ref, part.among(held.things), default)
             if found is not None and found.note is None:
                 break
         return held, found
@@ -206,6 +211,7 @@ class _Search:
     def _take(self, ref: NameRef, found: Served) -> None:
         if found.thing is not None:
             self.ids[ref.field] = found.thing.id
+            self.found[ref.field] = found.thing
         if found.note is not None:
             self.notes.append(found.note)
 
@@ -227,8 +233,11 @@ class _Search:
 def store(transaction: Transaction, account: str, kind: str, whole: fetches.Whole) -> None:
     """Replace one list by a newly fetched, complete one; what waited for it is due at once."""
     connection = transaction.connection
+    before = connection.execute(_LIST, {"account": account, "kind": kind}).one_or_none()
     connection.execute(delete(name_lists).where(name_lists.c.account == account, name_lists.c.kind == kind))
     entries = list({row[0]: row for row in whole.rows}.values())  # pages overlap when the list grows meanwhile
+    if before is not None:
+        entries = fetches.rows_of(renamed(_things(before.things), _things(dumps(entries))))
     connection.execute(
         insert(name_lists),
         {"account": account, "kind": kind, "fetched_at": whole.began_at, "things": dumps(entries)},

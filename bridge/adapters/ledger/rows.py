@@ -48,7 +48,7 @@ def body_of(decision: Decision, episode_id: str) -> CreateBody:
 
 
 def names_json(names: tuple[NameRef, ...]) -> str:
-    return dumps([[name.field, name.kind, name.text, name.fallback] for name in names])
+    return dumps([_name_row(name) for name in names])
 
 
 def fields_json(content: Mapping[str, Any]) -> str:
@@ -56,11 +56,22 @@ def fields_json(content: Mapping[str, Any]) -> str:
 
 
 def names_from(text: str) -> tuple[NameRef, ...]:
-    return tuple(NameRef(field=f, kind=k, text=t, fallback=b) for f, k, t, b in json.loads(text))
+    return tuple(_name_of(row) for row in json.loads(text))
+
+
+def _name_row(name: NameRef) -> list[str | None]:
+    """A name as it is stored; most stand within nothing, and say nothing of it."""
+    row = [name.field, name.kind, name.text, name.fallback]
+    return row if name.within is None else [*row, name.within]
+
+
+def _name_of(row: list[Any]) -> NameRef:
+    of, kind, text, fallback, *within = row
+    return NameRef(field=of, kind=kind, text=text, fallback=fallback, within=within[0] if within else None)
 
 
 def create_body_json(body: CreateBody) -> str:
-    names = [[name.field, name.kind, name.text, name.fallback] for name in body.names]
+    names = [_name_row(name) for name in body.names]
     return dumps(
         {"v": BODY_VERSION, "fields": body.fields, "names": names, "notes": body.notes, "episode_id": body.episode_id}
     )
@@ -70,7 +81,7 @@ def create_body_from(text: str | None) -> CreateBody | None:
     if text is None:
         return None
     stored = json.loads(text)
-    names = tuple(NameRef(field=f, kind=k, text=t, fallback=b) for f, k, t, b in stored["names"])
+    names = tuple(_name_of(row) for row in stored["names"])
     return CreateBody(
         fields=stored["fields"], names=names, notes=tuple(stored["notes"]), episode_id=stored["episode_id"]
     )

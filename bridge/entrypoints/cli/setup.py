@@ -4,6 +4,7 @@ import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -49,12 +50,15 @@ def _files_of(path: Path) -> list[Path]:
 
 
 @click.command()
+@click.option("--offline", is_flag=True, help="Prove names by rules/names.lock.json alone; do not open the ledger.")
 @json_option
 @config_option
-def check(as_json: bool, config: Path) -> int:
-    """Check bridge.yaml, every rule and every template; needs no Redis and no network.
+def check(offline: bool, as_json: bool, config: Path) -> int:
+    """Check bridge.yaml, every rule, every template, and the upstreams' names in them; needs no Redis, no upstream.
 
-    Exit code 0: they hold together. 1: problems were found, each with its place and what to do.
+    Names are looked up in the ledger's lists, where there are some, else in names.lock.json beside the rules
+    ('incident-bridge names pull' writes both). Exit code 0: all holds together. 1: problems were found, each with its
+    place and what to do.
     """
     from bridge import wiring
 
@@ -65,8 +69,8 @@ def check(as_json: bool, config: Path) -> int:
     except ConfigError as error:
         problems = error.problems
     else:
-        problems = loaded.warnings
         settings = loaded.settings
+        problems = (*loaded.warnings, *_name_problems(loaded, offline=offline))
         summary = (
             f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
             f"{_count(len(loaded.book.rules), 'rule')}: all fine"
@@ -84,6 +88,21 @@ def check(as_json: bool, config: Path) -> int:
     _lanes_said(config)
     click.echo(summary)
     return 0
+
+
+def _name_problems(loaded: Any, *, offline: bool) -> tuple[Problem, ...]:
+    from bridge import wiring
+    from bridge.config.names_lock import name_problems
+    from bridge.entrypoints.cli.traffic import ledger_if_there
+
+    ledger = None if offline else ledger_if_there(loaded.settings)
+    try:
+        return name_problems(loaded.book.names, wiring.known_names(loaded.settings, ledger))
+    except ConfigError as error:
+        return error.problems
+    finally:
+        if ledger is not None:
+            ledger.close()
 
 
 def _lanes_said(config: Path) -> None:

@@ -1,0 +1,103 @@
+"""names.lock.json beside the rules: the names and ids of the upstreams, so that CI can prove a rule without them.
+
+In: the names that stand in the rules, and complete lists of the upstreams. Out: Problems with places. A name that was
+changed upstream is a warning and keeps its id; one that no list has is an error before any page, and takes its fallback
+at the page.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.domain.delivery import NamedThing
+from bridge.domain.errors import ConfigError, Grade, Place, Problem
+from bridge.domain.names import FORMERLY, Found, find, renamed
+from bridge.rules.book import NameUse
+
+FILE = "names.lock.json"
+_VERSION = 1
+
+Lists = Mapping[tuple[str, str], tuple[NamedThing, ...]]  # (account, kind) -> all its entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Lists of names, and whether they are young enough to prove that a name does not exist."""
+
+    lists: Lists
+    stale: frozenset[tuple[str, str]] = frozenset()
+    whence: str = FILE  # for people
+
+
+def read_lock(rules_dir: Path) -> Known | None:
+    """The lock file of a rules folder; None when there is none. Raises ConfigError when it cannot be read."""
+    path = rules_dir / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            raise ValueError("another version")
+        lists = {
+            (account, kind): tuple(_thing(entry) for entry in entries)
+            for account, kinds in content["accounts"].items()
+            for kind, entries in kinds.items()
+        }
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = "the lock file of names cannot be read"
+        hint = "make it anew with 'incident-bridge names pull'"
+        raise ConfigError([Problem(place=Place(file=FILE), message=message, hint=hint)]) from error
+    return Known(lists=lists)
+
+
+def lock_text(lists: Lists, before: Known | None) -> str:
+    """The file's content for these lists; entries whose name has changed since `before` remember the old one."""
+    accounts: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for (account, kind), things in sorted(lists.items()):
+        held = () if before is None else before.lists.get((account, kind), ())
+        entries = sorted((_entry(thing) for thing in renamed(held, things)), key=lambda one: (one["name"], one["id"]))
+        accounts.setdefault(account, {})[kind] = entries
+    return json.dumps({"version": _VERSION, "accounts": accounts}, indent=1, ensure_ascii=False) + "\n"
+
+
+def name_problems(uses: Iterable[NameUse], known: Known) -> tuple[Problem, ...]:
+    """What these lists say against the names of the rules; of a list that is not there nothing is said."""
+    problems: list[Problem] = []
+    for use in uses:
+        things = known.lists.get((use.account, use.kind))
+        if things is not None:
+            problems += _of(use, things, known)
+    return tuple(sorted(problems, key=lambda problem: problem.place))
+
+
+def _of(use: NameUse, things: Sequence[NamedThing], known: Known) -> Iterable[Problem]:
+    match find(use.text, use.kind, things):
+        case Found(thing=thing):
+            if use.text in thing.extra.get(FORMERLY, ()):
+                message = f"{use.kind} '{use.text}' of '{use.account}' is called '{thing.name}' now; its id is kept"
+                yield Problem(place=use.place, message=message, hint=f"write '{thing.name}'", grade=Grade.WARNING)
+        case missing:
+            stale = (use.account, use.kind) in known.stale
+            yield Problem(
+                place=use.place,
+                message=missing.sentence.replace("does not exist upstream", f"does not exist at '{use.account}'"),
+                hint=f"as {known.whence} has it; 'incident-bridge names pull' asks again",
+                grade=Grade.WARNING if stale else Grade.ERROR,
+            )
+
+
+def _entry(thing: NamedThing) -> dict[str, Any]:
+    formerly = thing.extra.get(FORMERLY, ())
+    aliases = [alias for alias in thing.aliases if alias not in formerly]
+    extra = {name: value for name, value in sorted(thing.extra.items()) if name != FORMERLY}
+    entry = {"id": thing.id, "name": thing.name, "aliases": aliases, "formerly": list(formerly), "extra": extra}
+    return {name: value for name, value in entry.items() if value}
+
+
+def _thing(entry: Mapping[str, Any]) -> NamedThing:
+    formerly = tuple(map(str, entry.get("formerly", ())))
+    aliases = (*map(str, entry.get("aliases", ())), *formerly)
+    extra = {**entry.get("extra", {}), **({FORMERLY: list(formerly)} if formerly else {})}
+    return NamedThing(id=str(entry["id"]), name=str(entry.get("name", "")), aliases=aliases, extra=extra)

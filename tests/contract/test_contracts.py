@@ -1,0 +1,134 @@
+"""Every request of the golden deliveries is one its upstream's documents allow.
+
+Held to the project's own small schemas (schemas/<type>.json, closed: what the upstreams would silently ignore is an error
+here) and, where `--contracts=DIR` has them, to the vendors' whole OpenAPI documents.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from jsonschema import Draft4Validator, Draft202012Validator
+
+from bridge.destinations import DESTINATIONS
+from bridge.domain.delivery import HttpRequest
+from tests.contract.test_destinations import ACCOUNTS, cases
+
+SCHEMAS = Path(__file__).parent / "schemas"
+OWN = sorted(path.stem for path in SCHEMAS.glob("*.json") if path.stem in DESTINATIONS)
+DOCUMENTS = {"pagerduty": "pagerduty.openapi.json", "incident_io": "incidentio.openapi.json"}
+
+
+def requests_of(of: str) -> Iterator[HttpRequest]:
+    """Every golden request to this destination that carries something."""
+    for account, delivery, lists in cases():
+        request = account.request_for(delivery, lists)
+        if account.type == of and request.body is not None:
+            yield request
+
+
+def call_of(request: HttpRequest, known: Mapping[str, Any]) -> str:
+    """Which of the known calls (`PUT /incidents/{id}`) a request is."""
+    asked = f"{request.method} {urlsplit(request.url).path}"
+    found = [call for call in known if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", call), asked)]
+    assert len(found) == 1, f"{asked} is not one of {sorted(known)}"
+    return found[0]
+
+
+@cache
+def own(of: str) -> Mapping[str, Draft202012Validator]:
+    """The project's own schema of every call to a destination."""
+    content = json.loads((SCHEMAS / f"{of}.json").read_text(encoding="utf-8"))
+    return {
+        call: Draft202012Validator({"$defs": content.get("$defs", {}), **schema})
+        for call, schema in content["calls"].items()
+    }
+
+
+def official(document: Path) -> Mapping[str, Draft4Validator]:
+    """The schema of every call with a body in an OpenAPI 3.0 document, whose schemas are draft 4 but for extensions."""
+    content = json.loads(document.read_text(encoding="utf-8"))
+    return {
+        f"{method.upper()} {path}": Draft4Validator(
+            {**operation["requestBody"]["content"]["application/json"]["schema"], "components": content["components"]}
+        )
+        for path, operations in content["paths"].items()
+        for method, operation in operations.items()
+        if isinstance(operation, dict) and "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+
+
+def problems(schemas: Mapping[str, Any], request: HttpRequest) -> list[str]:
+    assert request.body is not None
+    errors = schemas[call_of(request, schemas)].iter_errors(json.loads(request.body))
+    return [f"{request.method} {request.url} {error.json_path}: {error.message}" for error in errors]
+
+
+@pytest.mark.parametrize("of", OWN)
+def test_every_request_holds_to_our_own_schema_and_every_call_of_it_is_made(of: str) -> None:
+    made = set()
+    for request in requests_of(of):
+        assert problems(own(of), request) == []
+        made.add(call_of(request, own(of)))
+    assert made == own(of).keys()
+
+
+@pytest.mark.parametrize("of", OWN)
+def test_every_field_of_our_own_schema_is_sent_by_some_golden_delivery(of: str) -> None:
+    sent = {(call_of(r, own(of)), *path) for r in requests_of(of) for path in paths_in(json.loads(r.body or b""))}
+    for call, validator in own(of).items():
+        known = {(call, *path) for path in paths_of(validator.schema, validator.schema["$defs"])}
+        assert known - sent == set()
+
+
+def paths_in(value: Any) -> Iterator[tuple[str, ...]]:
+    """The path of every key in a document, elements of lists without their number."""
+    if isinstance(value, list):
+        for item in value:
+            yield from paths_in(item)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield (name,)
+            yield from ((name, *rest) for rest in paths_in(inner))
+
+
+def paths_of(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The path of every key that a schema knows."""
+    while "$ref" in schema:
+        schema = defs[schema["$ref"].rpartition("/")[2]]
+    if "items" in schema:
+        yield from paths_of(schema["items"], defs)
+    for name, inner in schema.get("properties", {}).items():
+        yield (name,)
+        yield from ((name, *rest) for rest in paths_of(inner, defs))
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        ("POST /incidents", {"incident": {"type": "incident", "title": "t", "incident_key": "k"}}),
+        ("PUT /incidents/{id}", {"incident": {"type": "incident_reference", "tilte": "misspelt"}}),
+        ("PUT /incidents/{id}", {"incident": {"type": "incident_reference"}}),
+        ("PUT /incidents/{id}", {"incident": {"type": "incident_reference", "urgency": "high", "resolution": "r"}}),
+        ("PUT /incidents/{id}", {"incident": {"type": "incident_reference", "escalation_level": 0}}),
+        ("POST /incidents/{id}/notes", {"note": {"content": ""}}),
+    ],
+)
+def test_pagerdutys_schema_refuses_what_pagerduty_would_refuse_or_ignore(call: str, body: Any) -> None:
+    assert not own("pagerduty")[call].is_valid(body)
+
+
+@pytest.mark.parametrize("of", sorted(DESTINATIONS))
+def test_every_request_is_one_the_vendors_own_document_allows(of: str, request: pytest.FixtureRequest) -> None:
+    folder = request.config.getoption("--contracts")
+    if folder is None:
+        pytest.skip("no OpenAPI documents: give them with --contracts=DIR")
+    schemas = official(Path(folder) / DOCUMENTS[of])
+    found = [problem for made in requests_of(of) for problem in problems(schemas, made)]
+    assert found == []
+    assert ACCOUNTS[of].type == of
