@@ -45,6 +45,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("capture",),
     ("export",),
     ("schema",),
+    ("doctor",),
     ("names", "pull"),
     ("names", "list"),
     ("passwd",),

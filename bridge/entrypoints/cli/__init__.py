@@ -35,6 +35,7 @@ _COMMANDS = {
     "export": "bridge.entrypoints.cli.comparing:export",
     "schema": "bridge.entrypoints.cli.schema:schema",
     "names": "bridge.entrypoints.cli.naming:names",
+    "doctor": "bridge.entrypoints.cli.doctor:doctor",
 }
 _SHORT = {
     "up": "Run everything on this machine: web, workers, clock, Redis.",
@@ -44,6 +45,7 @@ _SHORT = {
     "sandbox": "Run local stand-ins of PagerDuty and incident.io.",
     "init": "Write the shipped configuration, rules and templates into a folder.",
     "check": "Check all configuration and rules; needs no network.",
+    "doctor": "Look at everything a page depends on, and say what to do.",
     "names": "Ask the accounts for their names now; show those that are kept.",
     "explain": "Say why a body or a stored event pages or not, down to the request.",
     "diff": "Compare what two rule books make of stored events.",

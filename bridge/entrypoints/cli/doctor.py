@@ -1,0 +1,190 @@
+"""`doctor`: every part looked at, each line with what to do."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from bridge.adapters.http import Http
+from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.upgrade import SchemaError
+from bridge.config.models import Settings
+from bridge.destinations.base import Destination
+from bridge.destinations.incident_io import IncidentIo
+from bridge.destinations.incident_io_checkup import checkup as incident_io_checkup
+from bridge.destinations.pagerduty import PagerDuty
+from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
+from bridge.domain.checkup import Finding, Health, odd, well, wrong
+from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
+from bridge.domain.errors import BridgeError, ConfigError, Grade
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.tables import printed
+
+FREE_MIN_BYTES = 1 << 30
+REDIS_TIMEOUT_S = 3.0
+_MARKS = {Health.OK: "ok", Health.WARNING: "warning", Health.PROBLEM: "PROBLEM"}
+
+
+@click.command()
+@json_option
+@config_option
+def doctor(as_json: bool, config: Path) -> int:
+    """Look at everything a page depends on: configuration, ledger, Redis, processes, and each account at its upstream.
+
+    Asks the upstreams a harmless question or two and writes nothing. Exit code 1: something needs mending.
+    """
+    found: list[Finding] = []
+    for finding in _everything(config):
+        found.append(finding)
+        if not as_json:
+            _said(finding)
+    wrongs = sum(finding.health is Health.PROBLEM for finding in found)
+    if as_json:
+        lines = [
+            {"part": one.part, "health": one.health, "sentence": one.sentence, "advice": one.advice} for one in found
+        ]
+        printed({"findings": lines, "ok": not wrongs})
+    elif wrongs:
+        say(f"{wrongs} problem{'s' * (wrongs != 1)}")
+    return PROBLEMS_FOUND if wrongs else 0
+
+
+def _said(finding: Finding) -> None:
+    click.echo(f"{_MARKS[finding.health]:<9}{finding.part}: {finding.sentence}")
+    if finding.advice:
+        click.echo(f"{'':<9}  {finding.advice}")
+
+
+def _everything(config: Path) -> Iterator[Finding]:
+    from bridge import wiring
+
+    try:
+        loaded = wiring.load(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            if problem.grade is Grade.ERROR:
+                yield wrong("config", f"{problem.place}: {problem.message}", problem.hint)
+        return
+    settings = loaded.settings
+    yield well(
+        "config", f"{len(settings.sources)} sources, {len(settings.accounts)} accounts, {len(loaded.book.rules)} rules"
+    )
+    for problem in loaded.warnings:
+        yield odd("config", f"{problem.place}: {problem.message}", problem.hint)
+    if not settings.alarms.url and not settings.alarms.account:
+        yield odd("alarms", "nobody hears when the bridge itself is in trouble", "give 'alarms:' a url or an account")
+    yield from _ledger(settings)
+    yield from _redis(settings)
+    http = Http()
+    for name, destination in sorted(wiring.destinations(settings).items()):
+        if settings.accounts[name].sandbox:
+            yield odd(
+                f"account {name}", "talks to the built-in sandbox: no page leaves this machine", "give it a token"
+            )
+        yield from _account(destination, http)
+
+
+# ---- ledger ----------------------------------------------------------------------------------------------------------
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    from bridge import wiring
+
+    part = "ledger"
+    path = settings.ledger.removeprefix("sqlite:///")
+    is_file = path != settings.ledger
+    if is_file and not Path(path).exists():
+        yield odd(part, f"{path} does not exist yet", "'incident-bridge db upgrade' or 'up' makes it")
+        return
+    try:
+        ledger = wiring.open_ledger(settings)
+        with ledger.database.writing():
+            pass
+    except SchemaError as error:
+        yield wrong(part, str(error), "")
+        return
+    except BridgeError as error:
+        yield wrong(part, str(error), "is it there, and may this user write it?")
+        return
+    yield well(part, f"takes writes ({'SQLite, ' + path if is_file else 'PostgreSQL'})")
+    if is_file:
+        free = shutil.disk_usage(Path(path).parent).free
+        if free < FREE_MIN_BYTES:
+            advice = "without space webhooks are answered 503; give it some, or shorten 'retention'"
+            yield odd(part, f"{free >> 20} MiB are free on its disk", advice)
+    yield from _processes(ledger, settings)
+    ledger.close()
+
+
+def _processes(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
+    """What would be, or is, an alarm now."""
+    standing = ledger.alarms_standing({name: account.max_wait for name, account in settings.accounts.items()})
+    for cause in standing:
+        part = f"account {cause.about}" if cause.about else "processes"
+        yield wrong(part, cause.sentence, cause.advice)
+    if not any(not cause.about for cause in standing):
+        yield well("processes", "a worker and a clock are running")
+
+
+# ---- Redis -----------------------------------------------------------------------------------------------------------
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    part = "redis"
+    if settings.redis == "embedded":
+        yield well(part, "embedded: the bridge starts its own and evicts nothing")
+        return
+    import redis
+
+    address = urlsplit(settings.redis)
+    if not address.password and _is_public(address.hostname or ""):
+        yield odd(
+            part, f"{address.hostname} is a public address without a password", "give it one, or a private address"
+        )
+    try:
+        client: Any = redis.Redis.from_url(
+            settings.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+        )
+        client.ping()
+        policy = client.info("memory").get("maxmemory_policy", "")
+    except redis.RedisError as error:
+        advice = "the clock drains the lanes without it, slower; start it, or mend 'redis:'"
+        yield wrong(part, f"does not answer ({type(error).__name__})", advice)
+        return
+    if policy and policy != "noeviction":
+        advice = (
+            "set it to noeviction: what it throws away under pressure are jobs, which wait until the clock finds them"
+        )
+        yield wrong(part, f"evicts keys when it is full (maxmemory-policy {policy})", advice)
+    else:
+        yield well(part, "answers, and evicts nothing")
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".internal", ".lan"))
+
+
+# ---- accounts --------------------------------------------------------------------------------------------------------
+
+
+def _account(destination: Destination, http: Http) -> tuple[Finding, ...]:
+    def ask(request: HttpRequest) -> HttpResponse | NoAnswer:
+        return destination.masked(http.send(request))
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    match destination:
+        case PagerDuty():
+            return pagerduty_checkup(destination, ask, now)
+        case IncidentIo():
+            return incident_io_checkup(destination, ask, now)
+    raise TypeError(f"doctor knows no {destination.type}")
