@@ -47,6 +47,11 @@ def configure(process: str) -> None:
     )
 
 
+def silence() -> None:
+    """No lines at all: for commands that play what processes do."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def _named(process: str) -> Any:
     """A processor that puts the process's name on every line, whichever thread writes it."""
 

@@ -555,9 +555,14 @@ def _upstream() -> Schema:
         "description": "How the upstream answers the next call.",
         "properties": {
             "account": {"type": "string", "description": "The account whose upstream it is."},
-            "status": {"type": "integer", "minimum": 100, "maximum": 599, "description": "Status of its answer."},
+            "status": {"type": "integer", "minimum": 200, "maximum": 599, "description": "Status of its answer."},
             "headers": _texts_by_name("Headers of its answer."),
             "body": {"description": "Body of its answer: a text, or JSON."},
+            "lost": {"type": "boolean", "description": "true: it does what it is told, and its answer is lost."},
+            "crash": {
+                "type": "boolean",
+                "description": "true: the worker dies before it writes the answer down.",
+            },
         },
     }
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from flask import Blueprint, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from bridge.sandbox import pages, seed
+from bridge.sandbox import clock, pages, seed
 from bridge.sandbox.limits import Bucket, Quota, Rate, take_all
 from bridge.sandbox.store import INCIDENT_IO, Record, Store
 
@@ -424,4 +424,4 @@ def _ulid() -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

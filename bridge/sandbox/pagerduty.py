@@ -9,13 +9,13 @@ import math
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from flask import Blueprint, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from bridge.sandbox import pages, seed
+from bridge.sandbox import clock, pages, seed
 from bridge.sandbox.limits import Bucket, Quota, Rate, take_all
 from bridge.sandbox.store import PAGERDUTY, Record, Store
 
@@ -91,7 +91,7 @@ class PagerDutyStandIn:
         if bad := set(statuses) - set(STATUSES):
             raise Refusal(400, 2001, INVALID, f"Invalid status: {sorted(bad)}")
         if args.get("date_range") != "all":
-            since = _stamp(datetime.now(UTC) - DEFAULT_WINDOW)
+            since = _stamp(clock.now() - DEFAULT_WINDOW)
             records = [record for record in records if record.incident["created_at"] >= since]
         records = [
             record
@@ -490,7 +490,7 @@ def _new_id() -> str:
 
 
 def _now() -> str:
-    return _stamp(datetime.now(UTC))
+    return _stamp(clock.now())
 
 
 def _stamp(instant: datetime) -> str:

@@ -40,6 +40,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("dead", "show"),
     ("dead", "replay"),
     ("dead", "discard"),
+    ("test",),
     ("explain",),
     ("diff",),
     ("capture",),

@@ -1,0 +1,227 @@
+"""`*.test.yaml` beside the rules, read into values (DESIGN section 7); what is wrong with a file has its place.
+
+In: one file. Out: Cases. Their fixtures are read here, so that running a case touches no file.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from bridge.config.units import duration
+from bridge.config.yaml_reader import Path as YamlPath
+from bridge.config.yaml_reader import Tree, read_tree
+from bridge.domain.errors import ConfigError, Place, Problem
+from bridge.render import nearest
+
+SUFFIXES = (".test.yaml", ".test.yml")
+HEADERS_SUFFIX = ".headers.json"
+_STEP_KEYS = frozenset({"at", "send", "to", "headers", "upstream", "expect"})
+_UPSTREAM_KEYS = frozenset({"account", "status", "headers", "body", "lost", "crash"})
+_EXPECT_KEYS = frozenset({"account", "matched", "because", "created", "resolved", "open", "request"})
+_BECAUSE_KEYS = frozenset({"rule", "condition"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Send:
+    """A webhook comes in."""
+
+    source: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How the upstream answers the next call. `lost`: it does what it is told, and the answer does not arrive; `crash`:
+    the worker dies between the answer and writing it down.
+    """
+
+    account: str
+    status: int | None
+    headers: Mapping[str, str]
+    body: Any
+    lost: bool
+    crash: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expect:
+    """What must be true now."""
+
+    wanted: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that happens, when on the test's own clock, and where it stands."""
+
+    at: timedelta
+    place: Place
+    what: Send | Answer | Expect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One test."""
+
+    name: str
+    place: Place
+    steps: tuple[Step, ...]
+
+
+def test_files(paths: list[Path]) -> list[Path]:
+    """The test files among these and under these folders, sorted."""
+    found: set[Path] = set()
+    for path in paths:
+        found |= {one for one in path.rglob("*.test.y*ml") if one.name.endswith(SUFFIXES)} if path.is_dir() else {path}
+    return sorted(found)
+
+
+def read_cases(path: Path, shown: str, sources: Mapping[str, Any], accounts: Mapping[str, Any]) -> tuple[Case, ...]:
+    """Every test of a file. Raises ConfigError with every Problem in it."""
+    try:
+        tree = read_tree(path.read_text(encoding="utf-8"), shown)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Problem(place=Place(file=shown), message=f"the file cannot be read: {error}")]) from error
+    reading = _Reading(tree=tree, folder=path.parent, sources=sources, accounts=accounts, problems=list(tree.problems))
+    cases = reading.cases() if not tree.problems else ()
+    if reading.problems:
+        raise ConfigError(reading.problems)
+    return cases
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """One file while it is read."""
+
+    tree: Tree
+    folder: Path
+    sources: Mapping[str, Any]
+    accounts: Mapping[str, Any]
+    problems: list[Problem]
+
+    def error(self, path: YamlPath, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(place=self.tree.place(path), message=message, hint=hint))
+
+    def cases(self) -> tuple[Case, ...]:
+        if not isinstance(self.tree.value, list) or not self.tree.value:
+            self.error((), "a file of tests is a list", "each test has a name and its steps")
+            return ()
+        return tuple(case for n, one in enumerate(self.tree.value) if (case := self._case(one, (n,))) is not None)
+
+    def _case(self, one: Any, at: YamlPath) -> Case | None:
+        if (
+            not isinstance(one, Mapping)
+            or not isinstance(one.get("name"), str)
+            or not isinstance(one.get("steps"), list)
+        ):
+            self.error(at, "a test has a name and a list of steps", "- name: ...\n  steps: [...]")
+            return None
+        self._only(one, frozenset({"name", "steps"}), at)
+        steps: list[Step] = []
+        for number, step in enumerate(one["steps"]):
+            steps += self._step(step, (*at, "steps", number), steps[-1].at if steps else timedelta(0))
+        return Case(name=one["name"], place=self.tree.place(at), steps=tuple(steps))
+
+    def _step(self, step: Any, at: YamlPath, before: timedelta) -> list[Step]:
+        if not isinstance(step, Mapping) or not step.keys() & {"send", "upstream", "expect"}:
+            self.error(at, "a step sends, expects, or says how the upstream answers", "send, upstream or expect")
+            return []
+        self._only(step, _STEP_KEYS, at)
+        when = self._when(step, at, before)
+        made = [
+            read(step, at)
+            for word, read in (("upstream", self._answer), ("send", self._send), ("expect", self._expect))
+            if word in step
+        ]
+        return [Step(at=when, place=self.tree.place(at), what=one) for one in made if one is not None]
+
+    def _when(self, step: Mapping[str, Any], at: YamlPath, before: timedelta) -> timedelta:
+        if "at" not in step:
+            return before
+        try:
+            when = duration(str(step["at"]))
+        except ValueError as error:
+            self.error((*at, "at"), str(error))
+            return before
+        if when < before:
+            self.error((*at, "at"), f"it comes before the step above it ({before.total_seconds():g} s)")
+        return when
+
+    def _send(self, step: Mapping[str, Any], at: YamlPath) -> Send | None:
+        source, name = step.get("to"), step["send"]
+        if not isinstance(source, str) or source not in self.sources:
+            self.error((*at, "to"), f"there is no source '{source}'", nearest(str(source), self.sources, "sources"))
+            return None
+        path = self.folder / str(name)
+        try:
+            body = path.read_bytes()
+            kept = path.with_name(path.name.partition(".")[0] + HEADERS_SUFFIX)
+            headers = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+            headers = {"content-type": "application/json", **headers, **(step.get("headers") or {})}
+            return Send(source=source, headers={str(k).lower(): str(v) for k, v in headers.items()}, body=body)
+        except (OSError, ValueError, TypeError) as error:
+            self.error((*at, "send"), f"'{name}' cannot be read: {error}", "a file, relative to this one")
+            return None
+
+    def _answer(self, step: Mapping[str, Any], at: YamlPath) -> Answer | None:
+        told, at = step["upstream"], (*at, "upstream")
+        if not isinstance(told, Mapping):
+            self.error(at, "an upstream's answer is a mapping", f"it has: {', '.join(sorted(_UPSTREAM_KEYS))}")
+            return None
+        self._only(told, _UPSTREAM_KEYS, at)
+        self._account(told, at, required=True)
+        status = told.get("status")
+        if status is not None and (not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599):
+            self.error((*at, "status"), "a status is 200 to 599")
+            return None
+        return Answer(
+            account=str(told.get("account")),
+            status=status,
+            headers={str(name): str(value) for name, value in (told.get("headers") or {}).items()},
+            body=told.get("body"),
+            lost=bool(told.get("lost", False)),
+            crash=bool(told.get("crash", False)),
+        )
+
+    def _expect(self, step: Mapping[str, Any], at: YamlPath) -> Expect | None:
+        wanted, at = step["expect"], (*at, "expect")
+        if not isinstance(wanted, Mapping) or not wanted:
+            self.error(at, "an expectation is a mapping", f"it has: {', '.join(sorted(_EXPECT_KEYS))}")
+            return None
+        self._only(wanted, _EXPECT_KEYS, at)
+        self._account(wanted, at, required=False)
+        if isinstance(wanted.get("because"), Mapping):
+            self._only(wanted["because"], _BECAUSE_KEYS, (*at, "because"))
+        self._patterns(wanted.get("request"), (*at, "request"))
+        return Expect(wanted=wanted)
+
+    def _account(self, told: Mapping[str, Any], at: YamlPath, *, required: bool) -> None:
+        name = told.get("account")
+        if (required or name is not None) and name not in self.accounts:
+            self.error((*at, "account"), f"there is no account '{name}'", nearest(str(name), self.accounts, "accounts"))
+
+    def _patterns(self, wanted: Any, at: YamlPath) -> None:
+        match wanted:
+            case {"regex": str(pattern)} if len(wanted) == 1:
+                try:
+                    re2.compile(pattern)
+                except re2.error as error:
+                    self.error((*at, "regex"), f"the pattern cannot be read: {error}")
+            case Mapping():
+                for name, one in wanted.items():
+                    self._patterns(one, (*at, name))
+            case list():
+                for number, one in enumerate(wanted):
+                    self._patterns(one, (*at, number))
+
+    def _only(self, found: Mapping[str, Any], known: frozenset[str], at: YamlPath) -> None:
+        for odd in found.keys() - known:
+            place = self.tree.key_place((*at, odd))
+            hint = nearest(str(odd), sorted(known), "keys")
+            self.problems.append(Problem(place=place, message=f"unknown key '{odd}'", hint=hint))

@@ -1,0 +1,117 @@
+"""`test`: the rules' own tests, on a clock of their own."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import click
+
+from bridge.config.rule_tests import Case, read_cases, test_files
+from bridge.domain.errors import ConfigError, Problem
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.tables import printed
+from bridge.rules.book import RuleBook
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FILE|FOLDER]...")
+@click.option("-k", "word", metavar="TEXT", help="Only tests whose name holds TEXT.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results for a CI as well.")
+@json_option
+@config_option
+def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json: bool, config: Path) -> int:
+    """Run the *.test.yaml files of the rules folder, or those named: what would be paged, retried and resolved.
+
+    The code of production decides and delivers, on a ledger in memory and stand-ins of the upstreams; an hour of a test
+    takes milliseconds, and nothing is sent anywhere. Exit code 1: a test fails, or a file cannot be read.
+    """
+    from bridge import wiring
+    from bridge.adapters import logs
+    from bridge.entrypoints.rehearsal import Stage
+
+    logs.silence()
+    loaded = wiring.load(config)
+    root = loaded.settings.config_dir
+    cases, problems = _cases(test_files(list(paths) or [loaded.settings.rules_dir]), root, loaded.settings)
+    for problem in problems:
+        say(str(problem))
+    wanted = [case for case in cases if word is None or word in case.name]
+    stage = Stage(loaded)
+    results: list[dict[str, Any]] = []
+    matched: set[str] = set()
+    for case in wanted:
+        began = time.monotonic()
+        played = stage.play(case)
+        matched |= played.matched
+        results.append(_result(case, played.misses, time.monotonic() - began))
+        if not as_json:
+            _said(results[-1])
+    never = [rule.id for rule in loaded.book.rules if rule.id not in matched]
+    failed = sum(not result["ok"] for result in results)
+    if junit is not None:
+        junit.write_bytes(_junit(results))
+    if as_json:
+        printed({"tests": results, "never_matched": never, "ok": not failed and not problems})
+    else:
+        _summed_up(len(results), failed, loaded.book, never)
+    return PROBLEMS_FOUND if failed or problems else 0
+
+
+def _cases(files: Iterable[Path], root: Path, settings: Any) -> tuple[list[Case], list[Problem]]:
+    cases: list[Case] = []
+    problems: list[Problem] = []
+    for path in files:
+        shown = path.absolute()
+        name = shown.relative_to(root).as_posix() if shown.is_relative_to(root) else path.as_posix()
+        try:
+            cases += read_cases(path, name, settings.sources, settings.accounts)
+        except ConfigError as error:
+            problems += error.problems
+    return cases, problems
+
+
+def _result(case: Case, misses: Sequence[Any], took_s: float) -> dict[str, Any]:
+    return {
+        "name": case.name,
+        "file": case.place.file,
+        "line": case.place.line,
+        "ok": not misses,
+        "took_s": round(took_s, 3),
+        "misses": [
+            {"file": miss.place.file, "line": miss.place.line, "at_s": miss.at.total_seconds(), "sentence": sentence}
+            for miss in misses
+            for sentence in miss.sentences
+        ],
+    }
+
+
+def _said(result: dict[str, Any]) -> None:
+    click.echo(f"{'ok  ' if result['ok'] else 'FAIL'}  {result['name']}")
+    for miss in result["misses"]:
+        click.echo(f"      {miss['file']}:{miss['line']}: after {miss['at_s']:g} s {miss['sentence']}")
+
+
+def _summed_up(number: int, failed: int, book: RuleBook, never: Sequence[str]) -> None:
+    if not number:
+        say("there are no tests; 'incident-bridge capture EVENT' makes one of an event that came in")
+        return
+    click.echo(f"{number - failed} of {number} tests pass" if failed else f"{number} tests pass")
+    hit = len(book.rules) - len(never)
+    click.echo(f"rules hit: {hit} of {len(book.rules)}{'; never matched: ' + ', '.join(never[:20]) if never else ''}")
+
+
+def _junit(results: Sequence[dict[str, Any]]) -> bytes:
+    failed = sum(not result["ok"] for result in results)
+    suite = ElementTree.Element(
+        "testsuite", name="incident-bridge rules", tests=str(len(results)), failures=str(failed)
+    )
+    for result in results:
+        attributes = {"classname": result["file"], "name": result["name"], "time": f"{result['took_s']:.3f}"}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        if not result["ok"]:
+            text = "\n".join(f"{miss['file']}:{miss['line']}: {miss['sentence']}" for miss in result["misses"])
+            ElementTree.SubElement(case, "failure", message=result["misses"][0]["sentence"]).text = text
+    written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return written

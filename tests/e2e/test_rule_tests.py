@@ -1,0 +1,189 @@
+"""`incident-bridge test`: cases that hold, cases that do not, files that cannot be read, and how long it takes."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.e2e.processes import write_configuration
+from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+FIRES = {"title": "disk full", "fingerprint": "f1", "severity": "critical"}
+ENDS = {**FIRES, "status": "resolved"}
+PD: dict[str, Any] = {"account": "pd"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A configured bridge that never ran, with two bodies for its source `lab`."""
+    write_configuration(tmp_path)
+    (tmp_path / "rules" / "fixtures").mkdir()
+    for name, body in (("fires", FIRES), ("ends", ENDS), ("other", {**FIRES, "labels": {"account": "io"}})):
+        (tmp_path / "rules" / "fixtures" / f"{name}.json").write_text(json.dumps(body))
+    return tmp_path
+
+
+def send(name: str = "fires", **more: Any) -> dict[str, Any]:
+    return {"send": f"fixtures/{name}.json", "to": "lab", **more}
+
+
+def expect(at: str = "1m", **wanted: Any) -> dict[str, Any]:
+    return {"at": at, "expect": wanted}
+
+
+def played(folder: Path, *steps: dict[str, Any], words: tuple[str, ...] = ()) -> Ran:
+    """One test of these steps (JSON is YAML)."""
+    (folder / "rules" / "a.test.yaml").write_text(json.dumps([{"name": "it holds", "steps": steps}], indent=1))
+    return run(folder, "test", *words)
+
+
+CASES: dict[str, tuple[dict[str, Any], ...]] = {
+    "a page and its end": (
+        send(),
+        expect("30s", created=1, open=1, matched="rest", request={"incident": {"title": "disk full"}}, **PD),
+        send("ends", at="60s"),
+        expect("5m", created=1, resolved=1, open=0),
+    ),
+    "sent twice, opened once": (send(), send(at="10s"), expect(created=1)),
+    "over before it was sent": (
+        {"upstream": {**PD, "status": 429, "headers": {"ratelimit-reset": "60"}}},
+        send(),
+        send("ends", at="10s"),
+        expect("5m", created=0, open=0),
+    ),
+    "a 429 is waited for": (
+        {"upstream": {**PD, "status": 429, "headers": {"ratelimit-reset": "60"}}},
+        send(),
+        expect("50s", created=0),
+        expect("70s", created=1),
+    ),
+    "a lost answer": ({"upstream": {**PD, "lost": True}}, send(), expect("2m", created=1, open=1)),
+    "a lost answer at incident.io": (
+        {"upstream": {"account": "io", "lost": True}},
+        send("other"),
+        expect("2m", account="io", created=1, open=1),
+    ),
+    "a dead worker": ({"upstream": {**PD, "crash": True}}, send(), expect("2m", created=1, open=1)),
+    "a dead worker at incident.io, hours into the test": (
+        {"at": "3h", "upstream": {"account": "io", "crash": True}},
+        send("other", at="3h"),
+        expect("4h", account="io", created=1, open=1),
+    ),
+    "an upstream that is away for an hour": (
+        *({"at": f"{n}ms", "upstream": {**PD, "status": 503}} for n in range(12)),
+        send(at="1s"),
+        expect("1h", created=1),
+    ),
+    "refused for good, and nothing is open": (
+        *({"upstream": {**PD, "status": 400, "body": {"error": {"message": "no", "code": 2001}}}} for _ in range(2)),
+        send(),
+        expect("10m", created=0),
+    ),
+    "which rule, and which condition said no": (
+        send(),
+        expect(matched="rest", because={"rule": "to-io", "condition": "labels.account"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_that_holds_passes(folder: Path, name: str) -> None:
+    ran = played(folder, *CASES[name])
+    assert (ran.code, ran.err) == (FINE, ""), ran.out
+    assert ran.out.startswith("ok    it holds\n1 tests pass\nrules hit: 1 of 3; never matched: ")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"created": 2}, "created is 1, wanted 2; incidents there: disk full (triggered)"),
+        ({"open": 0}, "open is 1, wanted 0; incidents there: disk full (triggered)"),
+        ({"account": "io", "created": 1}, "created is 0, wanted 1; incidents there: none"),
+        ({"matched": None}, 'matched is "rest", wanted null; '),
+        ({"matched": "to-io"}, 'matched is "rest", wanted "to-io"; '),
+        ({"because": {"rule": "rest"}}, 'because is not {"rule": "rest"}: to-pd by labels.account, '),
+        ({"request": {"incident": {"title": {"contains": "cpu"}}}}, "request.incident.title is "),
+        ({"account": "io", "request": {}}, "request: nothing would be opened, wanted {}"),
+    ],
+)
+def test_what_does_not_hold_is_said_with_line_and_time(folder: Path, wanted: dict[str, Any], sentence: str) -> None:
+    ran = played(folder, send(), expect("90s", **wanted))
+    assert ran.code == PROBLEMS
+    first, told, *_ = ran.out.splitlines()
+    assert first == "FAIL  it holds"
+    assert told.startswith("      rules/a.test.yaml:")
+    assert f": after 90 s {sentence}" in told
+    assert "0 of 1 tests pass" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        (({"send": "fixtures/nosuch.json", "to": "lab"},), "'fixtures/nosuch.json' cannot be read"),
+        (({"send": "fixtures/fires.json", "to": "lap"},), "there is no source 'lap'\n    did you mean 'lab'?"),
+        ((expect(acount="pd"),), "unknown key 'acount'\n    did you mean 'account'?"),
+        ((expect(account="pdd", created=1),), "there is no account 'pdd'"),
+        ((send(at="1m"), expect("30s", created=1)), "it comes before the step above it (60 s)"),
+        ((send(at="soon"),), "a duration such as 30s, 2m, 1h or 7d"),
+        (({"at": "1s"},), "a step sends, expects, or says how the upstream answers"),
+        ((expect(request={"incident": {"title": {"regex": "("}}}),), "the pattern cannot be read"),
+        (({"upstream": {**PD, "status": 1000}},), "a status is 200 to 599"),
+    ],
+)
+def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, Any], ...], sentence: str) -> None:
+    ran = played(folder, *steps)
+    assert ran.code == PROBLEMS
+    assert sentence in ran.err
+    assert ran.err.startswith("rules/a.test.yaml:")
+
+
+def test_a_body_the_source_cannot_read_is_a_failure_of_its_step(folder: Path) -> None:
+    (folder / "rules" / "fixtures" / "fires.json").write_text("{")
+    ran = played(folder, send())
+    assert ran.code == PROBLEMS
+    assert "the source 'lab' cannot read it: " in ran.out
+
+
+def test_for_a_script_and_for_a_ci(folder: Path) -> None:
+    ran = played(folder, send(), expect(created=2), words=("--json", "--junit", "out.xml"))
+    (one,) = ran.json["tests"]
+    assert (one["ok"], ran.json["ok"], one["misses"][0]["at_s"]) == (False, False, 60.0)
+    assert ran.json["never_matched"] == ["to-pd", "to-io"]
+    suite = ElementTree.fromstring((folder / "out.xml").read_text())
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    assert "created is 1, wanted 2" in str(suite.find("testcase/failure").get("message"))  # type: ignore[union-attr]
+
+
+def test_one_file_some_names_and_none(folder: Path) -> None:
+    assert "there are no tests" in run(folder, "test").err
+    played(folder, send(), expect(created=1))
+    assert "1 tests pass" in run(folder, "test", "rules/a.test.yaml", "-k", "holds").out
+    assert "there are no tests" in run(folder, "test", "-k", "nosuch").err
+
+
+def test_what_the_shipped_rules_promise_holds(tmp_path: Path) -> None:
+    for name in ("bridge.yaml", "rules", "templates"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, tmp_path / name)
+    (example,) = re.findall(r"```yaml\n(- name:.*?)```", (ROOT / "rules" / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "rules" / "readme.test.yaml").write_text(example)
+    ran = run(tmp_path, "test")
+    assert ran.code == FINE, ran.out
+    assert "3 tests pass" in ran.out
+
+
+def test_a_hundred_tests_take_less_than_five_seconds(folder: Path) -> None:
+    case = {"name": "n", "steps": CASES["a page and its end"]}
+    (folder / "rules" / "many.test.yaml").write_text(json.dumps([case] * 100))
+    began = time.process_time()
+    ran = run(folder, "test", "--json")
+    assert ran.json["ok"]
+    assert time.process_time() - began < 5.0
