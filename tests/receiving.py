@@ -15,6 +15,7 @@ from bridge.adapters.ledger.writer import Writer
 from bridge.entrypoints.web import receiver
 from bridge.entrypoints.web.app import create_app
 from bridge.pipeline import decide
+from bridge.sources.absent import is_absent
 from bridge.sources.base import Certificate, Source
 from tests.e2e.processes import write_configuration
 
@@ -75,3 +76,8 @@ class Desk:
     ) -> None:
         self._writer.close()
         self.ledger.close()
+
+
+def told_as_it_is(text: str) -> bool:
+    """Whether a text that a test draws says something: "null" and the leftovers of templates do not."""
+    return not is_absent(text)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.sources.base import NoAuth
 from bridge.sources.datadog import Datadog
+from tests.receiving import told_as_it_is
 
 MONITOR = "https://app.datadoghq.eu/monitors/77?group=host%3Aa%2Cenv%3Aprod&from_ts=1"
 
@@ -228,7 +229,7 @@ def test_an_object_that_says_nothing_is_a_notice(body: dict[str, Any]) -> None:
     assert reading.reason == "the body says nothing"
 
 
-TAGS = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
+TAGS = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12).filter(told_as_it_is)
 
 
 @given(monitor=st.integers(1, 10**9), host=TAGS, other=TAGS)

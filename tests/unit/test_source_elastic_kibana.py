@@ -13,9 +13,10 @@ from bridge.domain.errors import DecodeError, SignatureError
 from bridge.sources.base import BasicAuth, NoAuth
 from bridge.sources.elastic_kibana import ElasticKibana
 from bridge.sources.generic import ALERTS_MAX
+from tests.receiving import told_as_it_is
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
-WORDS = st.from_regex(r"[a-z0-9:.-]{1,12}", fullmatch=True)
+WORDS = st.from_regex(r"[a-z0-9:.-]{1,12}", fullmatch=True).filter(told_as_it_is)
 RULE = "2c7e4f10-7d0a-11f0-9f4e-0b1d7a3f5e20"
 
 

@@ -12,10 +12,11 @@ from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import SignatureError
 from bridge.sources.base import HeaderAuth, NoAuth
 from bridge.sources.opsgenie import Opsgenie
+from tests.receiving import told_as_it_is
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="${}%*<"), min_size=1, max_size=40).filter(
-    lambda text: text.strip() not in ("", "null") and text.isprintable() and text == text.strip()
+    lambda text: told_as_it_is(text) and text.isprintable() and text == text.strip()
 )
 
 

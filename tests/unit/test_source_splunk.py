@@ -12,9 +12,10 @@ from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import SignatureError
 from bridge.sources.base import NoAuth, QueryAuth
 from bridge.sources.splunk import Splunk
+from tests.receiving import told_as_it_is
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
-WORDS = st.from_regex(r"[A-Za-z][A-Za-z0-9 :._-]{0,20}[a-z]", fullmatch=True)
+WORDS = st.from_regex(r"[A-Za-z][A-Za-z0-9 :._-]{0,20}[a-z]", fullmatch=True).filter(told_as_it_is)
 NUMBERS = st.integers(0, 10**9).map(str)
 
 
