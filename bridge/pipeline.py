@@ -77,6 +77,7 @@ def _decision(rule: Rule, alert: Alert, destination: Destination) -> Decision:
         key_text=key_text,
         key_rule=destination.key_rule,
         policy=_policy(request),
+        places=rule.places,
         fold_key=_fold_key(rule, alert),
         fields=request.fields,
         names=tuple(request.names),

@@ -146,6 +146,7 @@ def _destination(account: AccountSettings) -> Destination:
                 account=account.name,
                 token=account.token,
                 from_=account.from_ or "",
+                oauth=account.oauth,
                 base_url=f"{sandbox}/pagerduty" if account.sandbox else own,
                 defaults=account.defaults,
             )
@@ -170,6 +171,7 @@ def routes(settings: Settings) -> dict[str, Route]:
             pace=_pace(account),
             required=frozenset(field for field, about in made[name].fields.items() if about.required),
             defaults=account.defaults,
+            keeps=made[name].plain_fields,
         )
         for name, account in settings.accounts.items()
     }

@@ -55,9 +55,9 @@ def ledger_of(database: Database, **routes: Route) -> Ledger:
     return ledger
 
 
-def route(lane: str = ACCOUNT, of: Pace | None = None) -> Route:
+def route(lane: str = ACCOUNT, of: Pace | None = None, **more: Any) -> Route:
     """An account's way into a lane."""
-    return Route(lane=lane, pace=of or pace(), required=frozenset({"service"}))
+    return Route(lane=lane, pace=of or pace(), required=frozenset({"service"}), **more)
 
 
 def decision(fingerprint: str, **changes: Any) -> Decision:

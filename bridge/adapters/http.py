@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from email.utils import formatdate
 from functools import partial
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from queue import Empty, SimpleQueue
@@ -226,6 +227,7 @@ class Http:
         except _FAILURES as error:
             return self._no_answer(request, error)
         headers = {name.lower(): value for name, value in response.headers.items()}
+        headers.setdefault("date", formatdate(usegmt=True))  # RFC 9110, 6.6.1: who receives it dates it then
         body = _unpacked(body, headers.get("content-encoding", ""), self._answer_max_bytes)
         return HttpResponse(status=response.status_code, headers=headers, body=body)
 

@@ -298,6 +298,7 @@ class _Loading:
             sandbox=token == SANDBOX,
             from_=one.from_,
             region=one.region or "us",
+            oauth=one.token_type == "oauth",  # noqa: S105 - a kind of token, not one
             base_url=None if one.base_url is None else one.base_url.rstrip("/"),
             api=one.api or "v2",
             rate=one.rate,
@@ -317,7 +318,7 @@ class _Loading:
     # -- checks
 
     def _wrong_vendor(self, one: AccountModel, path: YamlPath, pagerduty: bool) -> None:
-        foreign = ("api_key", "api") if pagerduty else ("token", "from_", "region")
+        foreign = ("api_key", "api") if pagerduty else ("token", "from_", "region", "token_type")
         for key in foreign:
             if getattr(one, key) is not None:
                 word = key.rstrip("_")

@@ -119,6 +119,9 @@ class AccountModel(Model):
         default=None, alias="from", description="PagerDuty: login e-mail of a bot user nobody assigns incidents to."
     )
     region: Literal["us", "eu"] | None = Field(default=None, description="PagerDuty: us (default) or eu.")
+    token_type: Literal["api_key", "oauth"] | None = Field(
+        default=None, description="PagerDuty: api_key (default), or oauth when the token is an OAuth access token."
+    )
     base_url: str | None = Field(default=None, description="Another address of the API: https, or http on loopback.")
     api: Literal["v1", "v2"] | None = Field(default=None, description="incident.io: v2 (default) or v1.")
     rate: Pace = Field(default=units.rate("12/min"), description="Creates this account allows, as 12/min.")
@@ -214,6 +217,7 @@ class AccountSettings:
     sandbox: bool
     from_: str | None
     region: str
+    oauth: bool  # the token is an OAuth access token
     base_url: str | None
     api: str
     rate: Rate

@@ -7,13 +7,13 @@ at the page.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bridge.domain.delivery import NamedThing
+from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
-from bridge.domain.names import FORMERLY, Found, find, renamed
+from bridge.domain.names import FORMERLY, Found, ListPart, find, list_part, renamed
 from bridge.rules.book import NameUse
 
 FILE = "names.lock.json"
@@ -66,10 +66,24 @@ def name_problems(uses: Iterable[NameUse], known: Known) -> tuple[Problem, ...]:
     """What these lists say against the names of the rules; of a list that is not there nothing is said."""
     problems: list[Problem] = []
     for use in uses:
-        things = known.lists.get((use.account, use.kind))
-        if things is not None:
-            problems += _of(use, things, known)
+        part = _part(use, known)
+        if part is not None:
+            problems += _of(
+                replace(use, kind=part.ref.kind), part.among(known.lists[use.account, part.ref.kind]), known
+            )
     return tuple(sorted(problems, key=lambda problem: problem.place))
+
+
+def _part(use: NameUse, known: Known) -> ListPart | None:
+    """Where a name is looked up; None: in no list, or in one that is not there."""
+    ref = NameRef(field="", kind=use.kind, text=use.text)
+    part: ListPart | None = ListPart(ref=ref)
+    if use.within is not None:
+        kind, text = use.within
+        around = find(text, kind, known.lists.get((use.account, kind), ()))
+        found = {"": around.thing} if isinstance(around, Found) else {}
+        part = list_part(replace(ref, within=""), found)
+    return None if part is None or (use.account, part.ref.kind) not in known.lists else part
 
 
 def _of(use: NameUse, things: Sequence[NamedThing], known: Known) -> Iterable[Problem]:

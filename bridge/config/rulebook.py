@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -308,6 +309,7 @@ class _Compiler:
             reopen_within=self._duration("reopen_within"),
             mode=self._mode(),
             continues=self.rule.continue_,
+            places=self._places(incident),
         )
         said = self.loading.problems[before:]
         return None if any(problem.grade is Grade.ERROR for problem in said) else rule
@@ -448,12 +450,16 @@ class _Compiler:
                 self.loading.error(self.tree.key_place(path), message, hint)
             else:
                 compiled = self._field(name, known[name], value, path)
-                self._note_names(account, known[name].lookup, value, path)
+                self._note_names(account, known[name], value, path)
                 block |= {name: compiled} if compiled is not None else {}
         if account is not None and self.has_incident:
             self._check_required(account)
             self._check_contradictions(account)
         return block, key
+
+    def _places(self, incident: Mapping[str, Block]) -> Mapping[str, str]:
+        fields = {name: str(self.tree.place((*self.at, "incident", name))) for name in incident}
+        return MappingProxyType({"": str(self.tree.place((*self.at, "id"))), **fields})
 
     def _check_contradictions(self, account: AccountView) -> None:
         own = {name: value if _is_constant(value) else None for name, value in self.rule.incident.items()}
@@ -495,8 +501,11 @@ class _Compiler:
             elif about.kind is FieldKind.MAPPING and about.keys and key not in about.keys:
                 hint = nearest(str(key), about.keys, "keys")
                 self.loading.error(self.tree.key_place(at), f"'{name}' has no key '{key}'", hint)
-            elif about.kind is FieldKind.MAPPING or (about.kind is FieldKind.VALUES and isinstance(one, list)):
+            elif about.kind is FieldKind.MAPPING and not about.keys:
                 block = self._data(str(key), one, at)
+            elif about.kind is FieldKind.VALUES and isinstance(one, list):
+                leaves = [self._leaf(str(key), item, (*at, number)) for number, item in enumerate(one)]
+                block = tuple(leaf for leaf in leaves if leaf is not None)
             elif about.kind is FieldKind.PEOPLE:
                 block = self._person(str(key), about, one, at)
             else:
@@ -542,13 +551,16 @@ class _Compiler:
                 hint = nearest(one, choices, "choices")
                 self.loading.error(self.tree.place(place), f"'{name}' cannot be '{one}'", hint)
 
-    def _note_names(self, account: AccountView | None, kind: str | None, value: Any, path: YamlPath) -> None:
+    def _note_names(self, account: AccountView | None, about: IncidentField, value: Any, path: YamlPath) -> None:
         """Remember the names that can be known now, for whoever has the upstream's list."""
-        if account is None or kind is None:
+        if account is None or about.lookup is None:
             return
+        found: Iterable[_NameAt] = ((text, about.lookup, at, None) for text, at in _constants_in(value, path))
+        if about.kind in NAMED:
+            found = _names_in(about, value, path) if isinstance(value, Mapping) else ()
         self.loading.names += [
-            NameUse(place=self.tree.place(place), account=account.name, kind=kind, text=text)
-            for text, place in _constants_in(value, path)
+            NameUse(place=self.tree.place(place), account=account.name, kind=kind, text=text, within=within)
+            for text, kind, place, within in found
         ]
 
     def _leaf(self, name: str, value: Any, path: YamlPath) -> Leaf | None:
@@ -690,6 +702,22 @@ class _Compiler:
 
 _LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
 _PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+_NameAt = tuple[str, str, YamlPath, tuple[str, str] | None]  # text, list, where, and what it stands in
+
+
+def _names_in(about: IncidentField, value: Mapping[Any, Any], path: YamlPath) -> Iterable[_NameAt]:
+    """The names that stand in a mapping of them."""
+    kind, inner = about.lookup or "", about.value_lookup
+    for key, one in value.items():
+        at, within = (*path, key), (kind, str(key)) if about.kind is FieldKind.VALUES else None
+        yield str(key), kind, at, None
+        parts = [(part, (*at, number)) for number, part in enumerate(one)] if isinstance(one, list) else [(one, at)]
+        if about.kind is FieldKind.PEOPLE and isinstance(one, Mapping):
+            parts += [(one[word], (*at, word)) for word in about.keys if word in one]
+        for part, place in parts if inner is not None else ():
+            yield from ((text, inner or "", where, within) for text, where in _constants_in(part, place))
 
 
 def _constants_in(value: Any, path: YamlPath) -> list[tuple[str, YamlPath]]:

@@ -256,7 +256,7 @@ def _shape(**keys: tuple[Schema, str]) -> Schema:
     return {"type": "object", "additionalProperties": False, "required": sorted(keys), "properties": properties}
 
 
-_OF_PAGERDUTY_ALONE = ("token", "from", "region")
+_OF_PAGERDUTY_ALONE = ("token", "from", "region", "token_type")
 _OF_INCIDENT_IO_ALONE = ("api_key", "api")
 
 

@@ -88,6 +88,7 @@ class Destination(Protocol):
     fields: ClassVar[Mapping[str, Field]]
     title_field: ClassVar[str]  # "title" or "name"
     body_field: ClassVar[str]  # where notes and overlong text go: "body" or "summary"
+    plain_fields: ClassVar[frozenset[str]]  # what stays of a create that the upstream refused (DESIGN section 5)
     scope_field: ClassVar[str | None]  # the field whose rendered text is the key's scope; None: no scope
     actions: ClassVar[frozenset[Action]]  # what the upstream can be told
     name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch

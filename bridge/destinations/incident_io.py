@@ -6,6 +6,7 @@ its prose, https://github.com/incident-io/sdk-go openapi3.json ("spec" below), r
 `api: v1` creates through the deprecated POST /v1/incidents; changing an incident exists in v2 only, for both.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,6 +54,7 @@ class IncidentIo(Destination):
     fields: ClassVar[Mapping[str, Field]] = FIELDS
     title_field: ClassVar[str] = "name"
     body_field: ClassVar[str] = "summary"
+    plain_fields: ClassVar[frozenset[str]] = frozenset({"name", "summary", "visibility", "mode", "slack_team_id"})
     scope_field: ClassVar[str | None] = None
     actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE})
     name_kinds: ClassVar[tuple[str, ...]] = names.KINDS
@@ -121,6 +123,7 @@ class IncidentIo(Destination):
             words=_words,
             special=partial(_special, delivery),
             accepted=partial(_accepted, delivery),
+            field_of=_field_of,
         )
 
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
@@ -212,9 +215,16 @@ def _mark(delivery: Delivery) -> str:
 
 
 def _with_note(delivery: Delivery) -> str:
-    """The summary as the delivery knows it, and the note behind it, marked so that it is found before a repeat."""
-    note = f"{wire.text_in(delivery.fields, 'note')} {_mark(delivery)}".strip()
-    return "\n\n".join(part for part in (wire.text_in(delivery.fields, "summary"), note) if part)
+    """The summary as the delivery knows it, and the note behind it, marked so that it is found before a repeat.
+
+    Raises:
+        ValueError: it does not know the summary, and would overwrite it.
+    """
+    if "summary" not in delivery.fields:
+        raise ValueError(f"delivery {delivery.id}: a note is added to the summary, which it does not have")
+    note = wire.with_notes(wire.text_in(delivery.fields, "note"), delivery.notes)
+    summary = wire.text_in(delivery.fields, "summary")
+    return "\n\n".join(part for part in (summary, note, _mark(delivery)) if part)
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
@@ -230,11 +240,10 @@ def _special(delivery: Delivery, status: int, content: Any, detail: str) -> Atte
 
 def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> AttemptResult:
     """A 2xx."""
-    creates = delivery.action is Action.CREATE
     incident = wire.within(content, "incident")
     reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
     if reference is None:
-        return wire.without_incident(answer, creates=creates)
+        return wire.without_incident(answer, creates=delivery.action is Action.CREATE)
     match delivery.action:
         case Action.CREATE:
             return _created(delivery, incident, reference)
@@ -278,6 +287,16 @@ def _may_note(delivery: Delivery, incident: Mapping[str, Any], reference: Refere
         detail = "not sent: somebody has rewritten the summary, and a note would overwrite that"
         return Delivered(reference=reference, adopted=True, detail=detail)
     return NothingFound(detail="the note is not in the summary yet")
+
+
+def _field_of(content: Any) -> str | None:
+    """The rule's field that a refusal is about: the upstream names the request's, maybe with a place inside it."""
+    for error in wire.objects(wire.within(content, "errors")):
+        place = wire.within(error, "source", "field")
+        if isinstance(place, str):
+            name = re.split(r"[.\[]", place)[0]
+            return written.ASKED_AS.get(name, name if name in FIELDS else None)
+    return None
 
 
 def _is_about_the_key(content: Any) -> bool:

@@ -136,6 +136,20 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
     }
 )
 
+ASKED_AS: Mapping[str, str] = MappingProxyType(  # what a request calls it, or a part of it -> the rule's field
+    {
+        "severity_id": "severity",
+        "incident_type_id": "incident_type",
+        "incident_status_id": "status",
+        "custom_field_entries": "custom_fields",
+        "custom_field_id": "custom_fields",
+        "incident_role_assignments": "roles",
+        "incident_role_id": "roles",
+        "incident_timestamp_values": "timestamps",
+        "incident_timestamp_id": "timestamps",
+    }
+)
+
 _EDITABLE = ("name", "summary", "severity", "status", "custom_fields", "roles", "timestamps")  # spec, ...EditPayloadV2
 
 CHANGES: Mapping[str, Field] = MappingProxyType(  # what an update may say; everything else stays as it was created

@@ -58,6 +58,17 @@ _LEVEL = re.compile("[1-9][0-9]{0,3}")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LIST_SETTLES_IN = timedelta(seconds=10)  # the list lags behind writes (https://github.com/airbnb/streamalert outputs)
 
+_FIELD_WORDS = (  # what a refusal says when it is about a field; the longer words first
+    ("escalation policy", "escalation_policy"),
+    ("incident type", "incident_type"),
+    ("conference", "conference_bridge"),
+    ("assign", "assignee"),
+    ("priorit", "priority"),
+    ("urgency", "urgency"),
+    ("title", "title"),
+    ("body", "body"),
+    *((f"service {verb}", "service") for verb in ("not found", "is", "cannot", "must")),  # others merely mention it
+)
 _ASSIGNING = frozenset({Action.CREATE, Action.UPDATE, Action.REOPEN})  # these may name an assignee
 _DOUBLING = frozenset({Action.CREATE, Action.NOTE})  # repeated blindly, these would be there twice
 
@@ -118,6 +129,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             kind=FieldKind.MAPPING,
             about="`conference_number` and `conference_url` of a call that is already open.",
             source=_SPEC,
+            keys=("conference_number", "conference_url"),
         ),
     }
 )
@@ -152,6 +164,7 @@ class PagerDuty(Destination):
     fields: ClassVar[Mapping[str, Field]] = FIELDS
     title_field: ClassVar[str] = "title"
     body_field: ClassVar[str] = "body"
+    plain_fields: ClassVar[frozenset[str]] = frozenset({"title", "service", "body"})
     scope_field: ClassVar[str | None] = "service"
     actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)
@@ -159,6 +172,7 @@ class PagerDuty(Destination):
     account: str
     token: str = field(repr=False)
     from_: str
+    oauth: bool = False  # the token is an OAuth access token, not a REST API key
     base_url: str = BASE_URLS["us"]  # without a slash at the end
     defaults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -219,6 +233,7 @@ class PagerDuty(Destination):
             words=_words,
             special=partial(_special, delivery),
             accepted=partial(_accepted, delivery),
+            field_of=_field_of,
         )
 
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
@@ -255,7 +270,8 @@ class PagerDuty(Destination):
         return wire.json_request(method, f"{self.base_url}/{path}", self._headers(), content, From=self.from_)
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Token token={self.token}", "Accept": ACCEPT}
+        scheme = f"Bearer {self.token}" if self.oauth else f"Token token={self.token}"  # docs 02-Authentication
+        return {"Authorization": scheme, "Accept": ACCEPT}
 
     def _change(self, delivery: Delivery, change: Mapping[str, Any]) -> HttpRequest:
         path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}"
@@ -451,7 +467,16 @@ def _special(delivery: Delivery, status: int, content: Any, detail: str) -> Atte
             return _told_before(delivery, detail, closed=True)
         case Action.ACKNOWLEDGE if code == ALREADY_ACKNOWLEDGED:
             return _told_before(delivery, detail, closed=False)
+        case _ if code == REQUESTER_UNKNOWN or FROM_WORDS in " ".join(_words(content)).casefold():
+            advised = f"{FROM_ADVICE}: {detail}"[: wire.DETAIL_MAX_CHARS]
+            return PermanentFailure(reason=Reason.BAD_REQUEST, detail=advised)
     return None
+
+
+def _field_of(content: Any) -> str | None:
+    """The field that a refusal's words are about, as far as one can tell: PagerDuty says it in prose only (docs 14)."""
+    said = " ".join(_words(content)).casefold()
+    return next((name for words, name in _FIELD_WORDS if words in said), None)
 
 
 def _told_before(delivery: Delivery, detail: str, *, closed: bool) -> AttemptResult:

@@ -326,11 +326,12 @@ def result_of(
     words: Callable[[Any], list[str]],
     special: Callable[[int, Any, str], AttemptResult | None],
     accepted: Callable[[HttpResponse, Any], AttemptResult],
+    field_of: Callable[[Any], str | None] = lambda _: None,
 ) -> AttemptResult:
     """What an answer means: none at all, a refusal, or a success.
 
     The vendor's own part comes as functions: its `words`, the refusals that are `special` (status, decoded body,
-    sentence for people), and what an `accepted` call is told.
+    sentence for people), what an `accepted` call is told, and the rule's field that a refusal is about.
     """
     if isinstance(answer, NoAnswer):
         return unanswered(answer, creates=creates, secret=secret)
@@ -338,7 +339,8 @@ def result_of(
     if 200 <= answer.status < 300:
         return noting_exhaustion(accepted(answer, content), answer)
     detail = said(answer, words(content), secret)
-    return special(answer.status, content, detail) or refused(answer, detail, creates=creates)
+    result = special(answer.status, content, detail) or refused(answer, detail, creates=creates)
+    return replace(result, field=field_of(content)) if isinstance(result, PermanentFailure) else result
 
 
 def without_incident(response: HttpResponse, *, creates: bool) -> AttemptResult:
@@ -396,9 +398,11 @@ def refused(response: HttpResponse, detail: str, *, creates: bool) -> AttemptRes
         case 408:
             return unknown(Reason.SERVER_ERROR, detail, creates=creates)
         case status if 300 <= status < 400:
-            return PermanentFailure(reason=Reason.BAD_REQUEST, detail=f"redirect refused: {detail}"[:DETAIL_MAX_CHARS])
-        case status if 400 <= status < 500:
+            return PermanentFailure(reason=Reason.REFUSED, detail=f"redirect refused: {detail}"[:DETAIL_MAX_CHARS])
+        case 400 | 422:
             return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail)
+        case status if 400 <= status < 500:
+            return PermanentFailure(reason=Reason.REFUSED, detail=detail)
         case status if status >= 500:
             return unknown(Reason.SERVER_ERROR, detail, creates=creates)
     return unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)

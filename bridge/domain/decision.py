@@ -4,9 +4,10 @@ Knows nothing of the ledger.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from bridge.domain.alert import Reading, Severity
@@ -106,6 +107,7 @@ class Decision:
     notes: tuple[str, ...]  # what fell back and why
     fold_key: str
     policy: Policy
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # see CreateBody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,8 @@ class Reason(StrEnum):
     EXHAUSTED = "exhausted"  # a success that said nothing is left of the allowance
     AUTH = "auth"  # 401
     FORBIDDEN = "forbidden"  # 403
-    BAD_REQUEST = "bad_request"  # 400, 422 and every other 4xx not named here
+    BAD_REQUEST = "bad_request"  # 400 or 422: what the call holds is not what the upstream takes
+    REFUSED = "refused"  # every other 4xx, or a redirect: nothing that a rule gives would change it
     PAYMENT_REQUIRED = "payment_required"  # 402
     NOT_FOUND = "not_found"  # 404
     KEY_OPEN = "key_open"  # PagerDuty refuses a key that is open
@@ -207,6 +208,7 @@ class PermanentFailure:
 
     reason: Reason
     detail: str
+    field: str | None = None  # of the incident block, when the upstream's words are about one
 
 
 AttemptResult = Delivered | TransientFailure | UnknownOutcome | KeyIsOpen | NothingFound | KeySpent | PermanentFailure

@@ -18,9 +18,10 @@ both cases, and when no problem is left, for "cancelled". A new episode takes th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, assert_never
 
 from bridge.domain.alert import Severity
@@ -49,6 +50,9 @@ class CreateBody:
     names: tuple[Any, ...]  # NameRefs
     notes: tuple[str, ...]
     episode_id: str | None = None  # of a renewal: what its own episode is called
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """file:line:column of the fields in their rule, and under the empty name the rule's own."""
+    is_plain: bool = False  # the whole create was refused: domain.plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ BACKOFF_FIRST = timedelta(seconds=1)
 BACKOFF_MAX = timedelta(minutes=5)  # DESIGN section 3: no stored backoff is longer
 LOOK_UP_PATIENCE = 3  # look-ups that find nothing before waiting longer: the list can lag behind a create (A7)
 
+PLAIN_AFTER = frozenset({Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND})  # 400, 422, 402, 404
 LANE_PARKS_FOR = frozenset({Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN})  # the lane waits, not the delivery
 
 
@@ -53,23 +54,31 @@ class NextKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendPlain:
+    """What the create holds was refused: once more with nothing but what it needs, if there is such a form of it."""
+
+    refusal: PermanentFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
     """The same call would be refused again: a dead letter."""
 
     reason: Reason
 
 
-NextStep = Done | RetryIn | NextKey | GiveUp
+NextStep = Done | RetryIn | NextKey | SendPlain | GiveUp
 
 
 def first_phase(action: Action, key_rule: KeyRule) -> Phase:
     """Which call a delivery begins with, and begins again with after a wait.
 
     An acknowledgement asks first: told to an incident that is resolved meanwhile, it would reopen it (PagerDuty, whose
-    keys are unique while open; incident.io knows none).
+    keys are unique while open; incident.io knows none). A note asks first where it becomes a part of the summary, which
+    somebody may have rewritten (incident.io, whose keys are spent for ever).
     """
-    asks = action is Action.ACKNOWLEDGE and key_rule is KeyRule.WHILE_OPEN
-    return Phase.LOOK_UP if asks else Phase.SEND
+    asks = {Action.ACKNOWLEDGE: KeyRule.WHILE_OPEN, Action.NOTE: KeyRule.FOR_EVER}
+    return Phase.LOOK_UP if asks.get(action) is key_rule else Phase.SEND
 
 
 def phase_after_unknown(action: Action, key_rule: KeyRule) -> Phase:
@@ -87,7 +96,9 @@ def backoff(attempt: int, jitter: float) -> timedelta:
     return ceiling * jitter
 
 
-def next_step(result: AttemptResult, *, attempt: int, phase: Phase, key_rule: KeyRule, jitter: float) -> NextStep:
+def next_step(
+    result: AttemptResult, *, action: Action, attempt: int, phase: Phase, key_rule: KeyRule, jitter: float
+) -> NextStep:
     """Decide what follows attempt number `attempt` (1 for the first); jitter is 0.0 to 1.0, drawn by the caller.
 
     Waiting for the lane (rate limits, a refused key) is the lane's business: the delivery itself stays due at once.
@@ -109,6 +120,10 @@ def next_step(result: AttemptResult, *, attempt: int, phase: Phase, key_rule: Ke
             return RetryIn(delay=delay, phase=Phase.SEND, reason=Reason.NOTHING_FOUND, sent=True)
         case KeySpent():
             return NextKey()
+        case PermanentFailure(reason=reason) if (
+            reason in PLAIN_AFTER and action is Action.CREATE and phase is Phase.SEND
+        ):
+            return SendPlain(refusal=result)
         case PermanentFailure(reason=reason):
             return GiveUp(reason=reason)
     assert_never(result)

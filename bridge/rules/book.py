@@ -91,6 +91,7 @@ class NameUse:
     account: str
     kind: str  # the upstream's list
     text: str
+    within: tuple[str, str] | None = None  # list and name of what it stands in, which says where it is looked up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,8 @@ class Rule:
     reopen_within: timedelta = timedelta(0)
     mode: Mode = Mode.LIVE
     continues: bool = False  # later rules are tried, too, when this one matches
+    places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """file:line:column of its incident's fields and, under the empty name, its own: for what an upstream refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

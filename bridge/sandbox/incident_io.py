@@ -11,12 +11,21 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from bridge.sandbox import clock, pages, seed
+from bridge.sandbox.incident_io_fields import (
+    Refusal,
+    check_fields,
+    check_id,
+    check_retrospective,
+    entry,
+    invalid,
+    keep_fields,
+)
 from bridge.sandbox.limits import Bucket, Quota, Rate, take_all
 from bridge.sandbox.store import INCIDENT_IO, Record, Store
 
@@ -24,26 +33,20 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 V2_MODES = ("standard", "retrospective", "test", "tutorial")
 V1_MODES = {"real": "standard", "test": "test"}
 LISTED_MODES = ("standard", "retrospective")  # GET /v2/incidents without a mode filter
+_TEXTS = (
+    "name",
+    "summary",
+    "call_url",
+    "slack_team_id",
+    "slack_channel_name_override",
+    "source_message_channel_id",
+    "source_message_timestamp",
+)
 MOVES = {  # category -> the categories an edit may move to, its own aside (prose of actions/edit)
     "triage": ("learning", "closed"),
     "live": ("learning", "closed"),
     "learning": ("closed",),
 }
-VALUE_KEYS = ("value_text", "value_link", "value_numeric", "value_option_id", "value_catalog_entry_id")
-
-
-class Refusal(Exception):
-    """An answer that is no success: its status, incident.io's type for it, and its errors."""
-
-    def __init__(self, status: int, kind: str, *errors: dict[str, Any]) -> None:
-        super().__init__(kind)
-        self.status = status
-        self.content: dict[str, Any] = {
-            "type": kind,
-            "status": status,
-            "request_id": secrets.token_hex(8),
-            "errors": list(errors),
-        }
 
 
 class IncidentIoStandIn:
@@ -71,6 +74,7 @@ class IncidentIoStandIn:
         api.add_url_rule("/v2/incidents/<incident>/actions/edit", view_func=self.edit, methods=["POST"])
         api.add_url_rule("/incidents/<incident>", view_func=self.page, methods=["GET"])
         api.add_url_rule("/v1/custom_field_options", view_func=self.options, methods=["GET"])
+        api.add_url_rule("/v3/catalog_entries", view_func=self.catalog, methods=["GET"])
         api.add_url_rule("/v1/identity", view_func=self.identity, methods=["GET"])
         api.add_url_rule("/v2/users", view_func=self.users, methods=["GET"])
         for path, things in _LISTS.items():
@@ -81,7 +85,7 @@ class IncidentIoStandIn:
 
     def create(self) -> ResponseReturnValue:
         """POST /v2/incidents and POST /v1/incidents."""
-        asked = _content()
+        asked = {name: value for name, value in _content().items() if name not in _UNKNOWN[_is_v1()]}
         _check_new(asked, is_v1=_is_v1(), require_severity=self._require_severity)
         with self._store.lock:
             existing = self._store.with_key(INCIDENT_IO, asked["idempotency_key"])
@@ -127,10 +131,10 @@ class IncidentIoStandIn:
         asked = _content()
         change = asked.get("incident")
         if not isinstance(change, dict):
-            _invalid("is_required", "incident is required", "incident")
+            invalid("is_required", "incident is required", "incident")
         if not isinstance(asked.get("notify_incident_channel"), bool):
-            _invalid("is_required", "notify_incident_channel is required", "notify_incident_channel")
-        _check_common(change)
+            invalid("is_required", "notify_incident_channel is required", "notify_incident_channel")
+        _check_common(change, creates=False)
         with self._store.lock:
             record = self._record(incident)
             _apply(record, change)
@@ -141,15 +145,22 @@ class IncidentIoStandIn:
         """GET /v1/custom_field_options."""
         wanted = request.args.get("custom_field_id")
         if not wanted:
-            _invalid("is_required", "custom_field_id is required", "custom_field_id")
+            invalid("is_required", "custom_field_id is required", "custom_field_id")
         found = [option for option in seed.IO_OPTIONS if option["custom_field_id"] == wanted]
-        return jsonify(custom_field_options=found, pagination_meta={"page_size": _page_size()})
+        return _page_of("custom_field_options", found)
+
+    def catalog(self) -> ResponseReturnValue:
+        """GET /v3/catalog_entries."""
+        wanted = request.args.get("catalog_type_id")
+        if not wanted:
+            invalid("is_required", "catalog_type_id is required", "catalog_type_id")
+        return _page_of("catalog_entries", [one for one in seed.IO_ENTRIES if one["catalog_type_id"] == wanted])
 
     def users(self) -> ResponseReturnValue:
         """GET /v2/users."""
         email = request.args.get("email")
         found = [user for user in seed.IO_USERS if email in (None, user["email"])]
-        return jsonify(users=found, pagination_meta={"page_size": _page_size()})
+        return _page_of("users", found)
 
     def identity(self) -> ResponseReturnValue:
         """GET /v1/identity."""
@@ -234,6 +245,7 @@ _LISTS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "v1/incident_statuses": seed.IO_STATUSES,
     "v2/custom_fields": seed.IO_FIELDS,
     "v2/incident_roles": seed.IO_ROLES,
+    "v2/incident_timestamps": seed.IO_TIMESTAMPS,
 }
 _V1_STATUSES = {
     "triage": 0,
@@ -243,6 +255,15 @@ _V1_STATUSES = {
     "closed": 6,
     "declined": 7,
 }  # in IO_STATUSES
+_UNKNOWN = {  # by whether it is v1: what that create does not know, and so does not look at
+    True: (
+        "incident_status_id",
+        "incident_timestamp_values",
+        "retrospective_incident_options",
+        "slack_channel_name_override",
+    ),
+    False: ("status", "source_message_channel_id", "source_message_timestamp"),
+}
 _DATES = {"created_at": seed.IO_SEEDED_AT, "updated_at": seed.IO_SEEDED_AT}
 
 
@@ -253,6 +274,15 @@ def _lister(path: str, things: Iterable[dict[str, Any]]) -> Any:
     return view
 
 
+def _page_of(name: str, things: list[dict[str, Any]]) -> Response:
+    """One page of a list; where it goes on, `after` is the last id of it."""
+    size, after = _page_size(), request.args.get("after")
+    ids = [thing["id"] for thing in things]
+    rest = things if after is None else things[ids.index(after) + 1 :] if after in ids else []
+    meta = {"page_size": size} | ({"after": rest[size - 1]["id"]} if len(rest) > size else {})
+    return jsonify({name: rest[:size], "pagination_meta": meta})
+
+
 def _filter(name: str, operator: str) -> list[str]:
     return request.args.getlist(f"{name}[{operator}]")
 
@@ -260,7 +290,7 @@ def _filter(name: str, operator: str) -> list[str]:
 def _page_size() -> int:
     text = request.args.get("page_size", "25")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 500):
-        _invalid("invalid_value", "page_size must be between 1 and 500", "page_size")
+        invalid("invalid_value", "page_size must be between 1 and 500", "page_size")
     return int(text)
 
 
@@ -274,83 +304,39 @@ def _is_v1() -> bool:
 def _content() -> dict[str, Any]:
     content = request.get_json(silent=True) if request.is_json else None
     if not isinstance(content, dict):
-        _invalid("invalid_value", "The body must be a JSON object, with Content-Type application/json", None)
+        invalid("invalid_value", "The body must be a JSON object, with Content-Type application/json", None)
     return content
 
 
 def _check_new(asked: Mapping[str, Any], *, is_v1: bool, require_severity: bool) -> None:
     key = asked.get("idempotency_key")
     if not isinstance(key, str) or not key:
-        _invalid("is_required", "An idempotency key is required", "idempotency_key")
+        invalid("is_required", "An idempotency key is required", "idempotency_key")
     if asked.get("visibility") is None:
-        _invalid("is_required", "A visibility is required", "visibility")
+        invalid("is_required", "A visibility is required", "visibility")
     _one_of(asked, "visibility", ("public", "private"))
     _one_of(asked, "mode", tuple(V1_MODES) if is_v1 else V2_MODES)
     if is_v1:
         _one_of(asked, "status", tuple(_V1_STATUSES))
     if require_severity and not asked.get("severity_id"):
-        _invalid("is_required", "A severity is required to open an incident", "severity_id")
-    _check_id(asked, "incident_type_id", seed.IO_TYPES)
-    _check_common(asked)
+        invalid("is_required", "A severity is required to open an incident", "severity_id")
+    check_id(asked, "incident_type_id", seed.IO_TYPES)
+    _check_common(asked, creates=True)
+    check_retrospective(asked)
 
 
-def _check_common(asked: Mapping[str, Any]) -> None:
-    for name in ("name", "summary", "call_url"):
+def _check_common(asked: Mapping[str, Any], *, creates: bool) -> None:
+    for name in _TEXTS:
         if not isinstance(asked.get(name, ""), str):
-            _invalid("invalid_value", f"{name} must be a string", name)
-    _check_id(asked, "severity_id", seed.IO_SEVERITIES)
-    _check_id(asked, "incident_status_id", seed.IO_STATUSES)
-    for entry in _list_of_objects(asked, "custom_field_entries"):
-        _check_id(entry, "custom_field_id", seed.IO_FIELDS, required=True)
-        _check_values(entry)
-    for entry in _list_of_objects(asked, "incident_role_assignments"):
-        _check_id(entry, "incident_role_id", seed.IO_ROLES, required=True)
-        assignee = entry.get("assignee")
-        known = {value for user in seed.IO_USERS for value in (user["id"], user["email"])}
-        if assignee is not None and not (isinstance(assignee, dict) and known & {str(v) for v in assignee.values()}):
-            _invalid("invalid_value", "The assignee is not a user of this organisation", "incident_role_assignments")
-
-
-def _check_values(entry: Mapping[str, Any]) -> None:
-    values = entry.get("values")
-    place = "custom_field_entries"
-    if not isinstance(values, list):
-        _invalid("is_required", "values is required", place)
-    for value in values:
-        given = {name: value.get(name) for name in VALUE_KEYS} if isinstance(value, dict) else {}
-        texts = [text for text in given.values() if text is not None]
-        if not texts or not all(isinstance(text, str) for text in texts):
-            _invalid("invalid_value", "Every custom field value is a string", place)
-        option = given.get("value_option_id")
-        if option is not None and option not in [known["id"] for known in seed.IO_OPTIONS]:
-            _invalid("invalid_value", "No such custom field option", place)
-
-
-def _list_of_objects(asked: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    value = asked.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        _invalid("invalid_value", f"{name} must be a list of objects", name)
-    return value
-
-
-def _check_id(asked: Mapping[str, Any], name: str, things: Iterable[dict[str, Any]], *, required: bool = False) -> None:
-    value = asked.get(name)
-    if value is None and not required:
-        return
-    if value not in [thing["id"] for thing in things]:
-        _invalid("invalid_value", f"{name} does not exist in this organisation", name)
+            invalid("invalid_value", f"{name} must be a string", name)
+    check_id(asked, "severity_id", seed.IO_SEVERITIES)
+    check_id(asked, "incident_status_id", seed.IO_STATUSES)
+    check_fields(asked, creates=creates)
 
 
 def _one_of(asked: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> None:
     if asked.get(name) is not None and asked[name] not in choices:
-        _invalid("invalid_value", f"{name} must be one of {', '.join(choices)}", name)
-
-
-def _invalid(code: str, message: str, field: str | None) -> NoReturn:
-    source = {"source": {"field": field}} if field is not None else {}
-    raise Refusal(422, "validation_error", {"code": code, "message": message, **source})
+        invalid("invalid_value", f"{name} must be one of {', '.join(choices)}", name)
 
 
 # ---- incidents ---------------------------------------------------------------------------------------------------
@@ -358,64 +344,69 @@ def _invalid(code: str, message: str, field: str | None) -> NoReturn:
 
 def _opened(asked: Mapping[str, Any], number: int, *, is_v1: bool) -> Record:
     now, identifier = _now(), _ulid()
-    kind = _entry(seed.IO_TYPES, asked.get("incident_type_id")) or seed.IO_TYPES[0]
+    kind = entry(seed.IO_TYPES, asked.get("incident_type_id")) or seed.IO_TYPES[0]
     asked_status = seed.IO_STATUSES[_V1_STATUSES[asked["status"]]] if is_v1 and asked.get("status") else None
-    status = _entry(seed.IO_STATUSES, asked.get("incident_status_id")) or asked_status or seed.IO_STATUSES[1]
+    status = entry(seed.IO_STATUSES, asked.get("incident_status_id")) or asked_status or seed.IO_STATUSES[1]
     if kind["create_in_triage"] == "always":
         status = seed.IO_STATUSES[0]
-    severity = _entry(seed.IO_SEVERITIES, asked.get("severity_id"))
+    severity = entry(seed.IO_SEVERITIES, asked.get("severity_id"))
     mode = asked.get("mode") or "standard"
+    retrospective = asked.get("retrospective_incident_options") or {}
+    incident = {
+        "id": identifier,
+        "reference": f"INC-{retrospective.get('external_id', number)}",
+        "name": asked.get("name") or f"Incident {number}",
+        "summary": asked.get("summary") or "",
+        "created_at": now,
+        "updated_at": now,
+        "creator": {"api_key": {"id": seed.IO_KEY["id"], "name": seed.IO_KEY["name"]}},
+        "visibility": "private" if kind["private_incidents_only"] else asked["visibility"],
+        "mode": V1_MODES[mode] if is_v1 and mode in V1_MODES else mode,
+        "incident_status": status | _DATES,
+        "incident_type": kind | _DATES,
+        "severity": None if severity is None else severity | _DATES,
+        "custom_field_entries": [],
+        "incident_role_assignments": [],
+        "incident_timestamp_values": [],
+        "slack_channel_id": retrospective.get("slack_channel_id", ""),
+        "slack_channel_name": asked.get("slack_channel_name_override") or f"inc-{number}",
+        "slack_team_id": asked.get("slack_team_id") or "",
+    }
+    if retrospective.get("postmortem_document_url"):
+        incident["postmortem_document_url"] = retrospective["postmortem_document_url"]
+    keep_fields(incident, asked)
     return Record(
         api=INCIDENT_IO,
         id=identifier,
         number=number,
         key=asked["idempotency_key"],
-        incident={
-            "id": identifier,
-            "reference": f"INC-{number}",
-            "name": asked.get("name") or f"Incident {number}",
-            "summary": asked.get("summary") or "",
-            "created_at": now,
-            "updated_at": now,
-            "creator": {"api_key": {"id": seed.IO_KEY["id"], "name": seed.IO_KEY["name"]}},
-            "visibility": "private" if kind["private_incidents_only"] else asked["visibility"],
-            "mode": V1_MODES[mode] if is_v1 and mode in V1_MODES else mode,
-            "incident_status": status | _DATES,
-            "incident_type": kind | _DATES,
-            "severity": None if severity is None else severity | _DATES,
-            "custom_field_entries": asked.get("custom_field_entries") or [],
-            "incident_role_assignments": asked.get("incident_role_assignments") or [],
-            "incident_timestamp_values": [],
-            "slack_channel_id": "",
-            "slack_team_id": "",
-        },
+        incident=incident,
         history=[f"{now} {status['name']}"],
     )
 
 
 def _apply(record: Record, change: Mapping[str, Any]) -> None:
     now, incident = _now(), record.incident
-    status = _entry(seed.IO_STATUSES, change.get("incident_status_id"))
+    status = entry(seed.IO_STATUSES, change.get("incident_status_id"))
     if status is not None:
         current = incident["incident_status"]["category"]
         if status["category"] != current and status["category"] not in MOVES.get(current, ()):
-            _invalid(
+            invalid(
                 "invalid_value", f"An incident cannot move from {current} to {status['category']}", "incident_status_id"
             )
         incident["incident_status"] = status | _DATES
         record.history.append(f"{now} {status['name']}")
-    severity = _entry(seed.IO_SEVERITIES, change.get("severity_id"))
+    severity = entry(seed.IO_SEVERITIES, change.get("severity_id"))
     if severity is not None:
         incident["severity"] = severity | _DATES
         record.history.append(f"{now} severity {severity['name']}")
-    for name in ("name", "summary", "call_url", "custom_field_entries", "incident_role_assignments"):
+    for name in ("name", "summary", "call_url"):
         if change.get(name) is not None:
             incident[name] = change[name]
+    if change.get("slack_channel_name_override"):
+        incident["slack_channel_name"] = change["slack_channel_name_override"]
+    keep_fields(incident, change)
     incident["updated_at"] = now
-
-
-def _entry(things: Iterable[dict[str, Any]], identifier: Any) -> dict[str, Any] | None:
-    return next((thing for thing in things if thing["id"] == identifier), None)
 
 
 def _ulid() -> str:

@@ -341,7 +341,8 @@ def test_a_dead_letter_is_listed_shown_and_replayed(bridge: Bridge) -> None:
     assert letter in {one["id"] for one in run(bridge.folder, "dead", "list", "--json").json["items"]}
     shown = run(bridge.folder, "dead", "show", letter).json
     assert shown["request"]["fields"]["title"] == "to be replayed"
-    assert [(one["status"], one["reason"]) for one in shown["attempts"]] == [(400, "bad_request")]
+    assert [(one["status"], one["reason"]) for one in shown["attempts"]] == [(400, "bad_request")] * 2
+    assert re.search(r"\(rule at rules/\S+:\d+:\d+\)$|field 'title', rules/\S+:\d+:\d+\)$", shown["detail"])
 
     ran = run(bridge.folder, "dead", "replay", letter)
     assert (ran.code, ran.out) == (FINE, f"{letter} waits in lane pd\n")

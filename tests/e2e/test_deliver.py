@@ -33,8 +33,14 @@ class Bench:
         database = Database(sqlite_url(folder))
         upgrade(database)
         routes = {
-            "pd": Route(lane="pd", pace=pace(), required=frozenset({"service"})),
-            "io": Route(lane="io", pace=pace()),
+            "pd": Route(
+                lane="pd",
+                pace=pace(),
+                required=frozenset({"title", "service"}),
+                defaults={"service": "Catch-all"},
+                keeps=PagerDuty.plain_fields,
+            ),
+            "io": Route(lane="io", pace=pace(), required=frozenset({"name"}), keeps=IncidentIo.plain_fields),
         }
         self.ledger = Ledger(database, routes)
         self.ledger.lanes_ensured()
@@ -167,7 +173,7 @@ def test_an_open_key_of_somebody_else_is_adopted_after_a_look_up(bench: Bench) -
 def test_a_refused_create_is_a_dead_letter_with_the_upstreams_own_words(bench: Bench) -> None:
     bench.script(
         match=CREATE,
-        times=1,
+        times=2,
         do={"status": 400, "body": '{"error": {"code": 2001, "message": "Invalid", "errors": ["Title is bad."]}}'},
     )
     bench.pages("a")
@@ -222,3 +228,34 @@ def test_an_answer_survives_a_ledger_that_is_away_for_a_moment(bench: Bench) -> 
     Drainer(Away(), bench.drainer.destinations, bench.drainer.http).drain("pd")
     assert told(bench.ledger) == [("create", "delivered")]
     assert len(bench.upstream()) == 1
+
+
+def test_custom_fields_and_roles_are_looked_up_and_a_lost_answer_changes_not_a_byte(bench: Bench) -> None:
+    fields = {
+        "name": "a is down",
+        "custom_fields": {"Regions": ["eu", "Mars"], "Services": ["cart"], "Ticket": ["4711"]},
+        "roles": {"incident lead": "ONCALL@example.com"},
+    }
+    within = {"Regions": ("eu", "Mars"), "Services": ("cart",), "Ticket": ("4711",)}
+    names = [NameRef(field="roles.incident lead", kind="incident_role", text="incident lead")]
+    names += [NameRef(field="roles.incident lead.user", kind="user", text="ONCALL@example.com")]
+    for name, values in within.items():
+        at = f"custom_fields.{name}"
+        names.append(NameRef(field=at, kind="custom_field", text=name))
+        names += [
+            NameRef(field=f"{at}.{number}", kind="custom_field_option", text=text, within=at)
+            for number, text in enumerate(values)
+        ]
+    bench.script(match=CREATE_IO, times=1, do={"drop": True, "effect": True})
+    settle(bench.ledger, fires("a", account="io", key_rule=KeyRule.FOR_EVER, fields=fields, names=tuple(names)))
+    bench.drain("io")
+    assert states(bench.ledger) == ["open"]
+    first, again = [call.body for call in bench.sandbox.calls.calls(api="incident_io", method="POST")]
+    assert first == again
+    [record] = bench.sandbox.store.records("incident_io")
+    entries = {one["custom_field"]["name"]: one["values"] for one in record.incident["custom_field_entries"]}
+    assert entries["Regions"][0]["value_option"]["value"] == "EU"
+    assert entries["Services"][0]["value_catalog_entry"]["name"] == "Checkout API"
+    assert entries["Ticket"] == [{"value_text": "4711"}]
+    assert record.incident["incident_role_assignments"][0]["assignee"]["name"] == "On-call"
+    assert "custom_field_option 'Mars' does not exist upstream; there: EU, US" in record.incident["summary"]

@@ -155,7 +155,7 @@ def test_whatever_an_alert_says_no_page_gains_an_element_or_a_handler(bridge: Br
 
 def test_dead_letters_are_grouped_replayed_and_discarded_with_a_reason(tmp_path: Path) -> None:
     with Bridge(tmp_path) as bridge:
-        for _ in range(2):
+        for _ in range(4):  # each create, and its plain form
             bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 402})
         bridge.deliver(alert("first refused"))
         bridge.deliver(alert("second refused"))

@@ -12,6 +12,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.domain.errors import ConfigError
 from bridge.sources import SOURCES
 from bridge.sources.base import BasicAuth, BearerAuth, HeaderAuth, NoAuth, QueryAuth, SignatureAuth
+from bridge.wiring import destinations
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "config"
 ACCOUNT = "accounts:\n  pd: {type: pagerduty, token: '${TOKEN}', from: bot@example.com}\n"
@@ -196,3 +197,32 @@ def test_what_is_no_unit_is_refused(text: str) -> None:
     for reader in (duration, rate):
         with pytest.raises(ValueError, match="such as"):
             reader(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "url", "scheme"),
+    [
+        ("", "https://api.pagerduty.com/services", "Token token=t0ken-1"),
+        ("region: us", "https://api.pagerduty.com/services", "Token token=t0ken-1"),
+        ("region: eu", "https://api.eu.pagerduty.com/services", "Token token=t0ken-1"),
+        ("region: eu, token_type: oauth", "https://api.eu.pagerduty.com/services", "Bearer t0ken-1"),
+        ("token_type: api_key", "https://api.pagerduty.com/services", "Token token=t0ken-1"),
+        ("base_url: 'http://127.0.0.1:9/pd/'", "http://127.0.0.1:9/pd/services", "Token token=t0ken-1"),
+        ("base_url: 'https://proxy.example.com'", "https://proxy.example.com/services", "Token token=t0ken-1"),
+    ],
+)
+def test_an_account_goes_to_its_region_or_address_with_its_kind_of_token(
+    written: str, url: str, scheme: str, tmp_path: Path
+) -> None:
+    account = ACCOUNT.replace("from: bot@example.com", f"from: bot@example.com, {written}")
+    made = destinations(load(tmp_path, SOURCE + account))["pd"]
+    request = made.names_request("service")
+    assert request.url.partition("?")[0] == url
+    assert request.headers["Authorization"] == scheme
+
+
+def test_a_kind_of_token_is_pagerdutys_alone_and_one_of_two(tmp_path: Path) -> None:
+    other = ACCOUNT.replace("from: bot@example.com", "from: b@example.com, token_type: jwt")
+    assert "'token_type' wants 'api_key' or 'oauth', found 'jwt'" in problems(tmp_path, SOURCE + other)
+    foreign = "accounts:\n  io: {type: incident_io, api_key: '${TOKEN}', token_type: oauth}\n"
+    assert "has no 'token_type'" in problems(tmp_path, SOURCE + foreign)

@@ -16,7 +16,9 @@ from bridge.domain.delivery import (
     HttpResponse,
     NamesPage,
     NothingFound,
+    PermanentFailure,
     Phase,
+    Reason,
     TransientFailure,
 )
 from bridge.domain.names import Found, find
@@ -52,6 +54,37 @@ def page(kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage:
 
 def test_each_region_has_its_own_address() -> None:
     assert BASE_URLS == {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
+
+
+def test_a_rest_api_key_and_an_oauth_token_each_go_out_as_pagerduty_wants_them() -> None:
+    by_oauth = replace(ACCOUNT, oauth=True)
+    assert ACCOUNT.request_for(CREATE, {}).headers["Authorization"] == "Token token=t0ken-of-tests"
+    assert by_oauth.request_for(CREATE, {}).headers["Authorization"] == "Bearer t0ken-of-tests"
+    assert by_oauth.names_request("service").headers["Authorization"] == "Bearer t0ken-of-tests"
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("Service not found", "service"),
+        ("Service cannot be empty.", "service"),
+        ("service_support_hours", None),
+        ("Invalid Priority", "priority"),
+        ("Escalation policy not found", "escalation_policy"),
+        ("Assignee not found", "assignee"),
+        ("Urgency cannot be set on this service", "urgency"),
+        ("Incident type not found", "incident_type"),
+        ("Conference bridge must hold strings.", "conference_bridge"),
+        ("Title cannot be empty.", "title"),
+        ("Body details must be a string.", "body"),
+        ("params must be a Hash", None),
+    ],
+)
+def test_a_refusal_is_about_the_field_its_words_name(words: str, field: str | None) -> None:
+    refusal = listed({"error": {"message": "Invalid Input Provided", "code": 2001, "errors": [words]}}, status=400)
+    result = ACCOUNT.result_of(CREATE, refusal)
+    assert isinstance(result, PermanentFailure)
+    assert (result.reason, result.field) == (Reason.BAD_REQUEST, field)
 
 
 def test_a_list_of_names_is_asked_for_page_by_page() -> None:

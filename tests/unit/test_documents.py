@@ -21,6 +21,7 @@ from bridge.config.loader import load_settings
 from bridge.config.models import AccountModel, FileModel, SourceModel
 from bridge.config.units import Rate
 from bridge.destinations import DESTINATIONS
+from bridge.destinations.base import Field, FieldKind
 from bridge.domain.alert import Alert, Severity, Status, Webhook
 from bridge.domain.decision import Decided, Outcome
 from bridge.domain.delivery import DeliveryState, NamedThing
@@ -167,12 +168,25 @@ def test_the_sources_table_names_every_source_type_with_its_samples() -> None:
 
 @pytest.mark.parametrize("kind", sorted(DESTINATIONS))
 def test_the_fields_table_of_a_destination_says_what_its_code_says(kind: str, update_golden: bool) -> None:
-    rows = []
-    for name, field in DESTINATIONS[kind].fields.items():
-        needed = "must be there, or in the account's `defaults`" if field.required else ""
-        choices = ", ".join(f"`{choice}`" for choice in field.choices)
-        rows.append([f"`{name}`", field.about, choices or needed])
-    matches_code(f"fields {kind}", table_of(["field", "", ""], rows), update_golden)
+    rows = [[f"`{name}`", field.about, takes(field)] for name, field in DESTINATIONS[kind].fields.items()]
+    matches_code(f"fields {kind}", table_of(["field", "", "takes"], rows), update_golden)
+
+
+def takes(field: Field) -> str:
+    """What a field of an incident takes, in words."""
+    means = {
+        FieldKind.TEXT: "one line",
+        FieldKind.LONG_TEXT: "text",
+        FieldKind.ENUM: ", ".join(f"`{choice}`" for choice in field.choices),
+        FieldKind.NAME: "a name or id",
+        FieldKind.MAPPING: "a mapping",
+        FieldKind.VALUES: "names or ids, each with a value or several",
+        FieldKind.PEOPLE: "names or ids, each with a person",
+        FieldKind.INSTANTS: "names or ids, each with an instant",
+    }
+    limit = f", at most {field.max_chars} characters" if field.max_chars is not None else ""
+    needed = "; must be there, or in the account's `defaults`" if field.required else ""
+    return means[field.kind] + limit + needed
 
 
 # -- commands

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,14 @@ def test_an_answer_comes_back_whole_with_header_names_in_lower_case(
     assert f"user-agent: incident-bridge/{__version__}\r\n".encode() in head
     assert b"accept-encoding: identity\r\n" in head
     assert server.requests[0].endswith(b'{"a":1}')
+
+
+def test_an_answer_without_a_date_is_dated_when_it_comes(http: Http, upstream: Callable[..., Upstream]) -> None:
+    stamped = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: Thu, 28 May 2026 20:26:40 GMT\r\n\r\n"
+    came = parsedate_to_datetime(response(http.send(request(upstream(answering(OK)).url))).headers["date"])
+    assert abs((datetime.now(UTC) - came).total_seconds()) < 10
+    said = response(http.send(request(upstream(answering(stamped)).url))).headers["date"]
+    assert said == "Thu, 28 May 2026 20:26:40 GMT"
 
 
 def test_connections_are_kept_and_used_again(http: Http, upstream: Callable[..., Upstream]) -> None:

@@ -77,6 +77,45 @@ def test_an_old_list_only_warns() -> None:
     assert (problem.grade, problem.hint[:17]) == (Grade.WARNING, "as the ledger has")
 
 
+FIELDS = """
+rules:
+  - id: a
+    account: incident-io
+    match: {}
+    incident:
+      name: x
+      custom_fields:
+        Team: [Support, "{{ alert.labels.team }}", Nobody]
+        Ticket: free text
+        Taem: x
+      roles: {Lead: {email: ann@example.com}, Scribe: bo@example.com}
+      timestamps: {Started: {expr: alert.starts_at}}
+unmatched: record
+"""
+
+
+def test_names_within_a_mapping_are_proven_as_the_worker_will_look_them_up(tmp_path: Path) -> None:
+    book, _ = load(written(tmp_path, a=FIELDS))
+    io = "incident-io"
+    team = NamedThing(id="F1", name="Team", extra={"values_kind": "custom_field_option", "values_of": "F1"})
+    options = [NamedThing(id=f"O{of}", name="Support", extra={"of": of}) for of in ("F1", "F9")]
+    lists = {
+        (io, "custom_field"): (team, NamedThing(id="F2", name="Ticket")),
+        (io, "custom_field_option"): tuple(options),
+        (io, "incident_role"): things(R1="Lead", R2="Scribe"),
+        (io, "user"): (NamedThing(id="U1", name="Ann", aliases=("ann@example.com",)),),
+        (io, "incident_timestamp"): things(T1="Ended"),
+    }
+    assert [
+        (one.place.line, one.message.partition(" does not")[0]) for one in name_problems(book.names, Known(lists=lists))
+    ] == [
+        (9, "custom_field_option 'Nobody'"),
+        (11, "custom_field 'Taem'"),
+        (12, "user 'bo@example.com'"),
+        (13, "incident_timestamp 'Started'"),
+    ]
+
+
 def test_a_changed_name_keeps_its_id_and_is_a_warning() -> None:
     (kept,) = renamed(things(S1="Postgres"), things(S1="Databases"))
     assert find("Postgres", "service", [kept]) == Found(thing=kept)

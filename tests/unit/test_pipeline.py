@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +18,7 @@ from bridge.domain.decision import Decided, Decision, KeyRule, Mode, OnAcknowled
 from bridge.domain.delivery import NameRef
 from bridge.domain.errors import Place
 from bridge.domain.keys import series
-from bridge.pipeline import decide
+from bridge.pipeline import VALUES_MAX, decide
 from bridge.render import Renderer
 from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook
 from bridge.rules.conditions import CONDITIONS, On
@@ -435,3 +435,102 @@ def test_a_deeply_nested_and_a_huge_payload_still_page() -> None:
 
 def test_a_decision_is_the_same_every_time() -> None:
     assert decision(rule()) == decision(rule())
+
+
+# -- mappings of names
+
+
+def io(**incident: Block) -> Decision:
+    return decision(rule("io", incident=incident))
+
+
+def expression(text: str) -> Leaf:
+    return RENDERER.compile_expression(text, PLACE)
+
+
+def test_a_custom_field_has_one_value_or_several_and_each_may_be_a_name() -> None:
+    made = io(
+        custom_fields={"Team": (leaf("Support"), leaf("{{ alert.labels.team }}")), "Ticket": expression("payload.id")}
+    )
+    assert made.fields["custom_fields"] == {"Team": ["Support", "db"], "Ticket": ["5158"]}
+    assert [name for name in made.names if name.field.startswith("custom_fields")] == [
+        NameRef(field="custom_fields.Team", kind="custom_field", text="Team"),
+        NameRef(field="custom_fields.Team.0", kind="custom_field_option", text="Support", within="custom_fields.Team"),
+        NameRef(field="custom_fields.Team.1", kind="custom_field_option", text="db", within="custom_fields.Team"),
+        NameRef(field="custom_fields.Ticket", kind="custom_field", text="Ticket"),
+        NameRef(field="custom_fields.Ticket.0", kind="custom_field_option", text="5158", within="custom_fields.Ticket"),
+    ]
+
+
+def test_a_list_of_the_payload_is_several_values_and_what_says_nothing_is_none_of_them() -> None:
+    made = io(custom_fields={"Team": (expression("payload.scope"), expression("payload.empty"), leaf("$HOST"))})
+    assert made.fields["custom_fields"] == {"Team": ["a", "b"]}
+
+
+def test_no_values_at_all_unset_a_custom_field_and_are_not_nothing() -> None:
+    assert io(custom_fields={"Team": ()}).fields["custom_fields"] == {"Team": []}
+
+
+def test_a_custom_field_whose_value_fails_is_left_out_and_said_so_and_the_page_comes_out() -> None:
+    made = io(custom_fields={"Team": expression("payload.nothing.at.all"), "Ticket": leaf("{{ payload.empty }}")})
+    assert made.title == "Disk full on pg-1"
+    assert "custom_fields" not in made.fields
+    assert [note for note in made.notes if note.endswith("left out")] == [
+        "custom_fields.Team: left out",
+        "custom_fields.Ticket: left out",
+    ]
+    assert not [name for name in made.names if name.field.startswith("custom_fields")]
+
+
+def test_what_a_map_cannot_give_is_taken_from_its_else() -> None:
+    made = io(
+        custom_fields={"Team": lookup("labels.team", {"db": "{{ payload.empty }}"}, "Platform")},
+        roles={"Lead": lookup("labels.team", {"web": "a@example.com"}, "b@example.com")},
+    )
+    assert made.fields["custom_fields"] == {"Team": ["Platform"]}
+    assert made.fields["roles"] == {"Lead": "b@example.com"}
+
+
+def test_more_values_than_anybody_reads_are_cut() -> None:
+    crowd = alert(payload={"many": [f"v{number}" for number in range(200)]})
+    made = decision(rule("io", incident={"custom_fields": {"Team": expression("payload.many")}}), crowd)
+    assert len(made.fields["custom_fields"]["Team"]) == VALUES_MAX
+    assert f"custom_fields.Team: the first {VALUES_MAX} of 200 values are used" in made.notes
+
+
+def test_a_role_has_one_person_who_is_looked_up() -> None:
+    made = io(roles={"Incident Lead": leaf("oncall@example.com"), "Scribe": expression("payload.empty")})
+    assert made.fields["roles"] == {"Incident Lead": "oncall@example.com"}
+    assert [name for name in made.names if name.field.startswith("roles")] == [
+        NameRef(field="roles.Incident Lead", kind="incident_role", text="Incident Lead"),
+        NameRef(field="roles.Incident Lead.user", kind="user", text="oncall@example.com"),
+    ]
+    assert "roles.Scribe: left out" in made.notes
+
+
+@pytest.mark.parametrize(
+    ("value", "instant"),
+    [
+        ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T14:00:00.250+02:00", "2026-03-01T12:00:00.250Z"),
+        ("2026-03-01 12:00", "2026-03-01T12:00:00Z"),
+        (1772366400, "2026-03-01T12:00:00Z"),
+        ("1772366400500", "2026-03-01T12:00:00.500Z"),
+        ("yesterday", None),
+        (True, None),
+        (7, None),
+        ("", None),
+    ],
+)
+def test_a_timestamp_is_an_instant_however_the_sender_writes_it(value: object, instant: str | None) -> None:
+    one = alert(payload={"at": value})
+    made = decision(rule("io", incident={"timestamps": {"Impact started": expression("payload.at")}}), one)
+    assert made.fields.get("timestamps") == (None if instant is None else {"Impact started": instant})
+    assert ("timestamps.Impact started: left out" in made.notes) == (instant is None)
+
+
+def test_the_alerts_own_start_is_an_instant() -> None:
+    one = alert(starts_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    for block in (expression("alert.starts_at"), leaf("{{ alert.starts_at }}")):
+        made = decision(rule("io", incident={"timestamps": {"Impact started": block}}), one)
+        assert made.fields["timestamps"] == {"Impact started": "2026-03-01T12:00:00Z"}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
+    Action,
     AttemptResult,
     Delivered,
     KeyIsOpen,
@@ -20,11 +21,30 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
-from bridge.domain.retry import BACKOFF_MAX, Done, GiveUp, NextKey, NextStep, RetryIn, backoff, next_step
+from bridge.domain.retry import (
+    BACKOFF_MAX,
+    Done,
+    GiveUp,
+    NextKey,
+    NextStep,
+    RetryIn,
+    SendPlain,
+    backoff,
+    first_phase,
+    next_step,
+    phase_after_unknown,
+)
 
 
-def step(result: AttemptResult, *, attempt: int = 1, key_rule: KeyRule = KeyRule.WHILE_OPEN) -> NextStep:
-    return next_step(result, attempt=attempt, phase=Phase.SEND, key_rule=key_rule, jitter=1.0)
+def step(
+    result: AttemptResult,
+    *,
+    attempt: int = 1,
+    key_rule: KeyRule = KeyRule.WHILE_OPEN,
+    action: Action = Action.CREATE,
+    phase: Phase = Phase.SEND,
+) -> NextStep:
+    return next_step(result, action=action, attempt=attempt, phase=phase, key_rule=key_rule, jitter=1.0)
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
@@ -72,5 +92,27 @@ def test_nothing_found_sends_again() -> None:
 def test_the_ends() -> None:
     reference = Reference(id="P1")
     assert step(Delivered(reference=reference)) == Done(reference=reference, adopted=False)
-    assert step(PermanentFailure(reason=Reason.NOT_FOUND, detail="")) == GiveUp(reason=Reason.NOT_FOUND)
+    assert step(PermanentFailure(reason=Reason.REFUSED, detail="")) == GiveUp(reason=Reason.REFUSED)
     assert step(KeySpent(reference=reference, detail="")) == NextKey()
+
+
+@pytest.mark.parametrize("reason", [Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND])
+def test_only_a_create_that_was_refused_for_what_it_holds_is_sent_plain(reason: Reason) -> None:
+    refusal = PermanentFailure(reason=reason, detail="no")
+    assert step(refusal) == SendPlain(refusal=refusal)
+    assert step(refusal, phase=Phase.LOOK_UP) == GiveUp(reason=reason)
+    assert step(refusal, action=Action.RESOLVE) == GiveUp(reason=reason)
+
+
+@pytest.mark.parametrize("key_rule", KeyRule)
+def test_what_may_be_there_twice_is_looked_for_where_it_can_be(key_rule: KeyRule) -> None:
+    looked_for = {action for action in Action if phase_after_unknown(action, key_rule) is Phase.LOOK_UP}
+    notes_and_creates = {Action.CREATE, Action.NOTE, Action.ACKNOWLEDGE}
+    assert looked_for == (notes_and_creates if key_rule is KeyRule.WHILE_OPEN else {Action.NOTE})
+
+
+@pytest.mark.parametrize(
+    ("key_rule", "action"), [(KeyRule.WHILE_OPEN, Action.ACKNOWLEDGE), (KeyRule.FOR_EVER, Action.NOTE)]
+)
+def test_what_would_undo_what_a_person_did_asks_first(key_rule: KeyRule, action: Action) -> None:
+    assert {one for one in Action if first_phase(one, key_rule) is Phase.LOOK_UP} == {action}

@@ -311,3 +311,60 @@ def test_the_rule_of_the_rules_readme_is_read(tmp_path: Path) -> None:
     book, warnings = load(written(tmp_path, a=example))
     assert [rule.id for rule in book.rules] == ["db-critical"]
     assert warnings == ()
+
+
+# -- mappings of names
+
+
+def of_incident_io(tmp_path: Path, *lines: str) -> Path:
+    body = "".join(f"      {line}\n" for line in lines)
+    head = "rules:\n  - id: a\n    account: incident-io\n    match: {}\n    incident:\n      name: x\n"
+    return written(tmp_path, a=f"{head}{body}unmatched: record\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "message"),
+    [
+        ("custom_fields: Support", "7:22", "'custom_fields' wants a mapping, found 'Support'"),
+        ("custom_fields: {}", "7:22", "'custom_fields' is empty"),
+        ("custom_fields: {Team: {a: b}}", "7:29", "'Team' cannot be"),
+        ("custom_fields: {Team: [[]]}", "7:30", "'Team' cannot be"),
+        ("custom_fields: {Team: null}", "7:29", "'Team' has no value"),
+        ("roles: {Lead: {mail: a@example.com}}", "7:22", "'Lead' has no key 'mail'"),
+        ("roles: {Lead: {email: a@example.com, id: 01U}}", "7:21", "'Lead' wants one person"),
+        ("roles: {Lead: {}}", "7:21", "'Lead' wants one person"),
+        ("roles: {Lead: [a@example.com]}", "7:21", "'Lead' cannot be"),
+        ("timestamps: {Started: yesterday}", "7:29", "'Started' is no instant: 'yesterday'"),
+        (
+            "retrospective_incident_options: {postmortem: https://x.example}",
+            "7:40",
+            "'retrospective_incident_options' has no key 'postmortem'",
+        ),
+        ("source_message_channel_id: C1", "7:34", "'source_message_channel_id' is of the API's v1"),
+        ("mode: real", "7:13", "'mode' cannot be 'real'"),
+        ("visibility: secret", "7:19", "'visibility' cannot be 'secret'"),
+    ],
+)
+def test_a_mapping_that_cannot_work_is_refused_where_it_stands(
+    tmp_path: Path, line: str, place: str, message: str
+) -> None:
+    found = problems(of_incident_io(tmp_path, line))
+    assert any(one.startswith(f"rules/a.yaml:{place}: {message}") for one in found), found
+
+
+def test_what_a_mapping_may_hold_is_read(tmp_path: Path) -> None:
+    lines = (
+        "mode: retrospective",
+        "custom_fields: {Team: [Support, {expr: payload.team}], Ticket: 4711, Region: []}",
+        "roles: {Lead: {slack_user_id: U0123}, Scribe: {from: labels.team, map: {db: a@example.com}}}",
+        "timestamps: {Started: {expr: alert.starts_at}, Ended: 2026-03-01T12:00:00Z}",
+        "retrospective_incident_options: {external_id: 7}",
+    )
+    book, warnings = load(of_incident_io(tmp_path, *lines))
+    assert warnings == ()
+    (made,) = decide((alert("lab", payload={"team": "Payments"}, labels={"team": "db"}),), book, DESTINATIONS)
+    (decision,) = made.decisions
+    assert decision.fields["custom_fields"] == {"Team": ["Support", "Payments"], "Ticket": ["4711"], "Region": []}
+    assert decision.fields["roles"] == {"Lead": "U0123", "Scribe": "a@example.com"}
+    assert decision.fields["timestamps"] == {"Ended": "2026-03-01T12:00:00Z"}
+    assert decision.fields["retrospective_incident_options"] == {"external_id": "7"}

@@ -112,11 +112,114 @@ def test_a_create_that_incident_io_would_refuse_is_refused(
     assert server.store.records("incident_io") == []
 
 
+FIELD = {entry["name"]: entry["id"] for entry in seed.IO_FIELDS}
+ROLE = {entry["name"]: entry["id"] for entry in seed.IO_ROLES}
+TIME = {entry["name"]: entry["id"] for entry in seed.IO_TIMESTAMPS}
+PERSON = {"email": "oncall@example.com"}
+
+
+def of(field: str, *values: dict[str, Any]) -> dict[str, Any]:
+    return {"custom_field_entries": [{"custom_field_id": FIELD[field], "values": list(values)}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        (of("Ticket", {"value_text": "1"}, {"value_text": "2"}), "custom_field_entries"),
+        (of("Ticket", {"value_link": "https://example.com"}), "custom_field_entries"),
+        (of("Ticket", {}), "custom_field_entries"),
+        (of("Runbook", {"value_link": "on the wiki"}), "custom_field_entries"),
+        (of("Customers affected", {"value_numeric": "many"}), "custom_field_entries"),
+        (of("Affected Team", {"value_option_id": OPTION["EU"]}), "custom_field_entries"),
+        (of("Affected Team", {"value_text": "Support"}), "custom_field_entries"),
+        (of("Services", {"value_catalog_entry_id": "no-such-entry"}), "custom_field_entries"),
+        ({"custom_field_entries": [{"custom_field_id": FIELD["Ticket"], "values": []}] * 2}, "custom_field_entries"),
+        ({"custom_field_entries": {}}, "custom_field_entries"),
+        (
+            {"incident_role_assignments": [{"incident_role_id": ROLE["Incident Lead"], "assignee": {}}]},
+            "incident_role_assignments",
+        ),
+        (
+            {
+                "incident_role_assignments": [
+                    {"incident_role_id": ROLE["Incident Lead"], "assignee": {**PERSON, "slack_user_id": "U0SANDB0X2"}}
+                ]
+            },
+            "incident_role_assignments",
+        ),
+        ({"incident_timestamp_values": [{"incident_timestamp_id": "x"}]}, "incident_timestamp_id"),
+        (
+            {"incident_timestamp_values": [{"incident_timestamp_id": TIME["Reported at"], "value": "yesterday"}]},
+            "incident_timestamp_values",
+        ),
+        ({"retrospective_incident_options": {"external_id": 7}}, "retrospective_incident_options"),
+        (
+            {"mode": "retrospective", "retrospective_incident_options": {"external_id": "7"}},
+            "retrospective_incident_options",
+        ),
+        ({"slack_team_id": 5}, "slack_team_id"),
+        ({"slack_channel_name_override": ["inc"]}, "slack_channel_name_override"),
+    ],
+)
+def test_a_larger_field_that_incident_io_would_refuse_is_refused(
+    api: requests.Session, server: SandboxServer, fields: dict[str, Any], place: str
+) -> None:
+    response = create(api, server, **fields)
+    (error,) = response.json()["errors"]
+    assert (response.status_code, error["code"], error["source"]["field"]) == (422, "invalid_value", place)
+    assert server.store.records("incident_io") == []
+
+
+def test_an_edit_sets_and_unsets_what_it_names_and_the_reporter_stays(
+    api: requests.Session, server: SandboxServer
+) -> None:
+    lead, reporter = ({"incident_role_id": ROLE[name], "assignee": PERSON} for name in ("Incident Lead", "Reporter"))
+    started = {"incident_timestamp_id": TIME["Impact started at"], "value": "2026-03-01T11:40:00Z"}
+    made = create(
+        api,
+        server,
+        **of("Ticket", {"value_text": "4711"}),
+        incident_role_assignments=[lead, reporter],
+        incident_timestamp_values=[started],
+    ).json()["incident"]["id"]
+    edit(api, server, made, **of("Runbook", {"value_link": "https://example.com/r"}))
+    both = edit(api, server, made, name="worse").json()["incident"]
+    assert [one["custom_field"]["name"] for one in both["custom_field_entries"]] == ["Ticket", "Runbook"]
+    nobody = [{"incident_role_id": ROLE["Incident Lead"]}]
+    left = edit(api, server, made, **of("Ticket"), incident_role_assignments=nobody).json()["incident"]
+    assert [one["custom_field"]["name"] for one in left["custom_field_entries"]] == ["Runbook"]
+    assert [one["role"]["name"] for one in left["incident_role_assignments"]] == ["Reporter"]
+    assert left["incident_timestamp_values"][0]["value"] == {"value": "2026-03-01T11:40:00Z"}
+    refused = edit(api, server, made, incident_role_assignments=[reporter])
+    assert refused.json()["errors"][0]["source"]["field"] == "incident_role_assignments"
+
+
+def test_a_retrospective_incident_has_its_options(api: requests.Session, server: SandboxServer) -> None:
+    options = {"external_id": 123, "postmortem_document_url": "https://example.com/pm", "slack_channel_id": "C0123"}
+    made = create(api, server, mode="retrospective", retrospective_incident_options=options).json()["incident"]
+    assert (made["reference"], made["slack_channel_id"]) == ("INC-123", "C0123")
+    assert made["postmortem_document_url"] == "https://example.com/pm"
+
+
+def test_lists_that_are_long_come_in_pages(api: requests.Session, server: SandboxServer) -> None:
+    url = f"{server.incident_io_url}/v3/catalog_entries"
+    assert api.get(url).status_code == 422
+    query = {"catalog_type_id": seed.IO_CATALOG, "page_size": 2}
+    first = api.get(url, params=query).json()
+    after = first["pagination_meta"]["after"]
+    last = api.get(url, params={**query, "after": after}).json()
+    names = [one["name"] for one in (*first["catalog_entries"], *last["catalog_entries"])]
+    assert names == ["Checkout API", "Postgres Primary", "Search"]
+    assert "after" not in last["pagination_meta"]
+
+
 def test_custom_fields_and_roles_are_kept(api: requests.Session, server: SandboxServer) -> None:
     entry = {"custom_field_id": seed.IO_TEAM_FIELD, "values": [{"value_option_id": OPTION["Support"]}]}
     role = {"incident_role_id": seed.IO_ROLES[0]["id"], "assignee": {"email": "oncall@example.com"}}
     made = create(api, server, custom_field_entries=[entry], incident_role_assignments=[role]).json()["incident"]
-    assert (made["custom_field_entries"], made["incident_role_assignments"]) == ([entry], [role])
+    ((shown,), (assigned,)) = made["custom_field_entries"], made["incident_role_assignments"]
+    assert (shown["custom_field"]["name"], shown["values"][0]["value_option"]["value"]) == ("Affected Team", "Support")
+    assert (assigned["role"]["name"], assigned["assignee"]["name"]) == ("Incident Lead", "On-call")
 
 
 def test_an_organisation_may_demand_a_severity() -> None:
@@ -219,9 +322,10 @@ def test_the_deprecated_create_speaks_of_status_and_mode_in_its_own_words(
     [
         ("v1/severities", ["Minor", "Major", "Critical"]),
         ("v1/incident_types", ["Default", "Customer Impact", "Needs Triage", "Security"]),
-        ("v2/custom_fields", ["Affected Team", "Ticket"]),
-        ("v2/incident_roles", ["Incident Lead", "Reporter"]),
-        ("v2/users", ["On-call"]),
+        ("v2/custom_fields", ["Affected Team", "Ticket", "Regions", "Services", "Runbook", "Customers affected"]),
+        ("v2/incident_roles", ["Incident Lead", "Reporter", "Communications"]),
+        ("v2/incident_timestamps", ["Reported at", "Impact started at", "Resolved at"]),
+        ("v2/users", ["On-call", "Support Lead"]),
     ],
 )
 def test_the_seeded_names_are_listed(api: requests.Session, server: SandboxServer, path: str, names: list[str]) -> None:

@@ -198,6 +198,8 @@ def test_acknowledging_a_resolved_incident_reopens_it(api: requests.Session, ser
         {"resolution": 5},
         {"priority": "P9"},
         {"escalation_level": "2"},
+        {"escalation_level": 4},
+        {"assignments": ONCALL, "escalation_policy": POLICY},
     ],
 )
 def test_a_change_that_pagerduty_would_refuse_changes_nothing(
@@ -251,12 +253,12 @@ def test_notes_are_added_every_time_and_listed_newest_first(api: requests.Sessio
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("services", ["Postgres Primary", "Checkout API", "Catch-all"]),
+        ("services", ["Postgres Primary", "Checkout API", "Catch-all", "Retired"]),
         ("services?name=Checkout API", ["Checkout API"]),
         ("services?query=catch", ["Catch-all"]),
         ("services?limit=1&offset=1", ["Checkout API"]),
         ("priorities", ["P1", "P2", "P3", "P4", "P5"]),
-        ("escalation_policies", ["Default"]),
+        ("escalation_policies", ["Default", "Payments"]),
         ("users?query=oncall@", ["On-call"]),
     ],
 )
@@ -288,3 +290,27 @@ def test_too_many_creates_are_refused_with_the_real_headers_and_other_calls_are_
         assert 295 <= int(refused.headers["ratelimit-reset"]) <= 300
         assert put(api, server, first.json()["incident"]["id"], status="resolved").status_code == 200
         assert len(server.store.records("pagerduty")) == 2
+
+
+@pytest.mark.parametrize("scheme", ["Token token=", "Bearer "])
+def test_keys_that_are_refused_something_can_be_tried(
+    api: requests.Session, server: SandboxServer, scheme: str
+) -> None:
+    priority = {"id": "PPRIO1X", "type": "priority_reference"}
+
+    def with_key(key: str) -> requests.Session:
+        api.headers["Authorization"] = scheme + key
+        return api
+
+    assert error(with_key("revoked").get(f"{server.pagerduty_url}/services"))["code"] == 2006
+    assert with_key("read-only").get(f"{server.pagerduty_url}/services").status_code == 200
+    assert create(with_key("read-only"), server).status_code == 403
+    assert with_key("no-priorities").get(f"{server.pagerduty_url}/priorities").status_code == 402
+    refused = create(with_key("no-priorities"), server, priority=priority)
+    assert (refused.status_code, error(refused)["code"]) == (402, 2014)
+    assert create(with_key("no-priorities"), server).status_code == 201
+
+
+def test_a_disabled_service_takes_no_incidents(api: requests.Session, server: SandboxServer) -> None:
+    refused = create(api, server, service={"id": "PSVRETD", "type": "service_reference"})
+    assert (refused.status_code, error(refused)["errors"]) == (400, ["Service is disabled"])

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, update
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     clean,
+    content_json,
     create_body_json,
     dumps,
     fields_json,
@@ -26,6 +27,7 @@ from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import Pace, order_key
+from bridge.domain.plain import PlainForm
 from bridge.domain.retry import first_phase
 
 
@@ -37,6 +39,14 @@ class Route:
     pace: Pace
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
+    keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
+
+    @property
+    def plain(self) -> PlainForm | None:
+        """What a refused create becomes here."""
+        if self.keeps is None:
+            return None
+        return PlainForm(keeps=self.keeps, required=self.required, defaults=self.defaults)
 
 
 UNROUTED = Pace(  # of an account that is no longer configured: its deliveries wait, and are shown
@@ -198,7 +208,7 @@ class Changes:
                 "lease_token": None,
                 "lease_until": None,
                 "key": clean(incident.key),
-                "fields": fields_json(content if body is None else body.fields),
+                "fields": fields_json(content) if body is None else content_json(body),
                 "names": "[]" if body is None else names_json(body.names),
                 "ids": "{}",
                 "notes": dumps([] if body is None else body.notes),
@@ -224,7 +234,7 @@ class Changes:
         route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
         key = order_key(severity, to_us(incident.opened_at), route.pace.promote_after)
         new = {
-            "fields": fields_json(body.fields),
+            "fields": content_json(body),
             "names": names_json(body.names),
             "notes": dumps(body.notes),
             "order_key": key,

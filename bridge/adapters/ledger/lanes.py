@@ -5,7 +5,6 @@ so that a busy lane costs one durable commit per delivery. A second series is wa
 ones that are held, as settle locks them; else it is taken if it is free.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,13 +20,17 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, NameBook, Waits, lookup_from, lookup_json
 from bridge.adapters.ledger.rows import (
     Row,
+    body_in,
     clean,
+    content_json,
     delivery_from,
+    dumps,
     incident_from,
     lane_from,
     lane_row,
     member_from,
     names_from,
+    names_json,
 )
 from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, members, series
 from bridge.domain import keys
@@ -58,7 +61,8 @@ from bridge.domain.incident import (
     on_not_sent,
 )
 from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
-from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, first_phase, next_step, phase_after_unknown
+from bridge.domain.plain import plain_create, plain_key, with_place
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 
 STRIKES_MAX = 5
 CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
@@ -418,6 +422,7 @@ class LaneWork:
         step = next_step(
             finished.result,
             attempt=claimed.attempt,
+            action=claimed.delivery.action,
             phase=claimed.delivery.phase,
             key_rule=claimed.key_rule,
             jitter=finished.jitter,
@@ -436,6 +441,10 @@ class LaneWork:
                 self._finish(row, DeliveryState.CANCELLED, reason, detail)
                 self._next_key(row, incident)
                 recorded = Recorded(state=DeliveryState.CANCELLED, reason=reason)
+            case SendPlain(refusal=refusal) if self._was_a_guess(row, refusal.reason):
+                recorded = self._guess_again_never(row, incident, detail)
+            case SendPlain(refusal=refusal):
+                recorded = self._send_plain(row, incident, refusal)
             case GiveUp(reason=reason) if self._was_a_guess(row, reason):
                 recorded = self._guess_again_never(row, incident, detail)
             case GiveUp(reason=reason):
@@ -488,6 +497,31 @@ class LaneWork:
             self._follow(on_not_sent(incident, Action(row["action"])), incident)
         return Recorded(state=DeliveryState.PENDING, reason=Reason.WAITING_FOR_NAMES)
 
+    def _send_plain(self, row: Row, incident: Incident, refusal: PermanentFailure) -> Recorded:
+        """A refused create goes out once more, as a plain one; where it is one, or cannot become one, it is dead."""
+        body = body_in(row)
+        form = self.routes.get(row["account"], _UNROUTED).plain
+        plain = None if form is None else plain_create(body, refusal, form)
+        detail = clean(with_place(refusal.detail, refusal.field, body.places))[:RESPONSE_MAX_CHARS] or None
+        if plain is None:
+            self._bury(row, incident, refusal.reason, detail)
+            return Recorded(state=DeliveryState.DEAD, reason=refusal.reason)
+        self._update_delivery(
+            row["id"],
+            **self._waiting(row, Phase.SEND),
+            next_at=self.now,
+            reason=refusal.reason.value,
+            detail=detail,
+            key=plain_key(row["key"], incident.key_rule, sent=row["sent"]),
+            fields=content_json(plain),
+            names=names_json(plain.names),
+            notes=dumps(plain.notes),
+            ids="{}",  # looked up for the body that was refused
+        )
+        if not row["sent"]:
+            self._follow(on_not_sent(incident, Action(row["action"])), incident)
+        return Recorded(state=DeliveryState.PENDING, reason=refusal.reason)
+
     def _next_key(self, row: Row, incident: Incident) -> None:
         """The episode goes on under its next key, as a new delivery with the same body; it ends if its problem has."""
         if incident.firing == 0:
@@ -498,15 +532,10 @@ class LaneWork:
             incident.key_rule, incident.series, incident.key_text, keys.episode(incident.episode_id, incident.id, n)
         )
         fresh = replace(restarted(incident), key=key, episode_n=n, acknowledged=incident.acknowledged)
-        body = CreateBody(
-            fields=json.loads(row["fields"])["fields"],
-            names=names_from(row["names"]),
-            notes=tuple(json.loads(row["notes"])),
-        )
         changes = self._changes()
         changes.put(fresh)
         self._load_next_no(changes, incident.series)
-        changes.add_delivery(fresh, Action.CREATE, body)
+        changes.add_delivery(fresh, Action.CREATE, body_in(row))
         changes.flush(self.connection)
 
     def _follow(self, transition: Transition, old: Incident) -> None:

@@ -9,10 +9,9 @@ from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import Row, clean, incident_from
 from bridge.adapters.ledger.schema import deliveries, incidents, series
-from bridge.domain.decision import KeyRule
-from bridge.domain.delivery import Action, DeliveryState, Phase, Reason, lane_class
+from bridge.domain.delivery import Action, DeliveryState, Reason, lane_class
 from bridge.domain.incident import Incident, Refused, on_discarded, on_replayed
-from bridge.domain.retry import first_phase
+from bridge.domain.retry import first_phase, phase_after_unknown
 
 REPLAY_PATIENCE = timedelta(hours=24)
 
@@ -40,8 +39,8 @@ def replay(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
     step = on_replayed(incident, Action(row["action"]), sent=row["sent"])
     if isinstance(step, Refused):
         raise LetterError(f"delivery {delivery_id} cannot be replayed: {step.why}; discard it")
-    looks = row["sent"] and row["action"] == Action.CREATE and incident.key_rule is KeyRule.WHILE_OPEN
-    phase = Phase.LOOK_UP if looks else first_phase(Action(row["action"]), incident.key_rule)
+    phase_of = phase_after_unknown if row["sent"] else first_phase
+    phase = phase_of(Action(row["action"]), incident.key_rule)
     transaction.connection.execute(
         update(deliveries)
         .where(deliveries.c.id == delivery_id)

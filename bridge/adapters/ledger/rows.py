@@ -44,7 +44,13 @@ def clean(text: str) -> str:
 
 def body_of(decision: Decision, episode_id: str) -> CreateBody:
     """What a decision would open an incident with."""
-    return CreateBody(fields=decision.fields, names=decision.names, notes=decision.notes, episode_id=episode_id)
+    return CreateBody(
+        fields=decision.fields,
+        names=decision.names,
+        notes=decision.notes,
+        episode_id=episode_id,
+        places=decision.places,
+    )
 
 
 def names_json(names: tuple[NameRef, ...]) -> str:
@@ -53,6 +59,27 @@ def names_json(names: tuple[NameRef, ...]) -> str:
 
 def fields_json(content: Mapping[str, Any]) -> str:
     return dumps({"v": BODY_VERSION, "fields": content})
+
+
+def content_json(body: CreateBody) -> str:
+    """The column `fields` of a create: what it holds, where that is from, and whether it was made plain."""
+    return dumps({"v": BODY_VERSION, "fields": body.fields, **_origin(body)})
+
+
+def _origin(body: CreateBody) -> dict[str, Any]:
+    return {**({"places": dict(body.places)} if body.places else {}), **({"plain": True} if body.is_plain else {})}
+
+
+def body_in(row: Row) -> CreateBody:
+    """What a create's row holds."""
+    stored = json.loads(row["fields"])
+    return CreateBody(
+        fields=stored["fields"],
+        names=names_from(row["names"]),
+        notes=tuple(json.loads(row["notes"])),
+        places=stored.get("places", {}),
+        is_plain=stored.get("plain", False),
+    )
 
 
 def names_from(text: str) -> tuple[NameRef, ...]:
@@ -72,9 +99,8 @@ def _name_of(row: list[Any]) -> NameRef:
 
 def create_body_json(body: CreateBody) -> str:
     names = [_name_row(name) for name in body.names]
-    return dumps(
-        {"v": BODY_VERSION, "fields": body.fields, "names": names, "notes": body.notes, "episode_id": body.episode_id}
-    )
+    stored = {"v": BODY_VERSION, "fields": body.fields, "names": names, "notes": body.notes}
+    return dumps({**stored, "episode_id": body.episode_id, **_origin(body)})
 
 
 def create_body_from(text: str | None) -> CreateBody | None:
@@ -83,7 +109,12 @@ def create_body_from(text: str | None) -> CreateBody | None:
     stored = json.loads(text)
     names = tuple(_name_of(row) for row in stored["names"])
     return CreateBody(
-        fields=stored["fields"], names=names, notes=tuple(stored["notes"]), episode_id=stored["episode_id"]
+        fields=stored["fields"],
+        names=names,
+        notes=tuple(stored["notes"]),
+        episode_id=stored["episode_id"],
+        places=stored.get("places", {}),
+        is_plain=stored.get("plain", False),
     )
 
 
