@@ -7,7 +7,7 @@ both read 2026-08.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
@@ -121,9 +121,10 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             source=_DOCS_15,
         ),
         "incident_type": Field(
-            kind=FieldKind.TEXT,
-            about="The name of an incident type of the account.",
+            kind=FieldKind.NAME,
+            about="The incident type, by its name or by what it is called on screen.",
             source=_SPEC,
+            lookup="incident_type",
         ),
         "conference_bridge": Field(
             kind=FieldKind.MAPPING,
@@ -139,9 +140,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 class _NameList:
     """One list of names: its path, and the attributes of its entries worth keeping beside the name."""
 
-    path: str  # also the key of the list in the answer
+    path: str
+    key: str | None = None  # of the list in the answer; None: the path
     keep: tuple[str, ...] = ()
     alias: str | None = None  # the attribute that people use instead of the name
+    by_name: bool = False  # the upstream is told the name, not the id
+    paged: bool = True
 
 
 _NAME_LISTS: Mapping[str, _NameList] = MappingProxyType(
@@ -150,6 +154,9 @@ _NAME_LISTS: Mapping[str, _NameList] = MappingProxyType(
         "priority": _NameList(path="priorities"),
         "escalation_policy": _NameList(path="escalation_policies"),
         "user": _NameList(path="users", keep=("email",), alias="email"),
+        "incident_type": _NameList(  # spec, GET /incidents/types: one page; and in a create {"name": ...}
+            path="incidents/types", key="incident_types", alias="display_name", by_name=True, paged=False
+        ),
     }
 )
 
@@ -238,7 +245,8 @@ class PagerDuty(Destination):
 
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
         """One page of one of name_kinds; the cursor is its offset."""
-        return self._get(_NAME_LISTS[kind].path, (("limit", str(PAGE_SIZE)), ("offset", cursor or "0")))
+        about = _NAME_LISTS[kind]
+        return self._get(about.path, (("limit", str(PAGE_SIZE)), ("offset", cursor or "0")) if about.paged else ())
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
         """The entries of one page; None when the answer is not a list we can trust.
@@ -249,13 +257,15 @@ class PagerDuty(Destination):
         if kind == "priority" and response.status == 402:
             return NamesPage(things=())
         about = _NAME_LISTS[kind]
-        entries = wire.entries_in(response, about.path)
+        entries = wire.entries_in(response, about.key or about.path)
         if entries is None:
             return None
         offset = _offset_of(request)
         says_more = wire.within(wire.json_in(response.body), "more") is True
-        more = says_more and bool(entries) and offset < LAST_OFFSET
+        more = about.paged and says_more and bool(entries) and offset < LAST_OFFSET
         things = wire.named(entries, keep=about.keep, alias=about.alias)
+        if about.by_name:
+            things = tuple(replace(thing, id=thing.name, aliases=(*thing.aliases, thing.id)) for thing in things)
         return NamesPage(things=things, next_cursor=str(offset + PAGE_SIZE) if more else None)
 
     def words_in(self, content: Any) -> list[str]:
@@ -326,7 +336,7 @@ class PagerDuty(Destination):
 def _same_in_both(delivery: Delivery) -> dict[str, Any]:
     """The fields that a create and a PUT write alike; None for what the delivery does not give."""
     urgency = wire.text_in(delivery.fields, "urgency")
-    kind = wire.text_in(delivery.fields, "incident_type")
+    kind = delivery.ids.get("incident_type")
     return {
         "urgency": urgency if urgency in URGENCIES else None,
         "priority": _reference("priority", delivery.ids.get("priority")),
@@ -506,7 +516,7 @@ def _is_open(incident: Mapping[str, Any]) -> bool:
 
 
 def _offset_of(request: HttpRequest) -> int:
-    return int(parse_qs(urlsplit(request.url).query)["offset"][0])
+    return int(parse_qs(urlsplit(request.url).query).get("offset", ["0"])[0])
 
 
 def _reference(kind: str, identifier: str | None) -> dict[str, str] | None:

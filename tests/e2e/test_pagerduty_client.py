@@ -30,9 +30,8 @@ FIELDS = MappingProxyType(
         "conference_bridge": BRIDGE,
     }
 )
-NAMES = tuple(
-    NameRef(field=kind, kind=kind, text=FIELDS[kind]) for kind in ("service", "priority", "escalation_policy")
-)
+LISTS = ("service", "priority", "escalation_policy", "incident_type")
+NAMES = tuple(NameRef(field=kind, kind=kind, text=FIELDS[kind]) for kind in LISTS)
 
 
 @pytest.fixture

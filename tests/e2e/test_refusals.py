@@ -333,7 +333,8 @@ def test_an_incident_is_changed_in_everything_a_put_can_change(bench: Bench) -> 
         "conference_bridge": bridge,
     }
     policy = named("escalation_policy", "escalation_policy", "Default")
-    tell(bench, Action.UPDATE, fields, named("priority", "priority", "P1"), policy)
+    kind = named("incident_type", "incident_type", "major_incident")
+    tell(bench, Action.UPDATE, fields, named("priority", "priority", "P1"), policy, kind)
     bench.drain()
     (made,) = bench.upstream()
     incident = made["incident"]

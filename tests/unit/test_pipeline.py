@@ -270,7 +270,7 @@ def test_a_title_is_one_line_and_never_empty(title: str, shown: str) -> None:
 def test_an_optional_field_that_fails_is_left_out() -> None:
     made = decision(rule(incident={"incident_type": leaf("{{ payload.nothing }}"), "urgency": leaf("{{ payload.x }}")}))
     assert {"incident_type", "urgency"}.isdisjoint(made.fields)
-    assert "incident_type: left out" in made.notes
+    assert "incident_type: nothing to fall back on; left out" in made.notes
     assert "urgency: left out" in made.notes
 
 

@@ -203,10 +203,10 @@ def test_every_field_of_pagerduty_arrives(pagerduty: PagerDuty, server: SandboxS
         "priority": "P2",
         "escalation_policy": "Default",
         "body": "all that is known",
-        "incident_type": "major_incident",
+        "incident_type": "Major Incident",
         "conference_bridge": {"conference_url": "https://meet.example.com/x"},
     }
-    kinds = {"service": "service", "priority": "priority", "escalation_policy": "escalation_policy"}
+    kinds = {name: name for name in ("service", "priority", "escalation_policy", "incident_type")}
     assert isinstance(told(pagerduty, create(pagerduty, fields, **kinds)), Delivered)
     [record] = server.store.records("pagerduty")
     made = record.incident
