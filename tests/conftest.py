@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from bridge.adapters.ledger import Ledger
+from tests.contracts import every_request_checked
 from tests.ledgers import open_ledger, sqlite_url
 
 # no deadline: the machine may be busy; in CI the same examples every time, so that a red run is the change's fault
@@ -29,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be rewritten instead of compared."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _requests_are_allowed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every request that a test has built in its process is held to the upstreams' schemas."""
+    documents = request.config.getoption("--contracts")
+    with every_request_checked(None if documents is None else Path(documents)):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -47,9 +49,15 @@ def configure(process: str) -> None:
     )
 
 
-def silence() -> None:
-    """No lines at all: for commands that play what processes do."""
+@contextmanager
+def silenced() -> Iterator[None]:
+    """No lines at all meanwhile: for commands that play what processes do."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _named(process: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every request of the golden deliveries is one its upstream's documents allow.
+"""Every request of the golden deliveries is one its upstream's documents allow; conftest.py holds all others to them.
 
 Held to the project's own small schemas (schemas/<type>.json, closed: what the upstreams would silently ignore is an
 error here) and, where `--contracts=DIR` has them, to the vendors' whole OpenAPI documents.
@@ -7,22 +7,19 @@ error here) and, where `--contracts=DIR` has them, to the vendors' whole OpenAPI
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from jsonschema import Draft4Validator, Draft202012Validator
+from jsonschema import Draft202012Validator
 
 from bridge.destinations import DESTINATIONS
 from bridge.domain.delivery import HttpRequest
 from tests.contract.test_destinations import ACCOUNTS, cases
+from tests.contracts import DOCUMENTS, SCHEMAS, call_of, official, own, problems
 
-SCHEMAS = Path(__file__).parent / "schemas"
 ROOT = Path(__file__).parents[2]
 OWN = sorted(path.stem for path in SCHEMAS.glob("*.json") if path.stem in DESTINATIONS)
-DOCUMENTS = {"pagerduty": "pagerduty.openapi.json", "incident_io": "incidentio.openapi.json"}
 
 
 def requests_of(of: str) -> Iterator[HttpRequest]:
@@ -31,43 +28,6 @@ def requests_of(of: str) -> Iterator[HttpRequest]:
         request = account.request_for(delivery, lists)
         if account.type == of and request.body is not None:
             yield request
-
-
-def call_of(request: HttpRequest, known: Mapping[str, Any]) -> str:
-    """Which of the known calls (`PUT /incidents/{id}`) a request is."""
-    asked = f"{request.method} {urlsplit(request.url).path}"
-    found = [call for call in known if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", call), asked)]
-    assert len(found) == 1, f"{asked} is not one of {sorted(known)}"
-    return found[0]
-
-
-@cache
-def own(of: str) -> Mapping[str, Draft202012Validator]:
-    """The project's own schema of every call to a destination."""
-    content = json.loads((SCHEMAS / f"{of}.json").read_text(encoding="utf-8"))
-    return {
-        call: Draft202012Validator({"$defs": content.get("$defs", {}), **schema})
-        for call, schema in content["calls"].items()
-    }
-
-
-def official(document: Path) -> Mapping[str, Draft4Validator]:
-    """The schema of every call with a body in an OpenAPI 3.0 document, whose schemas are draft 4 but for extensions."""
-    content = json.loads(document.read_text(encoding="utf-8"))
-    return {
-        f"{method.upper()} {path}": Draft4Validator(
-            {**operation["requestBody"]["content"]["application/json"]["schema"], "components": content["components"]}
-        )
-        for path, operations in content["paths"].items()
-        for method, operation in operations.items()
-        if isinstance(operation, dict) and "application/json" in operation.get("requestBody", {}).get("content", {})
-    }
-
-
-def problems(schemas: Mapping[str, Any], request: HttpRequest) -> list[str]:
-    assert request.body is not None
-    errors = schemas[call_of(request, schemas)].iter_errors(json.loads(request.body))
-    return [f"{request.method} {request.url} {error.json_path}: {error.message}" for error in errors]
 
 
 @pytest.mark.parametrize("of", OWN)

@@ -9,7 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import structlog
 
+from bridge.adapters import logs
 from tests.e2e.processes import write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
 
@@ -98,7 +100,7 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
 def test_a_case_that_holds_passes(folder: Path, name: str) -> None:
     ran = played(folder, *CASES[name])
     assert (ran.code, ran.err) == (FINE, ""), ran.out
-    assert ran.out.startswith("ok    it holds\n1 tests pass\nrules hit: 1 of 3; never matched: ")
+    assert ran.out.startswith("ok    it holds\n1 test passes\nrules hit: 1 of 3; never matched: ")
 
 
 @pytest.mark.parametrize(
@@ -165,8 +167,17 @@ def test_for_a_script_and_for_a_ci(folder: Path) -> None:
 def test_one_file_some_names_and_none(folder: Path) -> None:
     assert "there are no tests" in run(folder, "test").err
     played(folder, send(), expect(created=1))
-    assert "1 tests pass" in run(folder, "test", "rules/a.test.yaml", "-k", "holds").out
-    assert "there are no tests" in run(folder, "test", "-k", "nosuch").err
+    assert "1 test passes" in run(folder, "test", "rules/a.test.yaml", "-k", "holds").out
+    ran = run(folder, "test", "-k", "nosuch")
+    assert (ran.code, ran.out) == (PROBLEMS, "")
+    assert ran.err == "no test has 'nosuch' in its name (there is 1)\n"
+
+
+def test_the_process_goes_on_logging_afterwards(folder: Path) -> None:
+    played(folder, send(), expect(created=1))
+    with structlog.testing.capture_logs() as lines:
+        logs.get().info("heard")
+    assert [line["event"] for line in lines] == ["heard"]
 
 
 def test_what_the_shipped_rules_promise_holds(tmp_path: Path) -> None:

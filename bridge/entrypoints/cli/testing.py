@@ -25,25 +25,29 @@ def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json:
     """Run the *.test.yaml files of the rules folder, or those named: what would be paged, retried and resolved.
 
     The code of production decides and delivers, on a ledger in memory and stand-ins of the upstreams; an hour of a test
-    takes milliseconds, and nothing is sent anywhere. Exit code 1: a test fails, or a file cannot be read.
+    takes milliseconds, and nothing is sent anywhere. Exit code 1: a test fails, a file cannot be read, or no test
+    has the name asked for.
     """
     from bridge import wiring
     from bridge.adapters import logs
     from bridge.entrypoints.rehearsal import Stage
 
-    logs.silence()
     loaded = wiring.load(config)
     root = loaded.settings.config_dir
     cases, problems = _cases(test_files(list(paths) or [loaded.settings.rules_dir]), root, loaded.settings)
     for problem in problems:
         say(str(problem))
     wanted = [case for case in cases if word is None or word in case.name]
+    if cases and not wanted:
+        say(f"no test has {word!r} in its name (there {'is' if len(cases) == 1 else 'are'} {len(cases)})")
+        return PROBLEMS_FOUND
     stage = Stage(loaded)
     results: list[dict[str, Any]] = []
     matched: set[str] = set()
     for case in wanted:
         began = time.monotonic()
-        played = stage.play(case)
+        with logs.silenced():
+            played = stage.play(case)
         matched |= played.matched
         results.append(_result(case, played.misses, time.monotonic() - began))
         if not as_json:
@@ -97,7 +101,8 @@ def _summed_up(number: int, failed: int, book: RuleBook, never: Sequence[str]) -
     if not number:
         say("there are no tests; 'incident-bridge capture EVENT' makes one of an event that came in")
         return
-    click.echo(f"{number - failed} of {number} tests pass" if failed else f"{number} tests pass")
+    passing = "1 test passes" if number == 1 else f"{number} tests pass"
+    click.echo(f"{number - failed} of {number} tests pass" if failed else passing)
     hit = len(book.rules) - len(never)
     click.echo(f"rules hit: {hit} of {len(book.rules)}{'; never matched: ' + ', '.join(never[:20]) if never else ''}")
 
