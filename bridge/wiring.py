@@ -60,15 +60,19 @@ class AccountView:
     destination: Destination
 
 
-def load_settings(config: Path) -> Settings:
-    """Read bridge.yaml. Raises ConfigError with every problem in it."""
-    return loader.load_settings(config, os.environ, sources=SOURCES, destinations=DESTINATIONS)
+def load_settings(config: Path, *, receives: bool = True) -> Settings:
+    """Read bridge.yaml. Raises ConfigError with every problem in it.
+
+    What receives no webhooks (`receives=False`) needs none of the senders' secrets: few shells have them.
+    """
+    needless = frozenset() if receives else loader.SENDERS
+    return loader.load_settings(config, os.environ, sources=SOURCES, destinations=DESTINATIONS, dispensable=needless)
 
 
-def load(config: Path) -> Loaded:
+def load(config: Path, *, receives: bool = True) -> Loaded:
     """Read bridge.yaml and every rule file. Raises ConfigError with every problem in any of them."""
     try:
-        settings = load_settings(config)
+        settings = load_settings(config, receives=receives)
     except loader.BrokenSettings as error:
         raise ConfigError((*error.problems, *_rule_problems(error.readable))) from error
     try:

@@ -129,7 +129,10 @@ class _Reader:
             if value is None:
                 self.says.error(path, "the secret is missing", "write ${VARIABLE}, or {file: /run/secrets/name}")
             else:
-                self.says.warn(path, "the secret is empty: this source refuses everybody", "set its variable")
+                written = self.secrets.expanded.written.get(path, "")
+                variable = re.search(r"\$\{(\w+)", written)
+                hint = f"set {variable[1]}" if variable else "set its variable"
+                self.says.warn(path, f"source '{path[1]}' has no secret yet and refuses everybody", hint)
         return held
 
     def _check_header(self) -> None:

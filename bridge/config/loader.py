@@ -42,9 +42,20 @@ _M = TypeVar("_M", bound=Model)
 Types = Mapping[str, Any]  # a table of sources or destinations: name -> class
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, sources: Types, destinations: Types) -> Settings:
+SENDERS = frozenset({"sources", "ui"})  # the keys whose secrets only the web process needs
+
+
+def load_settings(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    sources: Types,
+    destinations: Types,
+    dispensable: frozenset[str] = frozenset(),
+) -> Settings:
     """Read a configuration. `sources` and `destinations` are the tables of what this program knows.
 
+    Variables that are not set matter nothing under the top-level keys in `dispensable`: their secrets are empty.
     Raises ConfigError with every Problem of the file; a Settings may carry warnings.
     """
     shown = path.name
@@ -62,7 +73,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, sources: Types, des
             place=Place(file=shown), message="the file is not a mapping", hint="it has at least: sources, accounts"
         )
         raise ConfigError(tree.problems or [empty])
-    return _Loading(path.absolute(), tree, environ, sources, destinations).settings()
+    return _Loading(path.absolute(), tree, environ, sources, destinations, dispensable).settings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +105,12 @@ class _Loading:
     environ: Mapping[str, str]
     source_types: Types
     account_types: Types
+    dispensable: frozenset[str]
     problems: list[Problem] = field(default_factory=list)
     secrets: Secrets = field(init=False)
 
     def settings(self) -> Settings:
-        expanded = expand(self.tree, self.environ)
+        expanded = expand(self.tree, self.environ, self.dispensable)
         self.problems += [*self.tree.problems, *expanded.problems]
         self.secrets = Secrets(self.tree, expanded, self.path.parent)
         file = self._model(FileModel, expanded.value, (), "file")

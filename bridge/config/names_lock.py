@@ -74,6 +74,11 @@ def name_problems(uses: Iterable[NameUse], known: Known) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: problem.place))
 
 
+def unproven(uses: Iterable[NameUse], known: Known) -> tuple[NameUse, ...]:
+    """The names nothing can be said of, for the lack of their list."""
+    return tuple(use for use in uses if _part(use, known) is None)
+
+
 def _part(use: NameUse, known: Known) -> ListPart | None:
     """Where a name is looked up; None: in no list, or in one that is not there."""
     ref = NameRef(field="", kind=use.kind, text=use.text)

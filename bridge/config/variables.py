@@ -26,8 +26,11 @@ class Expanded:
     broken: frozenset[YamlPath]  # scalars whose variables could not be filled in
 
 
-def expand(tree: Tree, environ: Mapping[str, str]) -> Expanded:
-    """Fill in every variable; one that is not set and has no default is a Problem that names it."""
+def expand(tree: Tree, environ: Mapping[str, str], dispensable: frozenset[str] = frozenset()) -> Expanded:
+    """Fill in every variable; one that is not set and has no default is a Problem that names it.
+
+    Under the top-level keys in `dispensable` it is none: their scalars stay empty.
+    """
     problems: list[Problem] = []
     written: dict[YamlPath, str] = {}
     broken: set[YamlPath] = set()
@@ -58,7 +61,9 @@ def expand(tree: Tree, environ: Mapping[str, str]) -> Expanded:
             held = environ.get(name)
             if held or (held is not None and default is None):
                 return held
-            if default is None:
+            if default is None and path[0] in dispensable:
+                broken.add(path)
+            elif default is None:
                 hint = "set it and start again; a secret itself never stands in YAML"
                 wrong(path, f"environment variable {name} is not set", hint)
             return default or ""

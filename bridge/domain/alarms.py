@@ -20,7 +20,7 @@ SILENT_AFTER = timedelta(seconds=60)  # six heartbeats
 _NEEDS_A_PERSON = {
     Reason.AUTH: (
         "the upstream refuses the key of '{}' (401)",
-        "give the account a valid token and restart, or reload",
+        "give the account a valid token and restart",
     ),
     Reason.FORBIDDEN: ("the key of '{}' may not do this (403)", "give it the role or the abilities the call needs"),
 }
@@ -81,7 +81,7 @@ def _of_account(account: AccountView, now: datetime) -> Iterator[Cause]:
         number = account.critical_dead
         many = "a critical page" if number == 1 else f"{number} critical pages"
         sentence = f"{many} for '{account.name}' could not be delivered and will not be tried again"
-        advice = "read why in 'incident-bridge dead', then replay or discard"
+        advice = "read why with 'incident-bridge dead list', then replay or discard"
         yield Cause(kind=CauseKind.CRITICAL_DEAD, about=account.name, sentence=sentence, advice=advice)
     if account.waits_since is not None and now - account.waits_since > LONG_WAIT_TIMES * account.max_wait:
         minutes = int((now - account.waits_since) / timedelta(minutes=1))
@@ -98,7 +98,7 @@ def _of_lane(account: str, lane: LaneState, now: datetime) -> Iterator[Cause]:
         yield Cause(kind=CauseKind.LANE_PARKED, about=account, sentence=sentence.format(account), advice=advice)
     elif is_failing(lane):
         sentence = f"{lane.failures} calls in a row of '{account}' brought no usable answer"
-        advice = "see the attempts in 'incident-bridge lanes'; it is probed until it answers, nothing is lost"
+        advice = "it is probed until it answers and nothing is lost; 'incident-bridge doctor' says what it answers"
         yield Cause(kind=CauseKind.UPSTREAM_DOWN, about=account, sentence=sentence, advice=advice)
 
 

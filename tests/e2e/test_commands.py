@@ -234,6 +234,9 @@ def test_send_says_that_nothing_answers(quiet: Path) -> None:
         ("dead show", "Missing argument"),
         ("events --limit 0", "not in the range"),
         ("events --state odd", "'odd' is not one of"),
+        ("events --outcome odd", "'odd' is not one of 'opened', 'joined'"),
+        ("incidents --state odd", "'odd' is not one of 'pending', 'sending'"),
+        ("lanes --pause nobody", "there is no account 'nobody'; accounts: pd, io"),
         ("sandbox --listen nowhere", "--listen takes host:port"),
         ("init", "Missing argument"),
     ],
@@ -282,6 +285,38 @@ def test_an_empty_list_is_a_sentence_for_people_and_empty_json_for_scripts(quiet
     assert said in ran.err
     ran = run(quiet, *words.split(), "--json")
     assert (ran.code, ran.json, ran.err) == (FINE, {"items": [], "next": None}, "")
+
+
+def test_an_empty_list_of_what_was_asked_for_does_not_say_that_there_is_nothing(quiet: Path) -> None:
+    for words in ("events --outcome opened", "incidents --state open"):
+        assert run(quiet, *words.split()).err == "nothing matches; without the options there may be more\n"
+
+
+@pytest.mark.parametrize("command", ["lanes", "events", "dead list", "names list", "test"])
+def test_what_receives_nothing_needs_no_sender_s_secret(tmp_path: Path, command: str) -> None:
+    locked = {"lab": {"type": "datadog", "auth": {"header": "X-Token", "secret": "${NOT_SET_HERE}"}}}
+    write_configuration(tmp_path, sources=locked, ui={"tokens": {"ci": "${NOR_HERE}"}})
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    assert run(tmp_path, *command.split()).code == FINE
+    assert "environment variable NOT_SET_HERE is not set" in run(tmp_path, "check").err
+
+
+@pytest.mark.parametrize("command", ["lanes", "events", "incidents", "names list"])
+def test_looking_makes_no_files_and_what_is_made_is_its_owner_s_alone(tmp_path: Path, command: str) -> None:
+    write_configuration(tmp_path)
+    assert run(tmp_path, *command.split()).code == PROBLEMS
+    assert not (tmp_path / "var").exists()
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    assert run(tmp_path, *command.split()).code == FINE
+    made = [tmp_path / "var", *(tmp_path / "var").iterdir()]
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}
+
+
+def test_a_lane_is_paused_and_resumed(quiet: Path) -> None:
+    paused = run(quiet, "lanes", "--pause", "pd")
+    assert re.search(r"^pd .* paused by an operator; resume it to go on", paused.out, re.MULTILINE)
+    resumed = run(quiet, "lanes", "--resume", "pd", "--json").json
+    assert [one["paused"] for one in resumed["items"]] == [False, False]
 
 
 def test_lanes_are_shown_before_anything_came_in(quiet: Path) -> None:
@@ -337,7 +372,8 @@ def _open_incidents(bridge: Bridge) -> set[str]:
 def test_a_dead_letter_is_listed_shown_and_replayed(bridge: Bridge) -> None:
     letter = _dead_letter(bridge, "to be replayed")
     listed = run(bridge.folder, "dead", "list")
-    assert re.search(rf"^{letter} .* pd +create +bad_request .*Title is bad\.", listed.out, re.MULTILINE)
+    row = rf"^{letter} .* pd +create +bad_request +to be replayed +.*Title is bad\."
+    assert re.search(row, listed.out, re.MULTILINE)
     assert letter in {one["id"] for one in run(bridge.folder, "dead", "list", "--json").json["items"]}
     shown = run(bridge.folder, "dead", "show", letter).json
     assert shown["request"]["fields"]["title"] == "to be replayed"
@@ -412,10 +448,8 @@ def test_without_a_schema_it_says_how_to_make_one(tmp_path: Path, command: str) 
     write_configuration(tmp_path)
     ran = spawn(tmp_path, command, BRIDGE_SANDBOX="1")
     assert (ran.code, ran.out) == (PROBLEMS, "")
-    assert (
-        f"the ledger's schema is missing, this program needs version {HEAD}: run 'incident-bridge db upgrade'"
-        in ran.err
-    )
+    assert f"there is no ledger yet at {tmp_path}/var/bridge.db: " in ran.err
+    assert "'incident-bridge db upgrade' makes it" in ran.err
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "clock"])

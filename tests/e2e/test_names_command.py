@@ -1,6 +1,7 @@
 """`names pull`, `names list` and what `check` proves with them, against the stand-ins."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,12 @@ def test_check_finds_a_wrong_name_by_the_ledger_and_offline_by_the_lock(folder: 
         assert ran.code == PROBLEMS
         assert "service 'Chekout API' does not exist at 'pd'; there: " in ran.err
         assert f"as {whence} has it" in ran.err
+    found = told(folder, sandbox, "doctor").out
+    assert re.search("PROBLEM +names: rules/rules.yaml:.* service 'Chekout API' does not exist at 'pd'", found)
     (folder / "rules" / "names.lock.json").unlink()
-    assert told(folder, sandbox, "check", "--offline").code == FINE
+    ran = told(folder, sandbox, "check", "--offline")
+    assert ran.code == FINE
+    assert re.search("^3 of 3 names in the rules could not be checked, .*names pull'$", ran.err, re.MULTILINE)
 
 
 def test_a_list_that_does_not_come_keeps_what_was_known(folder: Path, sandbox: SandboxServer) -> None:

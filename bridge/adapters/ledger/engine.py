@@ -4,6 +4,7 @@ SQLite: WAL, synchronous=FULL, and one file lock in front of `BEGIN IMMEDIATE` t
 own busy wait polls and sleeps unfairly. Behind the lock it is never needed. PostgreSQL: READ COMMITTED and row locks.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -40,13 +41,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.url = url
+        self.file: Path | None = None  # of SQLite; made by make_file alone
         self.engine: Engine
         self._trouble: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
         self._lock: FileLock | None = None
         if self.is_sqlite:
             path = make_url(url).database
             if path and path != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self.file = Path(path)
                 self._lock = FileLock(Path(path + ".lock"))
             self.engine = _sqlite_engine(url)
         else:
@@ -83,6 +85,13 @@ class Database:
             return from_us(time.time_ns() // 1000)
         return from_us(connection.execute(_NOW).scalar_one())
 
+    def make_file(self) -> None:
+        """Make SQLite's file and its folder, for their owner's eyes only, where they are missing."""
+        if self.file is not None and not self.file.exists():
+            with self._unavailable():
+                self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -101,7 +110,7 @@ class Database:
                 raise
             raise LedgerUnavailable(f"the connection to the ledger broke: {error.orig}") from error
         except OSError as error:
-            raise LedgerUnavailable(f"the ledger's lock file cannot be used: {error}") from error
+            raise LedgerUnavailable(f"the ledger's files cannot be used: {error}") from error
 
 
 def is_contention(error: BaseException) -> bool:

@@ -204,7 +204,7 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
     return {
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
-        "deliveries": [delivery_item(one) for one in told],
+        "deliveries": [{**delivery_item(one), "notes": _notes(one)} for one in told],
     }
 
 
@@ -266,9 +266,14 @@ def list_deliveries(
     if incident:
         conditions.append(deliveries.c.incident_id == incident)
     etas = _Etas(transaction, routes, paces)
-    return _page(
-        transaction.connection, deliveries, conditions, limit, before, lambda row: delivery_item(row, etas.of(row))
-    )
+    connection = transaction.connection
+    page = _page(connection, deliveries, conditions, limit, before, lambda row: delivery_item(row, etas.of(row)))
+    wanted = {item["incident"] for item in page.items}
+    titles: dict[str, str] = {
+        row[0]: row[1]
+        for row in connection.execute(select(incidents.c.id, incidents.c.title).where(incidents.c.id.in_(wanted)))
+    }
+    return Page(items=tuple({**item, "title": titles[item["incident"]]} for item in page.items), next=page.next)
 
 
 def one_delivery(
@@ -290,7 +295,7 @@ def one_delivery(
             "fields": json.loads(row["fields"])["fields"],
             "names": json.loads(row["names"]),
             "ids": dict(lookup.ids),
-            "notes": [*json.loads(row["notes"]), *lookup.notes],
+            "notes": _notes(row),
         },
         "attempts": [
             {
@@ -306,6 +311,11 @@ def one_delivery(
             for one in made
         ],
     }
+
+
+def _notes(row: Row) -> list[str]:
+    """What fell back when it was rendered, and when its names were looked up."""
+    return [*json.loads(row["notes"]), *lookup_from(row["ids"]).notes]
 
 
 def delivery_item(row: Row, eta_s: float | None = None) -> dict[str, Any]:

@@ -26,7 +26,10 @@ def version(transaction: Transaction) -> str | None:
 
 
 def require_current(database: Database) -> None:
-    """Raises SchemaError when the schema is older or newer than this program."""
+    """Raises SchemaError when the schema is missing, older or newer than this program; makes nothing."""
+    if database.file is not None and not database.file.exists():
+        made_by = "'incident-bridge up' or 'incident-bridge db upgrade' makes it"
+        raise SchemaError(f"there is no ledger yet at {database.file}: {made_by}")
     with database.reading() as transaction:
         found = version(transaction)
     if found == HEAD:
@@ -47,6 +50,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     from alembic import command
     from alembic.config import Config
 
+    database.make_file()
     with database.writing() as transaction:
         if not database.is_sqlite:
             transaction.connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ADVISORY_LOCK})

@@ -85,7 +85,7 @@ def diff(
     from bridge import wiring
 
     stretch = Stretch(last=last, since=None if since is None else since_instant(since))
-    settings = wiring.load_settings(_configuration_in(new) or config)
+    settings = wiring.load_settings(_configuration_in(new) or config, receives=False)
     comparison = Comparison(old=_book(old, settings), new=_book(new, settings))
     sources = wiring.sources(settings)
     examples: dict[Change, list[Difference]] = {change: [] for change in Change}
@@ -143,7 +143,7 @@ def _book(path: Path, settings: Settings) -> Book:
 
     own = _configuration_in(path)
     if own is not None:
-        settings = wiring.load_settings(own)
+        settings = wiring.load_settings(own, receives=False)
     elif not any(path.rglob("*.y*ml")):
         raise NoSuchBook(f"{path} holds no rule file: name a folder of rules, or a bridge.yaml")
     else:
@@ -219,7 +219,7 @@ def export(
     from bridge import wiring
 
     redactor = redactor_of(patterns)
-    loaded = wiring.load(config)
+    loaded = wiring.load(config, receives=False)
     if source is not None and source not in loaded.settings.sources:
         known = ", ".join(sorted(loaded.settings.sources))
         raise click.UsageError(f"there is no source '{source}'; sources: {known}")

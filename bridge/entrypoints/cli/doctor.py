@@ -23,6 +23,7 @@ from bridge.domain.checkup import Finding, Health, odd, well, wrong
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 from bridge.domain.errors import BridgeError, ConfigError, Grade
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.setup import names_checked
 from bridge.entrypoints.cli.tables import printed
 
 FREE_MIN_BYTES = 1 << 30
@@ -78,15 +79,32 @@ def _everything(config: Path) -> Iterator[Finding]:
         yield odd("config", f"{problem.place}: {problem.message}", problem.hint)
     if not settings.alarms.url and not settings.alarms.account:
         yield odd("alarms", "nobody hears when the bridge itself is in trouble", "give 'alarms:' a url or an account")
+    yield from _names(loaded)
     yield from _ledger(settings)
     yield from _redis(settings)
     http = Http()
     for name, destination in sorted(wiring.destinations(settings).items()):
+        looked = _account(destination, http)
         if settings.accounts[name].sandbox:
-            yield odd(
-                f"account {name}", "talks to the built-in sandbox: no page leaves this machine", "give it a token"
-            )
-        yield from _account(destination, http)
+            part = f"account {name}"
+            yield odd(part, "talks to the built-in sandbox: no page leaves this machine", "give it a token")
+            if not any(one.health is Health.OK for one in looked):
+                yield odd(part, "and the sandbox does not run now", "it does while 'incident-bridge up' runs")
+                continue
+        yield from looked
+
+
+def _names(loaded: Any) -> Iterator[Finding]:
+    """What `check` says of the upstreams' names in rules."""
+    checked = names_checked(loaded, offline=False)
+    for problem in checked.problems:
+        say_it = wrong if problem.grade is Grade.ERROR else odd
+        yield say_it("names", f"{problem.place}: {problem.message}", problem.hint)
+    if checked.unproven:
+        sentence, _, advice = checked.sentence.partition(": ")
+        yield odd("names", sentence, advice)
+    elif not checked.problems:
+        yield well("names", f"all {checked.number} in the rules exist at their accounts")
 
 
 # ---- ledger ----------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def explain(
     """
     from bridge import wiring
 
-    loaded = wiring.load(config)
+    loaded = wiring.load(config, receives=False)
     with_event = event_id is not None
     if with_event and (source, file, sample) != (None, None, None):
         raise click.UsageError("--event takes the place of SOURCE and FILE")
@@ -271,7 +271,7 @@ def capture(
     from bridge import wiring
 
     redactor = redactor_of(patterns)
-    loaded = wiring.load(config)
+    loaded = wiring.load(config, receives=False)
     ledger = wiring.open_ledger(loaded.settings)
     try:
         stored = stored_event(ledger, event_id)

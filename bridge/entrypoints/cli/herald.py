@@ -9,6 +9,7 @@ import click
 
 from bridge.entrypoints.cli import config_option, say
 from bridge.entrypoints.cli.sending import post, sample_bytes
+from bridge.entrypoints.cli.setup import names_checked
 
 READY_WITHIN_S = 30.0
 DEMO_WITHIN_S = 60.0
@@ -25,7 +26,8 @@ def herald(demo: bool, config: Path) -> int:
     from bridge import wiring
     from bridge.entrypoints.web.health import not_ready
 
-    settings = wiring.load_settings(config)
+    inherited = click.get_current_context().obj
+    settings = wiring.load_settings(config) if inherited is None else inherited.settings
     ledger = wiring.open_ledger(settings)
     try:
         missing = _until(lambda: not_ready(ledger, ledger.is_writable), lambda found: not found, READY_WITHIN_S)
@@ -34,6 +36,9 @@ def herald(demo: bool, config: Path) -> int:
             say(f"not ready after {READY_WITHIN_S:.0f} s: {'; '.join(missing) or 'the web process does not answer'}")
             return 1
         say(f"Incident Bridge runs at {address} (webhooks: POST {address}/webhooks/<source>)")
+        if inherited is not None:
+            for problem in names_checked(inherited, offline=False).problems:
+                say(str(problem))
         if demo:
             _demo(settings, ledger, address)
     finally:

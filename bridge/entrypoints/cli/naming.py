@@ -34,7 +34,7 @@ def pull(accounts: tuple[str, ...], config: Path) -> int:
     """
     from bridge import wiring
 
-    settings = wiring.load_settings(config)
+    settings = wiring.load_settings(config, receives=False)
     made = wiring.destinations(settings)
     unknown = [name for name in accounts if name not in made]
     if unknown:
@@ -70,7 +70,7 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
     """Show the lists the ledger keeps; with ACCOUNT and KIND the entries of one."""
     from bridge import wiring
 
-    settings = wiring.load_settings(config)
+    settings = wiring.load_settings(config, receives=False)
     ledger = wiring.open_ledger(settings)
     made = {name: one for name, one in wiring.destinations(settings).items() if account in (None, name)}
     if account is not None and kind is not None:

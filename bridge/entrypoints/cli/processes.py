@@ -105,7 +105,7 @@ def clock(config: Path) -> int:
 @click.option("--journal", type=click.Path(path_type=Path), help="Keep what it was told over a restart.")
 @unused_config_option
 def sandbox(listen: str, journal: Path | None) -> int:
-    """Run local stand-ins of PagerDuty and incident.io, as strict as the real ones.
+    """Run local stand-ins of PagerDuty and incident.io: they refuse what the real ones refuse.
 
     PagerDuty answers under /pagerduty, incident.io under /incident-io; / shows what they were told.
     """

@@ -10,6 +10,8 @@ import click
 
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
+from bridge.domain.decision import Outcome
+from bridge.domain.incident import IncidentState
 from bridge.entrypoints.cli import config_option, json_option, say
 from bridge.entrypoints.cli.tables import age, printed, shown
 
@@ -23,7 +25,7 @@ def opened(config: Path) -> Iterator[tuple[Ledger, Any]]:
     """The ledger of a configuration and its settings."""
     from bridge import wiring
 
-    settings = wiring.load_settings(config)
+    settings = wiring.load_settings(config, receives=False)
     ledger = wiring.open_ledger(settings)
     try:
         yield ledger, settings
@@ -33,7 +35,9 @@ def opened(config: Path) -> Iterator[tuple[Ledger, Any]]:
 
 @click.command()
 @click.option("--source", help="Only of this source.")
-@click.option("--outcome", help="Only events with an alert of this outcome (opened, joined, duplicate, ...).")
+@click.option(
+    "--outcome", type=click.Choice([one.value for one in Outcome]), help="Only events with an alert of this outcome."
+)
 @click.option("--rule", help="Only events with an alert this rule decided.")
 @click.option("--state", type=click.Choice(["accepted", "rejected"]), help="Only events in this state.")
 @click.option("-q", "--text", help="An id, a fingerprint, a key, or words of a title.")
@@ -66,9 +70,18 @@ def events(
         return 0
     rows = [row for item in page.items for row in _event_rows(item, lines.get(item["id"], []))]
     columns = {"RECEIVED": "at", "EVENT": "id", "SOURCE": "source", "ALERT": "title", "BECAME": "outcome"}
-    shown({**columns, "RULE": "rule", "INCIDENT": "incident"}, rows, "nothing was received yet")
+    shown(
+        {**columns, "RULE": "rule", "INCIDENT": "incident"},
+        rows,
+        _nothing("nothing was received yet", source, outcome, rule, state, text, before),
+    )
     _following(page.next)
     return 0
+
+
+def _nothing(of_all: str, *asked: str | None) -> str:
+    """What an empty list says: that there is nothing, or only nothing of what was asked for."""
+    return "nothing matches; without the options there may be more" if any(asked) else of_all
 
 
 def _event_rows(item: Any, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,7 +93,7 @@ def _event_rows(item: Any, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.option("--state", help="Only in this state (pending, sending, open, resolving, resolved, cancelled, dead).")
+@click.option("--state", type=click.Choice([one.value for one in IncidentState]), help="Only incidents in this state.")
 @click.option("--account", help="Only of this account.")
 @click.argument("incident_id", required=False)
 @limit_option
@@ -106,19 +119,28 @@ def incidents(
         return 0
     rows = [{**item, "upstream": item["upstream"]["id"], "members": len(item["members"])} for item in page.items]
     columns = {"OPENED": "opened_at", "INCIDENT": "id", "ACCOUNT": "account", "STATE": "state", "SEVERITY": "severity"}
-    shown({**columns, "UPSTREAM": "upstream", "MEMBERS": "members", "TITLE": "title"}, rows, "there are no incidents")
+    empty = _nothing("there are no incidents", state, account, before)
+    shown({**columns, "UPSTREAM": "upstream", "MEMBERS": "members", "TITLE": "title"}, rows, empty)
     _following(page.next)
     return 0
 
 
 @click.command()
+@click.option("--pause", metavar="ACCOUNT", help="Send nothing to this account until it is resumed.")
+@click.option("--resume", metavar="ACCOUNT", help="Let a paused account's lane go on.")
 @json_option
 @config_option
-def lanes(as_json: bool, config: Path) -> int:
-    """Show every account's lane: its rate, its tokens, what waits and why."""
+def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) -> int:
+    """Show every account's lane: its rate, its tokens, what waits and why. --pause and --resume hold one back.
+
+    What is paused is kept and goes out, in order, once it is resumed. Accounts with the same token share a lane.
+    """
     from bridge import wiring
 
     with opened(config) as (ledger, settings):
+        for account, act in ((pause, ledger.paused), (resume, ledger.resumed)):
+            if account is not None and act(account) is None:
+                raise click.UsageError(f"there is no account '{account}'; accounts: {', '.join(settings.accounts)}")
         items = ledger.lanes(wiring.rates(settings))
     if as_json:
         printed({"items": items, "next": None})
@@ -162,7 +184,7 @@ def dead_list(limit: int, before: str | None, as_json: bool, config: Path) -> in
     now = datetime.now(UTC)
     rows = [{**item, "age": age((now - _instant(item["created_at"])).total_seconds())} for item in page.items]
     columns = {"DELIVERY": "id", "AGE": "age", "ACCOUNT": "account", "ACTION": "action", "WHY": "reason"}
-    shown({**columns, "IN THE UPSTREAM'S WORDS": "detail"}, rows, "there are no dead letters")
+    shown({**columns, "TITLE": "title", "IN THE UPSTREAM'S WORDS": "detail"}, rows, "there are no dead letters")
     _following(page.next)
     return 0
 

@@ -57,7 +57,7 @@ def send(
     else:
         name, body = f"{sample}.json", sample_bytes(configured.type, str(sample))
     extra = dict(_header(text) for text in headers)
-    url = (to or f"http://{settings.server.reachable}").rstrip("/")
+    url = _address(to or settings.server.reachable)
     proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))
     status, answer = post(url, source, proof, body, media_type_of(name), extra)
     if as_json:
@@ -68,6 +68,11 @@ def send(
     else:
         say(f"{status}: {answer.get('error', answer)}" if status else str(answer.get("error")))
     return 0 if status == 202 else PROBLEMS_FOUND
+
+
+def _address(text: str) -> str:
+    """An address as people type it: `127.0.0.1:8080` is one, too."""
+    return (text if "://" in text else f"http://{text}").rstrip("/")
 
 
 def sample_names(source_type: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ def check(offline: bool, as_json: bool, config: Path) -> int:
         problems = error.problems
     else:
         settings = loaded.settings
-        problems = (*loaded.warnings, *_name_problems(loaded, offline=offline))
+        found = names_checked(loaded, offline=offline)
+        problems = (*loaded.warnings, *found.problems)
         summary = (
             f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
             f"{_count(len(loaded.book.rules), 'rule')}: all fine"
@@ -85,31 +87,52 @@ def check(offline: bool, as_json: bool, config: Path) -> int:
         touched = len({problem.place.file for problem in wrong})
         say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}")
         return PROBLEMS_FOUND
-    _lanes_said(config)
+    _lanes_said(loaded.settings)
+    if found.unproven:
+        say(found.sentence)
     click.echo(summary)
     return 0
 
 
-def _name_problems(loaded: Any, *, offline: bool) -> tuple[Problem, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamesChecked:
+    """What the upstreams' lists say of the names in rules, and how many names no list could be asked about."""
+
+    problems: tuple[Problem, ...]
+    unproven: int = 0
+    number: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """How much is left open, and what to do."""
+        return (
+            f"{self.unproven} of {_count(self.number, 'name')} in the rules could not be checked, for nobody has asked "
+            "the accounts for their lists yet: run 'incident-bridge names pull'"
+        )
+
+
+def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
+    """The names in a configuration's rules against the ledger's lists, or (`offline`) the lock file's alone."""
     from bridge import wiring
-    from bridge.config.names_lock import name_problems
+    from bridge.config.names_lock import name_problems, unproven
     from bridge.entrypoints.cli.traffic import ledger_if_there
 
     ledger = None if offline else ledger_if_there(loaded.settings)
     try:
-        return name_problems(loaded.book.names, wiring.known_names(loaded.settings, ledger))
+        known, uses = wiring.known_names(loaded.settings, ledger), loaded.book.names
+        open_ = len(unproven(uses, known))
+        return NamesChecked(problems=name_problems(uses, known), unproven=open_, number=len(uses))
     except ConfigError as error:
-        return error.problems
+        return NamesChecked(problems=error.problems)
     finally:
         if ledger is not None:
             ledger.close()
 
 
-def _lanes_said(config: Path) -> None:
+def _lanes_said(settings: Any) -> None:
     """Which accounts share a lane, and which talk to the stand-in: facts a reader of the file may have missed."""
     from bridge import wiring
 
-    settings = wiring.load_settings(config)
     shared: dict[str, list[str]] = {}
     for owner, route in wiring.routes(settings).items():
         shared.setdefault(route.lane, []).append(owner)
@@ -167,7 +190,7 @@ def db_upgrade(config: Path) -> int:
     from bridge import wiring
     from bridge.adapters.ledger.upgrade import upgrade
 
-    database = wiring.open_database(wiring.load_settings(config))
+    database = wiring.open_database(wiring.load_settings(config, receives=False))
     try:
         before, after = upgrade(database)
     finally:

@@ -32,7 +32,7 @@ def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json:
     from bridge.adapters import logs
     from bridge.entrypoints.rehearsal import Stage
 
-    loaded = wiring.load(config)
+    loaded = wiring.load(config, receives=False)
     root = loaded.settings.config_dir
     cases, problems = _cases(test_files(list(paths) or [loaded.settings.rules_dir]), root, loaded.settings)
     for problem in problems:
