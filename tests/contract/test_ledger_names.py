@@ -440,6 +440,17 @@ def test_a_claim_put_back_for_want_of_a_list_is_no_attempt(names: Names) -> None
     assert names.claimed().attempt == 1
 
 
+def test_a_list_that_comes_between_the_claim_and_its_being_put_back_is_not_waited_for(names: Names) -> None:
+    settle(names.ledger, fires("a"))
+    record(names.ledger, names.claimed(), delivered("P1", adopted=True))
+    settle(names.ledger, ends("a"))
+    resolve = names.claimed()
+    names.knows("Closed", kind="incident_status")
+    assert names.ledger.put_back(resolve, ("incident_status",)) is None
+    again = names.claimed()  # at once: nobody is going to wake it
+    assert (again.delivery.id, again.attempt) == (resolve.delivery.id, 1)
+
+
 def test_a_problem_that_fires_again_takes_back_a_resolve_that_was_put_back(names: Names) -> None:
     settle(names.ledger, fires("a"))
     record(names.ledger, names.claimed(), delivered("P1", adopted=True))

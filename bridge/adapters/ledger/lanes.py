@@ -337,14 +337,16 @@ class LaneWork:
         if row["state"] != DeliveryState.SENDING or row["lease_token"] != claimed.token:
             return None
         incident = self._lock_incident(row)
-        asked = fetches.want(self.connection, self.now, row["account"], kinds)
+        # a list that came since the claim has woken everybody who waited for it, and will not do so again
+        missing = tuple(kind for kind in kinds if self.names.list_of(self.connection, row["account"], kind) is None)
+        asked = fetches.want(self.connection, self.now, row["account"], missing)
         before = row["attempts"] - 1
         self._update_delivery(
             row["id"],
             **self._waiting(row, Phase(row["phase"])),
             attempts=before,
             first_attempt_at=row["first_attempt_at"] if before else None,
-            next_at=self.now + AGAIN_AFTER,
+            next_at=self.now + AGAIN_AFTER if missing else self.now,
             reason=Reason.WAITING_FOR_NAMES.value,
             detail=_waiting_for(kinds),
         )
