@@ -10,7 +10,7 @@ from typing import Any
 
 from bridge.destinations.base import Destination, Field, FieldKind, instant_text
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, effective
-from bridge.domain.decision import Decided, Decision, Policy
+from bridge.domain.decision import Change, Decided, Decision, Policy
 from bridge.domain.delivery import NameRef
 from bridge.domain.keys import canonical, series
 from bridge.render import RenderError
@@ -57,7 +57,9 @@ def _decided(reading: Reading, book: RuleBook, destinations: Mapping[str, Destin
 
 
 def _decision(rule: Rule, alert: Alert, destination: Destination) -> Decision:
-    request = _Request(rule=rule, alert=alert, destination=destination)
+    request = _Request(
+        rule=rule, alert=alert, destination=destination, block=rule.incident, defaults=destination.defaults
+    )
     for name, about in destination.fields.items():
         request.fill(name, about)
     request.complete()
@@ -77,12 +79,23 @@ def _decision(rule: Rule, alert: Alert, destination: Destination) -> Decision:
         key_text=key_text,
         key_rule=destination.key_rule,
         policy=_policy(request),
+        rise=_rise(rule, alert, destination),
         places=rule.places,
         fold_key=_fold_key(rule, alert),
         fields=request.fields,
         names=tuple(request.names),
         notes=tuple(request.notes),
     )
+
+
+def _rise(rule: Rule, alert: Alert, destination: Destination) -> Change | None:
+    """What the rule changes in an open incident when this alert is more severe; None when it leaves that to us."""
+    if rule.rise is None:
+        return None
+    request = _Request(rule=rule, alert=alert, destination=destination, block=rule.rise, defaults={})
+    for name in rule.rise:
+        request.fill(name, destination.update_fields[name])
+    return Change(fields=request.fields, names=tuple(request.names), notes=tuple(request.notes))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +105,8 @@ class _Request:
     rule: Rule
     alert: Alert
     destination: Destination
+    block: Mapping[str, Block]  # what the rule says of each field
+    defaults: Mapping[str, str]  # the account's own fallbacks
     fields: dict[str, Any] = field(default_factory=dict)
     names: list[NameRef] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -124,12 +139,12 @@ class _Request:
 
     def texts(self, name: str) -> Iterator[tuple[str, str]]:
         """The texts a field could take, best first, each with where it is from: rendered, `else`, account default."""
-        block = self.rule.incident.get(name)
+        block = self.block.get(name)
         if block is not None:
             yield self.rendered(name, block), "the rule"
         if isinstance(block, Lookup) and block.otherwise is not None:
             yield self.rendered(name, block.otherwise), "the rule's else"
-        default = self.destination.defaults.get(name)
+        default = self.defaults.get(name)
         if default is not None:
             yield default, "the account's default"
 
@@ -154,7 +169,7 @@ class _Request:
                 self._note_fallback(name, whence)
                 self._keep_text(name, about, clean)
                 return
-        if name in self.rule.incident:
+        if name in self.block:
             own = name in (self.destination.title_field, self.destination.body_field)
             self.notes.append(f"{name}: {'made from the alert itself' if own else 'left out'}")
 
@@ -188,11 +203,11 @@ class _Request:
                 return
             if clean:
                 self.notes.append(f"{name}: what {whence} gives is none of {', '.join(about.choices)}")
-        if name in self.rule.incident:
+        if name in self.block:
             self.notes.append(f"{name}: left out")
 
     def _fill_mapping(self, name: str) -> None:
-        block = self.rule.incident.get(name)
+        block = self.block.get(name)
         if block is None:
             return
         data = self._data(name, block)
@@ -203,7 +218,7 @@ class _Request:
 
     def _fill_named(self, name: str, about: Field) -> None:
         """A mapping whose keys are names of the upstream's; one beside which nothing usable stands is left out."""
-        block = self.rule.incident.get(name)
+        block = self.block.get(name)
         if not isinstance(block, Mapping):
             return
         held: dict[str, Any] = {}
@@ -259,7 +274,7 @@ class _Request:
         return _texts_in(self.value(name, block))
 
     def _note_fallback(self, name: str, whence: str) -> None:
-        if whence != "the rule" and name in self.rule.incident:
+        if whence != "the rule" and name in self.block:
             self.notes.append(f"{name}: {whence} is used")
 
 

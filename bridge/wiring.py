@@ -176,6 +176,8 @@ def routes(settings: Settings) -> dict[str, Route]:
             required=frozenset(field for field, about in made[name].fields.items() if about.required),
             defaults=account.defaults,
             keeps=made[name].plain_fields,
+            rises=made[name].rise_fields,
+            reopens=made[name].reopen_fields,
         )
         for name, account in settings.accounts.items()
     }

@@ -68,9 +68,16 @@ class _Settings(BaseModel):
     )
     on_acknowledge: Any = Field(default=None, description="ignore (default) or acknowledge.")
     on_resolve: Any = Field(default=None, description="resolve (default), ignore, or {resolve: {resolution: text}}.")
-    on_severity_rise: Any = Field(default=None, description="{update: {field: value}}; no effect in this version.")
+    on_severity_rise: Any = Field(
+        default=None,
+        description="What a joining alert of a higher severity changes: {update: {field: value}}, or ignore; default "
+        "its rule's urgency, priority and policy, or its severity.",
+    )
     hold_resolve: str | None = Field(default=None, description="How long to wait before resolving; default 0s.")
-    reopen_within: str | None = Field(default=None, description="No effect in this version.")
+    reopen_within: str | None = Field(
+        default=None,
+        description="How long after its resolve a problem that comes back belongs to its incident; default 0s.",
+    )
     mode: str | None = Field(default=None, description="live (default), or shadow: decided and recorded, not sent.")
 
 
@@ -291,7 +298,7 @@ class _Compiler:
                 place, f"rule '{self.rule.id}' has both 'dedup' and '{INCIDENT_KEY}'", "keep one of them"
             )
         on_resolve, resolution = self._on_resolve()
-        self._on_severity_rise()
+        rise = self._on_severity_rise(account)
         rule = Rule(
             id=self.rule.id,
             place=self.tree.place((*self.at, "id")),
@@ -305,6 +312,7 @@ class _Compiler:
             on_resolve=on_resolve,
             resolution=resolution,
             on_acknowledge=self._on_acknowledge(account),
+            rise=rise,
             hold_resolve=self._duration("hold_resolve"),
             reopen_within=self._duration("reopen_within"),
             mode=self._mode(),
@@ -674,16 +682,39 @@ class _Compiler:
                 self.loading.error(place, f"'on_resolve' cannot be {found(value)}", hint)
         return OnResolve.RESOLVE, None
 
-    def _on_severity_rise(self) -> None:
+    def _on_severity_rise(self, account: AccountView | None) -> Mapping[str, Block] | None:
         value, path = self._setting("on_severity_rise")
-        if value is None:
-            return
         match value:
-            case "ignore" | {"update": Mapping()}:
-                self.loading.warn(self.tree.place(path), "'on_severity_rise' has no effect in this version")
-            case _:
-                message = f"'on_severity_rise' cannot be {found(value)}"
-                self.loading.error(self.tree.place(path), message, "write {update: {urgency: high}}")
+            case None:
+                return None
+            case "ignore":
+                return {}
+            case {"update": {**fields}, **more} if fields and not more:
+                return self._changes(account, fields, (*path, "update"))
+        message = f"'on_severity_rise' cannot be {found(value)}"
+        self.loading.error(self.tree.place(path), message, "write {update: {urgency: high}}, or ignore")
+        return None
+
+    def _changes(self, account: AccountView | None, fields: Mapping[Any, Any], at: YamlPath) -> Mapping[str, Block]:
+        """The fields of an update; what an upstream cannot change later is none of them."""
+        if account is None:
+            return {}
+        known = account.destination.update_fields
+        block: dict[str, Block] = {}
+        for name, value in fields.items():
+            path = (*at, name)
+            if name not in known:
+                hint = nearest(str(name), known, "fields")
+                message = f"{account.destination.type} incidents cannot be given another '{name}'"
+                self.loading.error(self.tree.key_place(path), message, hint)
+                continue
+            compiled = self._field(name, known[name], value, path)
+            self._note_names(account, known[name], value, path)
+            block |= {name: compiled} if compiled is not None else {}
+        own = {name: value if _is_constant(value) else None for name, value in fields.items()}
+        for name, sentence, hint in account.destination.contradictions(own):
+            self.loading.error(self.tree.place((*at, name)), sentence, hint)
+        return block
 
     def _duration(self, name: str) -> timedelta:
         value, path = self._setting(name)
@@ -695,8 +726,6 @@ class _Compiler:
             wanted = error if isinstance(error, ValueError) else "a shorter duration"
             self.loading.error(self.tree.place(path), f"'{name}' wants {wanted}, found '{value}'")
             return timedelta(0)
-        if name == "reopen_within":
-            self.loading.warn(self.tree.place(path), "'reopen_within' has no effect in this version")
         return length
 
 

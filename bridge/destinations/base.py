@@ -89,6 +89,9 @@ class Destination(Protocol):
     title_field: ClassVar[str]  # "title" or "name"
     body_field: ClassVar[str]  # where notes and overlong text go: "body" or "summary"
     plain_fields: ClassVar[frozenset[str]]  # what stays of a create that the upstream refused (DESIGN section 5)
+    rise_fields: ClassVar[frozenset[str]]  # what a joining report of a higher severity changes, if the rule is silent
+    reopen_fields: ClassVar[frozenset[str] | None]  # what is said again to re-open an incident; None: it cannot be
+    update_fields: ClassVar[Mapping[str, Field]]  # what an update can say
     scope_field: ClassVar[str | None]  # the field whose rendered text is the key's scope; None: no scope
     actions: ClassVar[frozenset[Action]]  # what the upstream can be told
     name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch

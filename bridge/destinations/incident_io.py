@@ -8,7 +8,7 @@ its prose, https://github.com/incident-io/sdk-go openapi3.json ("spec" below), r
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from bridge.destinations import incident_io_fields as written
 from bridge.destinations import incident_io_names as names
 from bridge.destinations import wire
 from bridge.destinations.base import Destination, Field
-from bridge.destinations.incident_io_fields import FIELDS, V1_MODES, V1_STATUSES
+from bridge.destinations.incident_io_fields import CHANGES, FIELDS, V1_MODES, V1_STATUSES
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
     Action,
@@ -36,6 +36,7 @@ from bridge.domain.delivery import (
     Reason,
     Reference,
 )
+from bridge.domain.telling import SUMMARY_MAX_CHARS
 
 BASE_URL = "https://api.incident.io"  # spec, servers: one for everybody
 OVER = frozenset({"closed", "declined", "canceled", "merged"})  # spec, IncidentStatusV2.category (v1: status)
@@ -55,6 +56,9 @@ class IncidentIo(Destination):
     title_field: ClassVar[str] = "name"
     body_field: ClassVar[str] = "summary"
     plain_fields: ClassVar[frozenset[str]] = frozenset({"name", "summary", "visibility", "mode", "slack_team_id"})
+    rise_fields: ClassVar[frozenset[str]] = frozenset({"severity"})
+    reopen_fields: ClassVar[frozenset[str] | None] = None  # no move leads out of a closed status (spec, prose)
+    update_fields: ClassVar[Mapping[str, Field]] = CHANGES
     scope_field: ClassVar[str | None] = None
     actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE})
     name_kinds: ClassVar[tuple[str, ...]] = names.KINDS
@@ -244,6 +248,7 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
     if reference is None:
         return wire.without_incident(answer, creates=delivery.action is Action.CREATE)
+    reference = replace(reference, summary=_summary_in(incident))
     match delivery.action:
         case Action.CREATE:
             return _created(delivery, incident, reference)
@@ -253,6 +258,12 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
             return _may_note(delivery, incident, reference)
         case _:
             return Delivered(reference=reference)
+
+
+def _summary_in(incident: Any) -> str | None:
+    """The summary as it stands there now; None for one too long to be kept."""
+    summary = wire.text_in(incident, "summary")
+    return summary if len(summary) <= SUMMARY_MAX_CHARS else None
 
 
 def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:

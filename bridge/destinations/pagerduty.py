@@ -136,6 +136,18 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
 )
 
 
+UPDATE_FIELDS: Mapping[str, Field] = MappingProxyType(  # spec, PUT /incidents/{id}; never the service nor the body
+    {
+        **{name: about for name, about in FIELDS.items() if name not in ("service", "body")},
+        "escalation_level": Field(
+            kind=FieldKind.TEXT,
+            about="The level of the escalation policy to go to, from 1.",
+            source="PagerDuty api-schema, openapiv3.json, PUT /incidents/{id}; read 2026-08",
+        ),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NameList:
     """One list of names: its path, and the attributes of its entries worth keeping beside the name."""
@@ -172,6 +184,9 @@ class PagerDuty(Destination):
     title_field: ClassVar[str] = "title"
     body_field: ClassVar[str] = "body"
     plain_fields: ClassVar[frozenset[str]] = frozenset({"title", "service", "body"})
+    rise_fields: ClassVar[frozenset[str]] = frozenset({"urgency", "priority", "escalation_policy"})
+    reopen_fields: ClassVar[frozenset[str] | None] = rise_fields | {"assignee"}
+    update_fields: ClassVar[Mapping[str, Field]] = UPDATE_FIELDS
     scope_field: ClassVar[str | None] = "service"
     actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)

@@ -88,6 +88,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What an update of an incident says; without fields nothing."""
+
+    fields: Mapping[str, Any]
+    names: tuple[NameRef, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """One matching rule's word on one firing alert: which series, and the complete request to open it with."""
 
@@ -107,6 +116,7 @@ class Decision:
     notes: tuple[str, ...]  # what fell back and why
     fold_key: str
     policy: Policy
+    rise: Change | None = None  # what this report changes in an open incident of lower severity; None: the usual fields
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # see CreateBody
 
 

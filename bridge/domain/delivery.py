@@ -78,6 +78,7 @@ class Reason(StrEnum):
     POISON = "poison"  # five workers died in it
     TOO_OLD = "too_old"  # older than give_up_after
     RECOVERED = "recovered"  # its problem was over before it was sent
+    SUPERSEDED = "superseded"  # a newer one of the same incident tells it, or more
     JOINED_AGAIN = "joined_again"  # a resolve that a new firing made unnecessary
     NOTHING_TO_TELL = "nothing_to_tell"  # the create it belonged to never happened
     DISCARDED = "discarded"  # by a person
@@ -151,6 +152,7 @@ class Reference:
     id: str
     url: str | None = None
     closed: bool = False  # already over there when we learned of it
+    summary: str | None = None  # as it stands there, where a note becomes a part of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from typing import Any, assert_never
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnAcknowledge, OnResolve, Outcome, Policy
 from bridge.domain.delivery import Action, Reason, Reference
+from bridge.domain.telling import FLAP_WINDOW, NOTHING_TOLD, Telling, flapped, flapping_is_due
 
 
 class IncidentState(StrEnum):
@@ -83,8 +84,15 @@ class Incident:
     upstream_url: str | None = None
     opened_at: datetime
     confirmed_at: datetime | None = None
-    resolved_at: datetime | None = None
+    resolved_at: datetime | None = None  # of one that waits to be re-opened as well
     reason: str | None = None
+    telling: Telling = NOTHING_TOLD
+    summary: str | None = None  # what the upstream said of it when we last wrote it, where notes become a part of it
+
+    @property
+    def is_reopening(self) -> bool:
+        """Whether what it waits for is its `reopen`: it was resolved at the upstream."""
+        return self.resolved_at is not None and self.state in (IncidentState.PENDING, IncidentState.SENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +118,22 @@ class Transition:
     outcome: Outcome | None = None  # of the alert; None where no alert caused it
     reason: str | None = None
     add: tuple[Action, ...] = ()
-    cancel: tuple[Action, ...] = ()  # unclaimed deliveries of these actions
+    cancel: tuple[Action, ...] = ()  # unclaimed deliveries of these actions, before any is added
+    revive: tuple[Action, ...] = ()  # the last one of these actions, if it was cancelled: it has to be told after all
     replace_create: bool = False  # the unclaimed create takes the joining alert's body and order
     renews: bool = False  # the renewal opens a new episode now, with the members that fire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEpisode:
-    """The report opens a new incident; `supersedes` is the dead one it takes the place of."""
+    """The report opens a new incident; `supersedes` is the dead one it takes the place of.
+
+    `follows` is one that was resolved a short while ago and cannot be re-opened: the new one names it.
+    """
 
     supersedes: Incident | None = None
+    follows: Incident | None = None
+    telling: Telling = NOTHING_TOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,43 +144,115 @@ class Refused:
 
 
 def on_firing(
-    incident: Incident | None, member: Member | None, severity: Severity, body: CreateBody
+    incident: Incident | None,
+    member: Member | None,
+    severity: Severity,
+    body: CreateBody,
+    now: datetime,
+    *,
+    ended: Incident | None = None,
+    reopens: bool = False,
+    rise: bool = False,
 ) -> Transition | NewEpisode:
-    """A problem fires, under the live incident of its series (None: there is none).
+    """A problem fires, under the live incident of its series; `ended` is the last one, where none is live.
 
-    `member` is the problem's row in this incident, when it has one; `body` is what this report would open with.
+    `member` is the problem's row in that incident, when it has one; `body` is what this report would open with.
+    `reopens`: the upstream can re-open. `rise`: the report has something to change upstream if its severity is higher.
     """
     if incident is None or not incident.live:
-        return NewEpisode()
+        return _again(ended, severity, body, now, reopens=reopens)
     if incident.state is IncidentState.DEAD:
         over = replace(incident, live=False, firing=0, reason="superseded by a new episode")
-        return NewEpisode(supersedes=over)
+        return NewEpisode(supersedes=over, telling=incident.telling.next_episode())
     again = member is not None and member.firing
     if again and member is not None and member.severity is severity:
         return Transition(incident=incident, outcome=Outcome.DUPLICATE, reason="already a member; nothing changed")
+    rises = severity.rank < incident.severity.rank
     joined = replace(
         incident,
         firing=incident.firing + (0 if again else 1),
-        severity=min(incident.severity, severity, key=lambda s: s.rank),
+        severity=severity if rises else incident.severity,
+        telling=incident.telling if again or member is None else flapped(incident.telling, now),
     )
-    rises = severity.rank < incident.severity.rank
     match incident.state:
+        case IncidentState.PENDING if incident.is_reopening:
+            changed = replace(joined, renewal=body) if rises else joined
+            again_with = (Action.REOPEN,) if rises else ()
+            return Transition(incident=changed, outcome=Outcome.JOINED, cancel=again_with, add=again_with)
         case IncidentState.PENDING:
             return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
         case IncidentState.SENDING:
-            return Transition(incident=joined, outcome=Outcome.JOINED, cancel=_queued_resolve(incident))
-        case IncidentState.OPEN | IncidentState.FOLDED:
+            return _told(joined, member, cancel=_queued_resolve(incident), update=rises and rise)
+        case IncidentState.OPEN:
+            return _told(joined, member, update=rises and rise)
+        case IncidentState.FOLDED:
             return Transition(incident=joined, outcome=Outcome.JOINED)
         case IncidentState.RESOLVING if incident.resolve_claimed:
             renewed = replace(joined, renewal=body)
-            why = "fired again while its resolve was being sent; a new episode follows the resolve"
+            what = "is re-opened after" if reopens else "becomes a new episode after"
+            why = f"fired again while its resolve was being sent; it {what} the resolve"
             return Transition(incident=renewed, outcome=Outcome.JOINED, reason=why)
         case IncidentState.RESOLVING:
             reopened = replace(joined, state=IncidentState.OPEN)
-            return Transition(incident=reopened, outcome=Outcome.JOINED, cancel=(Action.RESOLVE,))
+            return _told(reopened, member, cancel=(Action.RESOLVE,), update=rises and rise)
         case IncidentState.RESOLVED | IncidentState.CANCELLED:
             return NewEpisode()
     assert_never(incident.state)
+
+
+def _again(
+    ended: Incident | None, severity: Severity, body: CreateBody, now: datetime, *, reopens: bool
+) -> Transition | NewEpisode:
+    """A problem fires and none of its series is live: the last episode goes on, or a new one begins."""
+    if ended is None:
+        return NewEpisode()
+    over_for = None if ended.resolved_at is None else now - ended.resolved_at
+    flaps = over_for is not None and over_for <= FLAP_WINDOW
+    telling = flapped(ended.telling, now) if flaps else ended.telling
+    if not is_recent(ended, now):
+        return NewEpisode(telling=telling.next_episode())
+    if not reopens:
+        return NewEpisode(follows=ended, telling=telling.next_episode())
+    notes = flapping_is_due(telling)
+    opened = replace(
+        ended,
+        state=IncidentState.PENDING,
+        live=True,
+        severity=severity,
+        firing=1,
+        acknowledged=False,
+        resolve_claimed=False,
+        renewal=body,
+        telling=replace(telling, note_waits=notes),
+    )
+    add = (Action.REOPEN, Action.NOTE) if notes else (Action.REOPEN,)
+    return Transition(incident=opened, outcome=Outcome.JOINED, reason="fired again; re-opens its incident", add=add)
+
+
+def is_recent(ended: Incident, now: datetime) -> bool:
+    """Whether its resolve was delivered so lately that a problem that comes back belongs to it."""
+    resolved = ended.state is IncidentState.RESOLVED and ended.reason is None and ended.upstream_id is not None
+    at = ended.resolved_at
+    return resolved and at is not None and now - at < ended.policy.reopen_within
+
+
+def _told(joined: Incident, member: Member | None, *, update: bool, cancel: tuple[Action, ...] = ()) -> Transition:
+    """A problem joined what the upstream has, or is about to have: a higher severity makes an update, a newcomer and a
+    problem that goes on and off a note. Of each one waits at most.
+
+    `cancel` is the resolve that is not due any more; what was cancelled because of it is told after all.
+    """
+    telling = joined.telling
+    notes = not telling.note_waits and (member is None or (not member.firing and flapping_is_due(telling)))
+    add = (*((Action.UPDATE,) if update else ()), *((Action.NOTE,) if notes else ()))
+    after = replace(telling, note_waits=telling.note_waits or notes, has_updates=telling.has_updates or update)
+    return Transition(
+        incident=replace(joined, telling=after),
+        outcome=Outcome.JOINED,
+        add=add,
+        cancel=(*cancel, *((Action.UPDATE,) if update else ())),
+        revive=(Action.UPDATE,) if cancel and telling.has_updates and not update else (),
+    )
 
 
 def on_resolved(incident: Incident | None, member: Member | None) -> Transition | None:
@@ -177,20 +263,32 @@ def on_resolved(incident: Incident | None, member: Member | None) -> Transition 
     if left.firing > 0:
         return Transition(incident=left, outcome=Outcome.RESOLVING, reason=_others(left.firing))
     match incident.state:
+        case IncidentState.PENDING if incident.is_reopening:
+            why = "over before it was re-opened"
+            return replace(_never_reopened(left), outcome=Outcome.CANCELLED, reason=why)
         case IncidentState.PENDING:
             over = replace(left, state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED)
-            cancel = (Action.CREATE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE)
+            cancel = (Action.CREATE, *_MOOT_WHEN_OVER)
             why = "over before it was sent"
             return Transition(incident=over, outcome=Outcome.CANCELLED, cancel=cancel, reason=why)
         case IncidentState.SENDING:
             why = "the resolve follows the create"
-            return Transition(incident=left, outcome=Outcome.RESOLVING, reason=why, add=_resolve(incident))
+            add = _resolve(incident)
+            return Transition(
+                incident=_silent(left) if add else left,
+                outcome=Outcome.RESOLVING,
+                reason=why,
+                add=add,
+                cancel=_waiting(incident) if add else (),
+            )
         case IncidentState.OPEN | IncidentState.FOLDED:
             if incident.policy.on_resolve is not OnResolve.RESOLVE:
                 why = "the rule leaves resolving to people"
                 return Transition(incident=left, outcome=Outcome.RESOLVING, reason=why)
-            resolving = replace(left, state=IncidentState.RESOLVING, resolve_claimed=False)
-            return Transition(incident=resolving, outcome=Outcome.RESOLVING, add=_resolve(incident))
+            resolving = replace(_silent(left), state=IncidentState.RESOLVING, resolve_claimed=False)
+            return Transition(
+                incident=resolving, outcome=Outcome.RESOLVING, add=_resolve(incident), cancel=_waiting(incident)
+            )
         case IncidentState.RESOLVING:
             why = "its resolve is being sent"
             return Transition(incident=replace(left, renewal=None), outcome=Outcome.RESOLVING, reason=why)
@@ -233,11 +331,30 @@ def on_claimed(incident: Incident, action: Action) -> Incident:
     match action:
         case Action.CREATE:
             return replace(incident, state=IncidentState.SENDING, claimed=True)
+        case Action.REOPEN:
+            return replace(incident, state=IncidentState.SENDING)
         case Action.RESOLVE:
             return replace(incident, resolve_claimed=True)
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
+        case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE | Action.CHECK:
             return incident
     assert_never(action)
+
+
+def is_moot(incident: Incident, action: Action) -> bool:
+    """Whether nobody has to hear of it any more: it is about an incident that is open, and this one is no longer."""
+    match action:
+        case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE:
+            return incident.state is not IncidentState.OPEN
+        case Action.REOPEN:
+            return not incident.is_reopening
+        case Action.CREATE | Action.RESOLVE | Action.CHECK:
+            return False
+    assert_never(action)
+
+
+def on_moot(incident: Incident, action: Action) -> Incident:
+    """What waited was not sent, for it was moot."""
+    return _silent(incident) if action is Action.NOTE else incident
 
 
 def on_not_sent(incident: Incident, action: Action) -> Transition:
@@ -247,12 +364,16 @@ def on_not_sent(incident: Incident, action: Action) -> Transition:
             return _never_told(replace(incident, claimed=False))
         case Action.CREATE:
             return Transition(incident=replace(incident, state=IncidentState.PENDING, claimed=False))
+        case Action.REOPEN if incident.live and incident.firing == 0:
+            return _never_reopened(incident)
+        case Action.REOPEN:
+            return Transition(incident=replace(incident, state=IncidentState.PENDING))
         case Action.RESOLVE if incident.firing > 0 and incident.state is IncidentState.RESOLVING:
             again = replace(incident, state=IncidentState.OPEN, resolve_claimed=False, renewal=None)
-            return Transition(incident=again, cancel=(Action.RESOLVE,))
+            return Transition(incident=again, cancel=(Action.RESOLVE,), revive=(Action.UPDATE,))
         case Action.RESOLVE:
             return Transition(incident=replace(incident, resolve_claimed=False))
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
+        case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
 
@@ -267,29 +388,42 @@ def on_key_spent(incident: Incident) -> Transition:
     return Transition(incident=incident)
 
 
-def on_delivered(incident: Incident, action: Action, reference: Reference | None, now: datetime) -> Transition:
-    """The upstream has it."""
+def on_delivered(
+    incident: Incident, action: Action, reference: Reference | None, now: datetime, *, reopens: bool = False
+) -> Transition:
+    """The upstream has it. `reopens`: it can re-open what it resolved."""
     match action:
         case Action.CREATE if reference is not None and reference.closed:
             over = replace(
-                _known(incident, reference, now),
+                _known(_silent(incident), reference, now),
                 state=IncidentState.RESOLVED,
                 live=False,
                 resolved_at=now,
                 reason=Reason.CLOSED_UPSTREAM,
             )
-            return Transition(incident=over, cancel=(Action.RESOLVE, Action.ACKNOWLEDGE))
-        case Action.CREATE:
-            known = _known(incident, reference, now)
+            return Transition(incident=over, cancel=(Action.RESOLVE, *_MOOT_WHEN_OVER))
+        case Action.CREATE | Action.REOPEN:
+            known = replace(_known(incident, reference, now), renewal=None, resolved_at=None)
             if incident.firing == 0 and incident.policy.on_resolve is OnResolve.RESOLVE:
                 return Transition(incident=replace(known, state=IncidentState.RESOLVING, resolve_claimed=False))
             wants = incident.acknowledged and incident.policy.on_acknowledge is OnAcknowledge.ACKNOWLEDGE
             add = (Action.ACKNOWLEDGE,) if wants else ()
             return Transition(incident=replace(known, state=IncidentState.OPEN), add=add)
+        case Action.RESOLVE if incident.firing > 0 and incident.renewal is not None and reopens:
+            again = replace(
+                incident,
+                state=IncidentState.PENDING,
+                acknowledged=False,
+                resolve_claimed=False,
+                resolved_at=now,
+            )
+            return Transition(incident=again, add=(Action.REOPEN,))
         case Action.RESOLVE:
             over = replace(incident, state=IncidentState.RESOLVED, live=False, resolved_at=now)
             return Transition(incident=over, renews=incident.firing > 0 and incident.renewal is not None)
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
+        case Action.UPDATE | Action.NOTE if reference is not None and reference.summary is not None:
+            return Transition(incident=replace(incident, summary=reference.summary))
+        case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
 
@@ -298,12 +432,20 @@ def on_dead(incident: Incident, action: Action, reason: Reason) -> Transition:
     """The upstream will not take it, or it became too old: a dead letter."""
     match action:
         case Action.CREATE:
-            dead = replace(incident, state=IncidentState.DEAD, reason=reason)
-            return Transition(incident=dead, cancel=(Action.RESOLVE, Action.ACKNOWLEDGE))
+            dead = replace(_silent(incident), state=IncidentState.DEAD, reason=reason)
+            return Transition(incident=dead, cancel=(Action.RESOLVE, *_MOOT_WHEN_OVER))
+        case Action.REOPEN if incident.firing > 0:
+            over = replace(_silent(incident), state=IncidentState.RESOLVED, live=False)
+            return Transition(incident=over, cancel=(Action.RESOLVE, *_MOOT_WHEN_OVER), renews=True)
+        case Action.REOPEN if incident.policy.on_resolve is OnResolve.RESOLVE:  # it may have worked: resolve it
+            resolving = replace(incident, state=IncidentState.RESOLVING, resolve_claimed=False, renewal=None)
+            return Transition(incident=resolving)
+        case Action.REOPEN:
+            return _never_reopened(incident)
         case Action.RESOLVE:
             dead = replace(incident, state=IncidentState.DEAD, reason=reason)
             return Transition(incident=dead, renews=incident.firing > 0 and incident.renewal is not None)
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
+        case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
 
@@ -317,10 +459,14 @@ def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition
             return Refused(why="its problem is over and the upstream never had it, so nobody would close what it opens")
         case Action.CREATE:
             state = IncidentState.SENDING if incident.claimed else IncidentState.PENDING
-            add = _resolve(incident) if incident.firing == 0 else ()
-            return Transition(incident=replace(incident, state=state, reason=None), add=add)
+            over = incident.firing == 0
+            revive = () if over else (Action.UPDATE,)
+            changed = replace(incident, state=state, reason=None)
+            return Transition(incident=changed, add=_resolve(incident) if over else (), revive=revive)
         case Action.RESOLVE:
             return Transition(incident=replace(incident, state=IncidentState.RESOLVING, reason=None))
+        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE if is_moot(incident, action):
+            return Refused(why="its incident is not open any more, so there is nothing left to tell")
         case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
@@ -340,15 +486,41 @@ def moved(member: Member, incident: str, now: datetime) -> tuple[Member, Member]
     return left, replace(member, incident=incident, joined_at=now)
 
 
+_MOOT_WHEN_OVER = (Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE)
+
+
+def _waiting(incident: Incident) -> tuple[Action, ...]:
+    """What may wait to be told to an open incident."""
+    telling = incident.telling
+    has_notes = telling.note_waits or telling.noted_at is not None
+    return (*((Action.UPDATE,) if telling.has_updates else ()), *((Action.NOTE,) if has_notes else ()))
+
+
 def _never_told(incident: Incident) -> Transition:
-    over = replace(incident, state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED)
-    return Transition(incident=over, cancel=(Action.CREATE, Action.RESOLVE, Action.ACKNOWLEDGE))
+    over = replace(_silent(incident), state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED)
+    return Transition(incident=over, cancel=(Action.CREATE, Action.RESOLVE, *_MOOT_WHEN_OVER))
+
+
+def _never_reopened(incident: Incident) -> Transition:
+    over = replace(_silent(incident), state=IncidentState.RESOLVED, live=False, renewal=None)
+    return Transition(incident=over, cancel=(Action.REOPEN, Action.RESOLVE, *_MOOT_WHEN_OVER))
+
+
+def _silent(incident: Incident) -> Incident:
+    """Its waiting note is cancelled, or was."""
+    return replace(incident, telling=replace(incident.telling, note_waits=False))
 
 
 def _known(incident: Incident, reference: Reference | None, now: datetime) -> Incident:
     if reference is None:
         return replace(incident, confirmed_at=now)
-    return replace(incident, upstream_id=reference.id, upstream_url=reference.url, confirmed_at=now)
+    return replace(
+        incident,
+        upstream_id=reference.id,
+        upstream_url=reference.url or incident.upstream_url,
+        confirmed_at=now,
+        summary=reference.summary,
+    )
 
 
 def _queued_resolve(incident: Incident) -> tuple[Action, ...]:

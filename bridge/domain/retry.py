@@ -25,6 +25,9 @@ BACKOFF_MAX = timedelta(minutes=5)  # DESIGN section 3: no stored backoff is lon
 LOOK_UP_PATIENCE = 3  # look-ups that find nothing before waiting longer: the list can lag behind a create (A7)
 
 PLAIN_AFTER = frozenset({Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND})  # 400, 422, 402, 404
+MAY_HAVE_WORKED = frozenset(  # a PUT that is simply repeated: what would undo it must not believe it was never made
+    {Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR, Reason.UNREADABLE_ANSWER}
+)
 LANE_PARKS_FOR = frozenset({Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN})  # the lane waits, not the delivery
 
 
@@ -109,7 +112,8 @@ def next_step(
             return Done(reference=reference, adopted=adopted)
         case TransientFailure(reason=reason):
             delay = timedelta(0) if reason in LANE_PARKS_FOR else backoff(attempt, jitter)
-            return RetryIn(delay=delay, phase=phase, reason=reason, sent=False)
+            sent = phase is Phase.SEND and action is not Action.CREATE and reason in MAY_HAVE_WORKED
+            return RetryIn(delay=delay, phase=phase, reason=reason, sent=sent)
         case UnknownOutcome(reason=reason):
             return RetryIn(delay=backoff(attempt, jitter), phase=look_up, reason=reason, sent=True)
         case KeyIsOpen():

@@ -110,6 +110,7 @@ class Rule:
     on_resolve: OnResolve = OnResolve.RESOLVE
     resolution: Leaf | None = None
     on_acknowledge: OnAcknowledge = OnAcknowledge.IGNORE
+    rise: Mapping[str, Block] | None = None  # what a higher severity changes; None: the usual fields; empty: nothing
     hold_resolve: timedelta = timedelta(0)
     reopen_within: timedelta = timedelta(0)
     mode: Mode = Mode.LIVE

@@ -188,13 +188,34 @@ def test_the_hash_follows_the_content_and_nothing_else(tmp_path: Path) -> None:
     assert len({first.hash, other_rule.hash, other_template.hash}) == 3
 
 
-def test_settings_without_effect_are_warned_of(tmp_path: Path) -> None:
-    text = MINIMAL + "    reopen_within: 15m\n    on_severity_rise: {update: {urgency: high}}\nunmatched: record\n"
-    _, warnings = load(written(tmp_path, a=text))
-    assert [(str(one.place), one.message, one.grade) for one in warnings] == [
-        ("rules/a.yaml:7:20", "'reopen_within' has no effect in this version", Grade.WARNING),
-        ("rules/a.yaml:8:23", "'on_severity_rise' has no effect in this version", Grade.WARNING),
-    ]
+def test_a_severity_rise_takes_what_the_upstream_can_change(tmp_path: Path) -> None:
+    update = "{urgency: high, priority: P1, escalation_level: 2, title: '{{ alert.title }}'}"
+    rises = f"    reopen_within: 15m\n    on_severity_rise: {{update: {update}}}\nunmatched: record\n"
+    book, warnings = load(written(tmp_path, a=MINIMAL + rises))
+    rule = book.rules[0]
+    assert (warnings, rule.reopen_within) == ((), timedelta(minutes=15))
+    assert rule.rise is not None
+    assert list(rule.rise) == ["urgency", "priority", "escalation_level", "title"]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "said"),
+    [
+        ("{update: {body: x}}", "rules/a.yaml:7:33: pagerduty incidents cannot be given another 'body'"),
+        ("{update: {urgency: loud}}", "rules/a.yaml:7:42: 'urgency' cannot be 'loud'"),
+        ("{update: {}}", "rules/a.yaml:7:23: 'on_severity_rise' cannot be a mapping"),
+        ("louder", "rules/a.yaml:7:23: 'on_severity_rise' cannot be 'louder'"),
+    ],
+)
+def test_a_severity_rise_that_cannot_be_told_is_a_problem(tmp_path: Path, written_as: str, said: str) -> None:
+    root = written(tmp_path, a=MINIMAL + f"    on_severity_rise: {written_as}\nunmatched: record\n")
+    (problem,) = problems(root)
+    assert problem.startswith(said)
+
+
+def test_a_rule_may_ignore_rises(tmp_path: Path) -> None:
+    book, _ = load(written(tmp_path, a=MINIMAL + "    on_severity_rise: ignore\nunmatched: record\n"))
+    assert book.rules[0].rise == {}
 
 
 def test_a_problem_in_the_defaults_is_said_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, null, or_, select, update
 
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
@@ -21,14 +21,18 @@ from bridge.adapters.ledger.rows import (
     incident_row,
     member_row,
     names_json,
+    telling_json,
 )
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series, to_us
+from bridge.adapters.ledger.telling import part_of
 from bridge.domain.alert import Severity
+from bridge.domain.decision import Change
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import Pace, order_key
 from bridge.domain.plain import PlainForm
 from bridge.domain.retry import first_phase
+from bridge.domain.telling import note_due_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class Route:
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
+    rises: frozenset[str] = frozenset()  # fields that a higher severity changes, unless the rule says which
+    reopens: frozenset[str] | None = None  # fields that are said again to re-open; None: the upstream cannot
 
     @property
     def plain(self) -> PlainForm | None:
@@ -64,10 +70,26 @@ _CANCEL = Statement(
         deliveries.c.incident_id == bindparam("of_incident"),
         deliveries.c.action == bindparam("of_action"),
         deliveries.c.state == DeliveryState.PENDING.value,
-        deliveries.c.sent.is_(False),
+        or_(deliveries.c.sent.is_(False), bindparam("even_sent", type_=Boolean)),
     )
     .values(state=DeliveryState.CANCELLED.value, reason=bindparam("why"), done_at=bindparam("at"))
 )
+_later = deliveries.alias("later")
+_REVIVE = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.incident_id == bindparam("of_incident"),
+        deliveries.c.action == bindparam("of_action"),
+        deliveries.c.state == DeliveryState.CANCELLED.value,
+        deliveries.c.reason != Reason.DISCARDED.value,
+        deliveries.c.no
+        == select(func.max(_later.c.no))
+        .where(and_(_later.c.incident_id == bindparam("of_incident"), _later.c.action == bindparam("of_action")))
+        .scalar_subquery(),
+    )
+    .values(state=DeliveryState.PENDING.value, reason=null(), detail=null(), done_at=null(), next_at=bindparam("at"))
+)
+_EVEN_SENT = frozenset({Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE})  # whether they arrived changes nothing later
 _REPLACE_CREATE = Statement(
     update(deliveries)
     .where(
@@ -86,7 +108,7 @@ _REPLACE_CREATE = Statement(
 )
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
-    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason",
+    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "telling", "summary",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -104,7 +126,12 @@ _UPDATE_MEMBER = Statement(
     )
 )
 _UPDATE_SERIES = Statement(
-    update(series).where(series.c.id == bindparam("of_series")).values(next_no=bindparam("new_next_no"))
+    update(series)
+    .where(series.c.id == bindparam("of_series"))
+    .values(
+        next_no=bindparam("new_next_no"),
+        last_incident=func.coalesce(bindparam("new_last", type_=Text), series.c.last_incident),
+    )
 )
 _INSERT_INCIDENTS = InsertStatement(incidents)
 _INSERT_MEMBERS = InsertStatement(members)
@@ -128,12 +155,15 @@ class Changes:
     _changed_members: dict[tuple[str, str], Member] = field(default_factory=dict)
     _deliveries: list[dict[str, Any]] = field(default_factory=list)
     _cancels: list[dict[str, Any]] = field(default_factory=list)
+    _revivals: list[dict[str, Any]] = field(default_factory=list)
     _replaces: list[dict[str, Any]] = field(default_factory=list)
+    _last: dict[str, str] = field(default_factory=dict)  # series -> the incident opened last
     _touched_series: set[str] = field(default_factory=set)
 
     def open(self, incident: Incident, body: CreateBody) -> None:
         """A new incident with its create."""
         self._new_incidents[incident.id] = incident
+        self._last[incident.series] = incident.id
         self.add_delivery(incident, Action.CREATE, body)
 
     def put(self, incident: Incident) -> None:
@@ -149,14 +179,27 @@ class Changes:
         else:
             self._changed_members[key] = member
 
-    def apply(self, transition: Transition, body: CreateBody | None = None, severity: Severity | None = None) -> None:
-        """What the domain decided about one incident; `body` and `severity` are the joining alert's."""
+    def apply(
+        self,
+        transition: Transition,
+        body: CreateBody | None = None,
+        severity: Severity | None = None,
+        rise: Change | None = None,
+    ) -> None:
+        """What the domain decided about one incident; `body`, `severity` and `rise` are the joining alert's."""
         incident = transition.incident
         self.put(incident)
+        over = Reason.JOINED_AGAIN if incident.firing else Reason.RECOVERED
         for action in transition.cancel:
-            self.cancel(incident.id, action, Reason.JOINED_AGAIN if incident.firing else Reason.RECOVERED)
-        for action in transition.add:
-            self.add_delivery(incident, action, None)
+            self.cancel(incident.id, action, Reason.SUPERSEDED if action in transition.add else over)
+        for action in transition.revive:
+            self._revive(incident, action)
+        add = transition.add
+        if incident.telling.note_waits and add and Action.NOTE not in add:  # it waits for others: they go before it
+            self.cancel(incident.id, Action.NOTE, Reason.SUPERSEDED)
+            add = (*add, Action.NOTE)
+        for action in add:
+            self.add_delivery(incident, action, self._content(incident, action, rise))
         if transition.replace_create and body is not None and severity is not None:
             self._replace_create(incident, body, severity)
 
@@ -165,20 +208,39 @@ class Changes:
         for row in self._deliveries:
             if row["incident_id"] == incident and row["action"] == action and row["state"] == DeliveryState.PENDING:
                 row.update(state=DeliveryState.CANCELLED.value, reason=why.value, done_at=self.now)
-        self._cancels.append({"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now})
+        cancel = {"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now}
+        self._cancels.append({**cancel, "even_sent": action in _EVEN_SENT})
+
+    def _revive(self, incident: Incident, action: Action) -> None:
+        """What was cancelled is to be told after all."""
+        known = [row for row in self._deliveries if row["incident_id"] == incident.id and row["action"] == action]
+        if known:
+            known[-1].update(state=DeliveryState.PENDING.value, reason=None, done_at=None)
+            return
+        self.lanes.add(self._route(incident.account).lane)
+        self._revivals.append({"of_incident": incident.id, "of_action": action.value, "at": self.now})
+
+    def _content(self, incident: Incident, action: Action, rise: Change | None) -> CreateBody | None:
+        """What a delivery holds beside its incident."""
+        if action is Action.UPDATE and rise is not None:
+            return CreateBody(fields=rise.fields, names=rise.names, notes=rise.notes)
+        if action is Action.REOPEN and incident.renewal is not None:
+            return part_of(incident.renewal, self._route(incident.account).reopens or ())
+        return None
+
+    def _route(self, account: str) -> Route:
+        return self.routes.get(account, Route(lane=account, pace=UNROUTED))
 
     def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> None:
         """One more thing to tell the upstream, behind everything the series already has to tell."""
-        route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
-        no = self.next_no.get(incident.series, 0)
-        self.next_no[incident.series] = no + 1
-        self._touched_series.add(incident.series)
+        route = self._route(incident.account)
+        no = self.take_no(incident.series)
         self.lanes.add(route.lane)
         phase = first_phase(action, incident.key_rule)
         of = lane_class(action, phase)
         created_us = to_us(self.now)
         is_create = of is LaneClass.CREATE
-        hold = incident.policy.hold_resolve if action is Action.RESOLVE else timedelta(0)
+        hold = self._hold(incident, action)
         content = {"resolution": incident.policy.resolution} if action is Action.RESOLVE else {}
         self._deliveries.append(
             {
@@ -215,9 +277,17 @@ class Changes:
             }
         )
 
+    def take_no(self, series_id: str) -> int:
+        """The number of the next delivery of a series."""
+        no = self.next_no.get(series_id, 0)
+        self.next_no[series_id] = no + 1
+        self._touched_series.add(series_id)
+        return no
+
     def flush(self, connection: Connection) -> None:
         """Write everything gathered; one statement per kind of change."""
         _CANCEL.run(connection, self._cancels)
+        _REVIVE.run(connection, self._revivals)
         _REPLACE_CREATE.run(connection, self._replaces)
         # a superseded incident must stop being live before its successor starts
         _UPDATE_INCIDENT.run(connection, (_incident_change(i) for i in self._changed_incidents.values()))
@@ -225,13 +295,29 @@ class Changes:
         _INSERT_MEMBERS.run(connection, (member_row(m) for m in self._new_members.values()))
         _UPDATE_MEMBER.run(connection, (_member_change(m) for m in self._changed_members.values()))
         _INSERT_DELIVERIES.run(connection, self._deliveries)
-        fresh = ({**row, "next_no": self.next_no.get(s, 0)} for s, row in self.new_series.items())
+        fresh = (
+            {**row, "next_no": self.next_no.get(s, 0), "last_incident": self._last.get(s)}
+            for s, row in self.new_series.items()
+        )
         _INSERT_SERIES.run(connection, fresh)
         known = sorted(self._touched_series - self.new_series.keys())
-        _UPDATE_SERIES.run(connection, ({"of_series": s, "new_next_no": self.next_no[s]} for s in known))
+        _UPDATE_SERIES.run(
+            connection,
+            ({"of_series": s, "new_next_no": self.next_no[s], "new_last": self._last.get(s)} for s in known),
+        )
+
+    def _hold(self, incident: Incident, action: Action) -> timedelta:
+        """How long a delivery waits before it may go."""
+        match action:
+            case Action.RESOLVE:
+                return incident.policy.hold_resolve
+            case Action.NOTE:
+                return note_due_at(incident.telling, self.now) - self.now
+            case _:
+                return timedelta(0)
 
     def _replace_create(self, incident: Incident, body: CreateBody, severity: Severity) -> None:
-        route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
+        route = self._route(incident.account)
         key = order_key(severity, to_us(incident.opened_at), route.pace.promote_after)
         new = {
             "fields": content_json(body),
@@ -268,6 +354,8 @@ def restarted(incident: Incident) -> Incident:
         confirmed_at=None,
         resolved_at=None,
         reason=None,
+        telling=incident.telling.next_episode(),
+        summary=None,
     )
 
 
@@ -281,6 +369,7 @@ def _new_incident_row(incident: Incident) -> dict[str, Any]:
 def _incident_change(incident: Incident) -> dict[str, Any]:
     change = {"new_" + name: getattr(incident, name) for name in _INCIDENT_CHANGES}
     change["new_renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
+    change["new_telling"] = telling_json(incident.telling)
     change["of_incident"] = incident.id
     return change
 

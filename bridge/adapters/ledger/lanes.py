@@ -25,7 +25,9 @@ from bridge.adapters.ledger.rows import (
     content_json,
     delivery_from,
     dumps,
+    fields_json,
     incident_from,
+    is_worded,
     lane_from,
     lane_row,
     member_from,
@@ -33,6 +35,7 @@ from bridge.adapters.ledger.rows import (
     names_json,
 )
 from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, members, series
+from bridge.adapters.ledger.telling import linked, note_of
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
@@ -51,20 +54,23 @@ from bridge.domain.delivery import (
 from bridge.domain.incident import (
     CreateBody,
     Incident,
-    IncidentState,
     Transition,
+    is_moot,
     moved,
     on_claimed,
     on_dead,
     on_delivered,
     on_key_spent,
+    on_moot,
     on_not_sent,
 )
 from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
+from bridge.domain.telling import noted
 
 STRIKES_MAX = 5
+MOOT = "the incident is no longer open: nobody has to hear of it, and an acknowledgement would open it again"
 CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
 RESPONSE_MAX_CHARS = 4096
 
@@ -161,6 +167,23 @@ _NEXT_N = Statement(
         incidents.c.episode_id == bindparam("episode"),
         incidents.c.claimed,
     )
+)
+_NEWER_UPDATE = Statement(
+    select(deliveries.c.id).where(
+        deliveries.c.incident_id == bindparam("incident"),
+        deliveries.c.action == Action.UPDATE.value,
+        deliveries.c.state == "pending",
+        deliveries.c.no > bindparam("no"),
+    )
+)
+_WAITING_BEHIND = Statement(
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.incident_id == bindparam("incident"),
+        deliveries.c.action != Action.CREATE.value,
+        deliveries.c.state == "pending",
+    )
+    .order_by(deliveries.c.no)
 )
 _INSERT_ATTEMPT = Statement(insert(attempts))
 EVERYTHING = 1 << 62
@@ -294,10 +317,13 @@ class LaneWork:
         if row["give_up_at"] <= self.now:
             self._bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
             return None
-        if row["action"] == Action.ACKNOWLEDGE and incident.state is not IncidentState.OPEN:
-            why = "the incident is no longer open: an acknowledgement would open it again"
-            self._finish(row, DeliveryState.CANCELLED, Reason.NOTHING_TO_TELL, why)
+        if is_moot(incident, Action(row["action"])):
+            self._drop(row, incident, Reason.NOTHING_TO_TELL, MOOT)
             return None
+        if row["action"] == Action.NOTE and not is_worded(row):
+            row, incident = self._word(row, incident)
+            if row["state"] != DeliveryState.PENDING:
+                return None
         lookup = lookup_from(row["ids"])
         if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
             refs = names_from(row["names"])
@@ -318,6 +344,29 @@ class LaneWork:
                 return None
             lookup = found
         return self._lease(row, incident, of, lookup)
+
+    def _word(self, row: Row, incident: Incident) -> tuple[Row, Incident]:
+        """A note's text is made when it is first sent: everything that is to be told by now, or it is not sent."""
+        note = note_of(self.connection, incident, self.now)
+        if note.fields is None:
+            self._drop(row, incident, Reason.NOTHING_TO_TELL, note.why)
+            return self._delivery(row["id"]), incident
+        told = replace(incident, telling=noted(incident.telling, self.now))
+        changes = self._changes()
+        changes.put(told)
+        changes.flush(self.connection)
+        text = fields_json(note.fields)
+        self._update_delivery(row["id"], fields=text)
+        return {**row, "fields": text}, told
+
+    def _drop(self, row: Row, incident: Incident, reason: Reason, why: str | None) -> None:
+        """What waits is not sent; the incident stands as it did."""
+        self._finish(row, DeliveryState.CANCELLED, reason, why)
+        left = on_moot(incident, Action(row["action"])) if not is_worded(row) else incident
+        if left != incident:
+            changes = self._changes()
+            changes.put(left)
+            changes.flush(self.connection)
 
     def _wait_for_names(self, row: Row, waits: Waits) -> NamesNeeded | None:
         """Not an attempt. None when the lists are asked for already: the next candidate may go."""
@@ -434,7 +483,9 @@ class LaneWork:
             case Done(reference=reference, adopted=adopted):
                 state = DeliveryState.ADOPTED if adopted else DeliveryState.DELIVERED
                 self._finish(row, state, None, detail)
-                transition = on_delivered(incident, claimed.delivery.action, reference, self.now)
+                transition = on_delivered(
+                    incident, claimed.delivery.action, reference, self.now, reopens=self._reopens(incident)
+                )
                 self._follow(transition, incident)
                 recorded = Recorded(state=state, reason=None)
             case RetryIn():
@@ -463,6 +514,9 @@ class LaneWork:
             self._update_delivery(row["id"], sent=sent)  # a replay has to know
             self._bury(row, incident, Reason.TOO_OLD, why)
             return Recorded(state=DeliveryState.DEAD, reason=Reason.TOO_OLD)
+        if self._is_passed_by(row, incident):
+            self._drop(row, incident, Reason.SUPERSEDED, detail)
+            return Recorded(state=DeliveryState.CANCELLED, reason=Reason.SUPERSEDED)
         asks_first = row["action"] == Action.ACKNOWLEDGE and step.reason is not Reason.NOTHING_FOUND
         phase = first_phase(Action.ACKNOWLEDGE, incident.key_rule) if asks_first else step.phase
         self._update_delivery(
@@ -476,6 +530,17 @@ class LaneWork:
         if not sent:
             self._follow(on_not_sent(incident, Action(row["action"])), incident)
         return Recorded(state=DeliveryState.PENDING, reason=step.reason)
+
+    def _is_passed_by(self, row: Row, incident: Incident) -> bool:
+        """Whether what failed need not be sent again: nobody has to hear of it, or a newer update waits."""
+        action = Action(row["action"])
+        return is_moot(incident, action) or (
+            action is Action.UPDATE
+            and bool(_NEWER_UPDATE.rows(self.connection, incident=row["incident_id"], no=row["no"]))
+        )
+
+    def _reopens(self, incident: Incident) -> bool:
+        return self.routes.get(incident.account, _UNROUTED).reopens is not None
 
     def _was_a_guess(self, row: Row, reason: Reason) -> bool:
         """Whether a refused create named something as it is written, and its list may still come."""
@@ -534,10 +599,13 @@ class LaneWork:
             incident.key_rule, incident.series, incident.key_text, keys.episode(incident.episode_id, incident.id, n)
         )
         fresh = replace(restarted(incident), key=key, episode_n=n, acknowledged=incident.acknowledged)
+        fresh = replace(fresh, telling=incident.telling)
         changes = self._changes()
         changes.put(fresh)
         self._load_next_no(changes, incident.series)
         changes.add_delivery(fresh, Action.CREATE, body_in(row))
+        for behind in _WAITING_BEHIND.rows(self.connection, incident=incident.id):  # it is told once that create is
+            self._update_delivery(behind["id"], no=changes.take_no(incident.series))
         changes.flush(self.connection)
 
     def _follow(self, transition: Transition, old: Incident) -> None:
@@ -556,7 +624,7 @@ class LaneWork:
         key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
         fresh = renewed(ended, new_id=self.new_id(), key=key, episode_id=episode_id, episode_n=n, now=self.now)
         changes.put(replace(ended, live=False, firing=0, renewal=None))
-        changes.open(fresh, body)
+        changes.open(fresh, linked(body, ended))
         for row in _FIRING_MEMBERS.rows(self.connection, incident=ended.id):
             left, joins = moved(member_from(row), fresh.id, self.now)
             changes.put_member(joins, is_new=True)

@@ -13,6 +13,7 @@ from bridge.domain.decision import Decision, KeyRule, OnAcknowledge, OnResolve, 
 from bridge.domain.delivery import BODY_VERSION, Action, Delivery, NameRef, Phase, Reason
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member
 from bridge.domain.lane import LaneState
+from bridge.domain.telling import NOTHING_TOLD, Telling
 
 Row = Any  # a RowMapping, or a dict of the same keys
 
@@ -68,6 +69,11 @@ def content_json(body: CreateBody) -> str:
 
 def _origin(body: CreateBody) -> dict[str, Any]:
     return {**({"places": dict(body.places)} if body.places else {}), **({"plain": True} if body.is_plain else {})}
+
+
+def is_worded(row: Row) -> bool:
+    """Whether a delivery holds the text of a note."""
+    return "note" in json.loads(row["fields"])["fields"]
 
 
 def body_in(row: Row) -> CreateBody:
@@ -143,6 +149,22 @@ def policy_from(text: str) -> Policy:
     )
 
 
+def telling_json(telling: Telling) -> str | None:
+    """The column `telling`."""
+    if telling == NOTHING_TOLD:
+        return None
+    return dumps({field.name: getattr(telling, field.name) for field in fields(Telling)})
+
+
+def telling_from(text: str | None) -> Telling:
+    if text is None:
+        return NOTHING_TOLD
+    stored = json.loads(text)
+    for name in ("noted_at", "flapping_since"):
+        stored[name] = None if stored[name] is None else datetime.fromisoformat(stored[name])
+    return Telling(**stored)
+
+
 _INCIDENT_FIELDS = tuple(field.name for field in fields(Incident))
 
 
@@ -150,6 +172,7 @@ def incident_row(incident: Incident) -> dict[str, Any]:
     row = {name: getattr(incident, name) for name in _INCIDENT_FIELDS}
     row["policy"] = policy_json(incident.policy)
     row["renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
+    row["telling"] = telling_json(incident.telling)
     return row
 
 
@@ -160,6 +183,7 @@ def incident_from(row: Row) -> Incident:
     values["severity"] = Severity(values["severity"])
     values["policy"] = policy_from(values["policy"])
     values["renewal"] = create_body_from(values["renewal"])
+    values["telling"] = telling_from(values["telling"])
     return Incident(**values)
 
 

@@ -109,6 +109,7 @@ series = Table(
     Column("account", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("next_no", Integer, nullable=False),  # of its next delivery: the order within the series
+    Column("last_incident", Text),  # the live one, else the one that ended last
     sqlite_with_rowid=False,
 )
 
@@ -141,6 +142,8 @@ incidents = Table(
     Column("confirmed_at", Instant),
     Column("resolved_at", Instant),
     Column("reason", Text),
+    Column("telling", Text),  # JSON: what its notes said and have to say; null for nothing
+    Column("summary", Text),  # as the upstream has it, where notes become a part of it
 )
 Index(
     "incidents_one_live",

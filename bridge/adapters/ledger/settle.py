@@ -17,20 +17,25 @@ from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, lis
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
+from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.incident import (
+    CreateBody,
     Incident,
     IncidentState,
     Member,
+    NewEpisode,
     Transition,
+    is_recent,
     moved,
     on_acknowledged,
     on_firing,
     on_resolved,
 )
 from bridge.domain.reports import LastReport, last_report, why_ignored
+from bridge.domain.telling import flapping_is_due, flapping_text
 
 TRACE_MAX = 200  # rules kept in the record of one alert
 
@@ -183,8 +188,12 @@ _LOCK_SERIES = SizedStatement(
         .with_for_update()
     )
 )
-_LIVE_INCIDENTS = SizedStatement(
-    lambda ids: select(incidents).where(incidents.c.series.in_(listed("ids", ids)), incidents.c.live)
+_LAST_INCIDENTS = SizedStatement(
+    lambda ids: (
+        select(incidents)
+        .join_from(series, incidents, incidents.c.id == series.c.last_incident)
+        .where(series.c.id.in_(listed("ids", ids)))
+    )
 )
 _MEMBERS_OF = SizedStatement(
     lambda of, ids: select(members).where(
@@ -214,9 +223,11 @@ class _World:
     """What the transaction knows of the batch's problems and series; kept up to date as reports are applied."""
 
     changes: Changes
+    connection: Connection
     last: dict[str, LastReport] = field(default_factory=dict)  # problem -> its last applied report
     applied: dict[str, Alert] = field(default_factory=dict)  # problem -> what was applied now
     live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
+    ended: dict[str, Incident] = field(default_factory=dict)  # series without one -> its last incident
     members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
     next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
@@ -263,7 +274,7 @@ def _without_repeats(connection: Connection, batch: Sequence[Receipt]) -> tuple[
 
 def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) -> _World:
     """Lock and read everything the batch can touch: problems first, then series."""
-    world = _World(changes=changes)
+    world = _World(changes=changes, connection=connection)
     readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
     if not readings:
         return world
@@ -304,10 +315,11 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
     if not seen:
         return
     series_ids = padded(seen)
-    for row in _LIVE_INCIDENTS.rows(connection, ids=series_ids):
-        world.live[row["series"]] = incident_from(row)
-    if world.live:
-        of = padded(incident.id for incident in world.live.values())
+    for row in _LAST_INCIDENTS.rows(connection, ids=series_ids):
+        (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
+    recent = [ended for ended in world.ended.values() if is_recent(ended, world.changes.now)]
+    if world.live or recent:
+        of = padded(incident.id for incident in (*world.live.values(), *recent))
         for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids):
             member = member_from(row)
             world.members[(member.incident, member.problem)] = member
@@ -372,25 +384,57 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     if decision.mode is Mode.SHADOW:
         return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
     body = body_of(decision, _episode_id(alert, one))
-    incident = world.live.get(decision.series)
-    member = None if incident is None or item.problem is None else world.members.get((incident.id, item.problem))
-    step = on_firing(incident, member, decision.severity, body)
+    incident, ended = world.live.get(decision.series), world.ended.get(decision.series)
+    last = incident or ended
+    member = None if last is None or item.problem is None else world.members.get((last.id, item.problem))
+    route = world.changes.routes.get(decision.account)
+    rise = rise_of(world.connection, incident, decision, () if route is None else route.rises)
+    step = on_firing(
+        incident,
+        member,
+        decision.severity,
+        body,
+        world.changes.now,
+        ended=ended,
+        reopens=route is not None and route.reopens is not None,
+        rise=bool(rise.fields),
+    )
     if isinstance(step, Transition):
         changed = step.incident
-        world.changes.apply(step, body, decision.severity)
+        world.changes.apply(step, body, decision.severity, rise)
         outcome, reason = step.outcome, step.reason
     else:
-        if step.supersedes is not None:
-            world.changes.put(step.supersedes)
-        changed = _open(world, one, alert, decision)
-        if step.supersedes is not None:
-            changed = _take_over(world, step.supersedes, changed, item.problem)
-        world.changes.open(changed, body)
+        changed = _begin(world, one, alert, decision, body, step, item.problem)
         member, outcome, reason = None, Outcome.OPENED, None
     world.live[decision.series] = changed
+    world.ended.pop(decision.series, None)
     if outcome is not Outcome.DUPLICATE and item.problem is not None:
         _join(world, changed, member, item.problem, alert, decision)
     return _decision(outcome, **about, incident=changed.id, reason=reason)
+
+
+def _begin(
+    world: _World,
+    one: Receipt,
+    alert: Alert,
+    decision: Decision,
+    body: CreateBody,
+    step: NewEpisode,
+    problem: str | None,
+) -> Incident:
+    """Open the next incident of a series; what came before it is named in its body."""
+    if step.supersedes is not None:
+        world.changes.put(step.supersedes)
+    fresh = replace(_open(world, one, alert, decision), telling=step.telling)
+    if step.supersedes is not None:
+        fresh = _take_over(world, step.supersedes, fresh, problem)
+    if step.follows is not None:
+        body = linked(body, step.follows)
+    if flapping_is_due(step.telling):
+        body = replace(body, notes=(*body.notes, f"it {flapping_text(step.telling, world.changes.now)}"))
+        fresh = replace(fresh, telling=replace(step.telling, flaps_told=step.telling.flaps))
+    world.changes.open(fresh, body)
+    return fresh
 
 
 def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Incident:
@@ -435,7 +479,6 @@ def _take_over(world: _World, dead: Incident, fresh: Incident, problem: str | No
 def _join(
     world: _World, incident: Incident, member: Member | None, problem: str, alert: Alert, decision: Decision
 ) -> None:
-    was_firing = member is not None and member.firing
     joined = Member(
         incident=incident.id,
         problem=problem,
@@ -444,7 +487,7 @@ def _join(
         firing=True,
         severity=decision.severity,
         title=clean(alert.title),
-        joined_at=member.joined_at if member is not None and was_firing else world.changes.now,
+        joined_at=world.changes.now if member is None else member.joined_at,
     )
     world.members[(incident.id, problem)] = joined
     world.changes.put_member(joined, is_new=member is None)
@@ -467,7 +510,7 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
         world.changes.apply(step)
         world.live[series_id] = step.incident
         if not step.incident.live:
-            del world.live[series_id]
+            world.ended[series_id] = world.live.pop(series_id)
         if ends:
             _leave(world, series_id, member)
         about = {"rule": incident.rule, "account": incident.account, "series": series_id, "incident": incident.id}

@@ -1,0 +1,95 @@
+"""What updates, notes and re-openings hold: made from the rows when they are queued, or at the last moment.
+
+Nothing here is asked for on a quiet lane: rises, notes and re-openings are rare, and each costs what it needs itself.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, func, select
+
+from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.rows import body_in
+from bridge.adapters.ledger.schema import deliveries, members
+from bridge.domain.alert import Severity
+from bridge.domain.decision import Change, Decision, KeyRule
+from bridge.domain.delivery import Action
+from bridge.domain.incident import CreateBody, Incident, IncidentState
+from bridge.domain.telling import NAMED_MAX, SUMMARY_MAX_CHARS, note_text
+
+_CREATE_OF = Statement(
+    select(deliveries.c.fields, deliveries.c.names, deliveries.c.notes)
+    .where(deliveries.c.incident_id == bindparam("incident"), deliveries.c.action == Action.CREATE.value)
+    .order_by(deliveries.c.no.desc())
+    .limit(1)
+)
+_JOINED = Statement(
+    select(members.c.title, func.count().over().label("number"))
+    .where(members.c.incident_id == bindparam("incident"), members.c.firing, members.c.joined_at > bindparam("since"))
+    .order_by(
+        case({severity.value: severity.rank for severity in Severity}, value=members.c.severity),
+        members.c.joined_at,
+        members.c.problem_id,
+    )
+    .limit(NAMED_MAX)
+)
+_MAY_BE_TOLD = frozenset({IncidentState.SENDING, IncidentState.OPEN, IncidentState.RESOLVING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a note's row is to hold; without `fields` it is not sent, and `why` says so."""
+
+    fields: dict[str, Any] | None = None
+    why: str | None = None
+
+
+def part_of(body: CreateBody, wanted: Collection[str]) -> CreateBody:
+    """The fields of a create that another call says again, with their names."""
+    fields = {name: value for name, value in body.fields.items() if name in wanted}
+    return CreateBody(fields=fields, names=tuple(ref for ref in body.names if ref.field in fields), notes=())
+
+
+def rise_of(connection: Connection, incident: Incident | None, decision: Decision, rises: Collection[str]) -> Change:
+    """What a report of a higher severity changes upstream; empty when it changes nothing.
+
+    A rule that does not say what a rise does changes those of its fields `rises` that the incident was made without or
+    with another value: who acknowledged it is not asked again because of what is as it was.
+    """
+    nothing = Change(fields={}, names=(), notes=())
+    if incident is None or incident.state not in _MAY_BE_TOLD or decision.severity.rank >= incident.severity.rank:
+        return nothing
+    if decision.rise is not None:
+        return decision.rise
+    made = _CREATE_OF.rows(connection, incident=incident.id) if rises else []
+    if not made:
+        return nothing
+    told = body_in(made[0]).fields
+    fields = {name: value for name, value in decision.fields.items() if name in rises and value != told.get(name)}
+    return Change(fields=fields, names=tuple(ref for ref in decision.names if ref.field in fields), notes=())
+
+
+def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:
+    """The note that waits for an incident, with everything that is to be told by now."""
+    since = incident.telling.noted_at or incident.opened_at
+    found = _JOINED.rows(connection, incident=incident.id, since=since)
+    text = note_text(incident.telling, [row["title"] for row in found], found[0]["number"] if found else 0, now)
+    if text is None:
+        return Note(why="what it was to tell is over")
+    if incident.key_rule is KeyRule.WHILE_OPEN:
+        return Note(fields={"note": text})
+    if incident.summary is None:
+        return Note(why="what the incident's summary says is not known, and a note would overwrite it")
+    if len(incident.summary) + len(text) > SUMMARY_MAX_CHARS:
+        return Note(why="the incident's summary has no room for it")
+    return Note(fields={"note": text, "summary": incident.summary})
+
+
+def linked(body: CreateBody, ended: Incident) -> CreateBody:
+    """What opens the next episode, with a link to the one that ended a short while ago."""
+    what = ended.upstream_url or ended.upstream_id
+    if what is None:
+        return body
+    return replace(body, notes=(*body.notes, f"the same problem had an incident a short while ago: {what}"))
