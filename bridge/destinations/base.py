@@ -89,6 +89,7 @@ class Destination(Protocol):
     title_field: ClassVar[str]  # "title" or "name"
     body_field: ClassVar[str]  # where notes and overlong text go: "body" or "summary"
     plain_fields: ClassVar[frozenset[str]]  # what stays of a create that the upstream refused (DESIGN section 5)
+    target_fields: ClassVar[frozenset[str]] = frozenset()  # who is told: only what agrees in these folds into one
     scope_field: ClassVar[str | None]  # the field whose rendered text is the key's scope; None: no scope
     actions: ClassVar[frozenset[Action]]  # what the upstream can be told
     name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch
@@ -139,6 +140,10 @@ class Destination(Protocol):
         `written` has their texts, None where the alert decides.
         """
         return ()
+
+    def written(self, delivery: Delivery) -> str:  # noqa: ARG002 - for those that keep it
+        """The incident's text as a delivered create or note left it, where a note has to be added to that text."""
+        return ""
 
     def masked(self, answer: HttpResponse | NoAnswer) -> HttpResponse | NoAnswer:
         """The answer without our credential, which an upstream may echo: safe to read, to store and to log."""

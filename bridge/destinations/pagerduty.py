@@ -172,6 +172,7 @@ class PagerDuty(Destination):
     title_field: ClassVar[str] = "title"
     body_field: ClassVar[str] = "body"
     plain_fields: ClassVar[frozenset[str]] = frozenset({"title", "service", "body"})
+    target_fields: ClassVar[frozenset[str]] = frozenset({"service", "escalation_policy", "assignee", "incident_type"})
     scope_field: ClassVar[str | None] = "service"
     actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)

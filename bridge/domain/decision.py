@@ -106,6 +106,7 @@ class Decision:
     names: tuple[NameRef, ...]
     notes: tuple[str, ...]  # what fell back and why
     fold_key: str
+    fold_target: str = ""  # what an incident of its kind must share to fold with it; empty: it never folds
     policy: Policy
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # see CreateBody
 

@@ -80,6 +80,7 @@ class Reason(StrEnum):
     RECOVERED = "recovered"  # its problem was over before it was sent
     JOINED_AGAIN = "joined_again"  # a resolve that a new firing made unnecessary
     NOTHING_TO_TELL = "nothing_to_tell"  # the create it belonged to never happened
+    FOLDED = "folded"  # another incident carries it: a storm
     DISCARDED = "discarded"  # by a person
     REPLAYED = "replayed"  # by a person
     LEASE_ENDED = "lease_ended"  # the worker that held it stopped answering

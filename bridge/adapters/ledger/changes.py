@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
+from bridge.adapters.ledger import folded
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     clean,
@@ -25,6 +26,7 @@ from bridge.adapters.ledger.rows import (
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series, to_us
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
+from bridge.domain.folding import FoldForm
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import Pace, order_key
 from bridge.domain.plain import PlainForm
@@ -39,6 +41,7 @@ class Route:
     pace: Pace
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
+    fold: FoldForm | None = None  # how several creates become one; None: the account never folds
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
 
     @property
@@ -82,11 +85,13 @@ _REPLACE_CREATE = Statement(
         notes=bindparam("new_notes"),
         order_key=bindparam("new_order_key"),
         ids=bindparam("new_ids"),
+        fold_key=bindparam("new_fold_key"),
+        fold_target=bindparam("new_fold_target"),
     )
 )
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
-    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason",
+    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "carrier", "folded",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -167,8 +172,17 @@ class Changes:
                 row.update(state=DeliveryState.CANCELLED.value, reason=why.value, done_at=self.now)
         self._cancels.append({"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now})
 
-    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> None:
-        """One more thing to tell the upstream, behind everything the series already has to tell."""
+    def pace_of(self, account: str) -> Pace:
+        """The pace of an account's lane."""
+        route = self.routes.get(account)
+        return UNROUTED if route is None else route.pace
+
+    def as_changed(self, incident: Incident) -> Incident:
+        """An incident as it is after everything gathered so far."""
+        return self._changed_incidents.get(incident.id, incident)
+
+    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> str:
+        """One more thing to tell the upstream, behind everything the series already has to tell; its id."""
         route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
         no = self.next_no.get(incident.series, 0)
         self.next_no[incident.series] = no + 1
@@ -212,11 +226,16 @@ class Changes:
                 "names": "[]" if body is None else names_json(body.names),
                 "ids": "{}",
                 "notes": dumps([] if body is None else body.notes),
+                "fold_key": None if body is None else body.fold_key or None,
+                "fold_target": None if body is None else body.fold_target or None,
             }
         )
+        return str(self._deliveries[-1]["id"])
 
     def flush(self, connection: Connection) -> None:
         """Write everything gathered; one statement per kind of change."""
+        for incident in [one for one in self._changed_incidents.values() if one.folded]:
+            folded.follow(connection, self, incident)
         _CANCEL.run(connection, self._cancels)
         _REPLACE_CREATE.run(connection, self._replaces)
         # a superseded incident must stop being live before its successor starts
@@ -239,6 +258,8 @@ class Changes:
             "notes": dumps(body.notes),
             "order_key": key,
             "ids": "{}",  # looked up for the body that is replaced
+            "fold_key": body.fold_key or None,
+            "fold_target": body.fold_target or None,
         }
         for row in self._deliveries:
             if row["incident_id"] == incident.id and row["action"] == Action.CREATE:
@@ -249,7 +270,7 @@ class Changes:
 
 def renewed(old: Incident, *, new_id: str, key: str, episode_id: str, episode_n: int, now: datetime) -> Incident:
     """The next episode of an incident whose problems fired again while its resolve was on its way."""
-    fresh = replace(old, id=new_id, key=key, episode_id=episode_id, episode_n=episode_n, opened_at=now)
+    fresh = replace(old, id=new_id, key=key, episode_id=episode_id, episode_n=episode_n, opened_at=now, folded=0)
     return restarted(fresh)
 
 

@@ -17,6 +17,7 @@ from bridge.adapters.ledger import fetches, probes
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.folds import Folds, crowded
 from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, NameBook, Waits, lookup_from, lookup_json
 from bridge.adapters.ledger.rows import (
     Row,
@@ -171,7 +172,7 @@ _UNROUTED = Route(lane="", pace=UNROUTED)
 def _next_of(accounts: int) -> Statement:
     """The next candidate of a lane, of this many accounts: the configured ones, for nobody can send for another."""
     return Statement(
-        select(deliveries.c.id, deliveries.c.series)
+        select(deliveries.c.id, deliveries.c.series, crowded().label("crowded"))
         .where(
             deliveries.c.lane == bindparam("lane"),
             deliveries.c["class"] == bindparam("of"),
@@ -214,6 +215,17 @@ class LaneWork:
         self.names = names
         self.new_id = new_id
         self._locked: set[str] = set()  # series
+        self.folds = Folds(
+            self.connection,
+            self.now,
+            lane,
+            pace=pace,
+            routes=routes,
+            new_id=new_id,
+            lock=self._lock_series,
+            locked=self._locked,
+            unblocked=UNBLOCKED,
+        )
         row = _LANE.rows(self.connection, lane=lane)[0]
         self.before = lane_from(row)
         self.state: LaneState = sane(pace, self.before, self.now)
@@ -274,15 +286,20 @@ class LaneWork:
         below = EVERYTHING if now_slot.anyone else 0
         accounts = padded(self.routes)
         statement = _next_of(len(accounts))
-        asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below}
+        crowd = self.folds.crowd(self.state)
+        asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below, "crowd": crowd}
         asked |= {f"account_{number}": account for number, account in enumerate(accounts)}
         for _ in range(CANDIDATES_MAX):
             found = statement.rows(self.connection, **asked)
             if not found or not self._lock_series(found[0]["series"]):
                 return None  # the clock finds what is due and comes again
+            if of is LaneClass.CREATE:
+                self.state = self.folds.looked(self.state, found[0])
             claim = self._take(found[0]["id"], of)
             if claim is not None:
                 return claim
+            if self.folds.is_spent:
+                return None  # ingest waits for this transaction: the rest folds in the next
         return None
 
     def _take(self, delivery_id: str, of: LaneClass) -> Claim:
@@ -298,6 +315,12 @@ class LaneWork:
             why = "the incident is no longer open: an acknowledgement would open it again"
             self._finish(row, DeliveryState.CANCELLED, Reason.NOTHING_TO_TELL, why)
             return None
+        if row["action"] == Action.NOTE:
+            row = self.folds.completed(row, incident)
+        if row["action"] == Action.CREATE and self.state.behind_since is not None:
+            if self.folds.joined(self.state, row, incident):
+                return None
+            row, incident = self.folds.gathered(self.state, row, incident)
         lookup = lookup_from(row["ids"])
         if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
             refs = names_from(row["names"])
@@ -553,9 +576,12 @@ class LaneWork:
         n = _NEXT_N.rows(self.connection, series=ended.series, episode=episode_id)[0]["n"]
         key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
         fresh = renewed(ended, new_id=self.new_id(), key=key, episode_id=episode_id, episode_n=n, now=self.now)
+        firing = _FIRING_MEMBERS.rows(self.connection, incident=ended.id)
+        if not firing:
+            return  # what fires belongs to incidents folded into it, and these go on by themselves
         changes.put(replace(ended, live=False, firing=0, renewal=None))
-        changes.open(fresh, body)
-        for row in _FIRING_MEMBERS.rows(self.connection, incident=ended.id):
+        changes.open(replace(fresh, firing=len(firing)), body)
+        for row in firing:
             left, joins = moved(member_from(row), fresh.id, self.now)
             changes.put_member(joins, is_new=True)
             changes.put_member(left, is_new=False)

@@ -27,6 +27,7 @@ from bridge.adapters.ledger.schema import (
     members,
 )
 from bridge.domain.alert import Severity
+from bridge.domain.decision import Outcome
 from bridge.domain.delivery import LaneClass
 from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
@@ -151,6 +152,7 @@ def one_event(transaction: Transaction, event_id: str, payloads: Payloads) -> di
     body = None if row["body"] is None else zlib.decompress(row["body"])
     again = () if body is None else payloads(row["source"], headers, body)
     items = [_alert_item(one) for one in found.mappings()]
+    _say_folded(connection, items)
     for number, item in enumerate(items):
         item["payload"] = again[number] if number < len(again) else None
     return {
@@ -161,6 +163,21 @@ def one_event(transaction: Transaction, event_id: str, payloads: Payloads) -> di
         "body": None if body is None else body.decode("utf-8", "replace"),
         "body_bytes": row["body_bytes"],
     }
+
+
+def _say_folded(connection: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """What opened an incident that another one carries meanwhile, was folded: decisions are kept as they were made."""
+    opened = [one for item in items for one in item["decisions"] if one["outcome"] == Outcome.OPENED.value]
+    ids = sorted({one["incident"] for one in opened if one["incident"] is not None})
+    carriers: dict[str, str] = {}
+    for start in range(0, len(ids), LIMIT_MAX):
+        wanted = incidents.c.id.in_(ids[start : start + LIMIT_MAX])
+        asked = select(incidents.c.id, incidents.c.carrier).where(wanted, incidents.c.carrier.is_not(None))
+        carriers |= {row[0]: row[1] for row in connection.execute(asked)}
+    for one in opened:
+        if one["incident"] in carriers:
+            one["outcome"] = Outcome.FOLDED.value
+            one["reason"] = f"folded into incident {carriers[one['incident']]}"
 
 
 def _alert_item(row: Row) -> dict[str, Any]:
@@ -204,8 +221,16 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
     return {
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
+        "folded_incidents": _folded_into(connection, incident_id),
         "deliveries": [delivery_item(one) for one in told],
     }
+
+
+def _folded_into(connection: Connection, carrier: str) -> list[dict[str, Any]]:
+    """The incidents that one carries, the first LIMIT_MAX of them, oldest first."""
+    inside = select(incidents).where(incidents.c.carrier == carrier, incidents.c.carrier.is_not(None))
+    rows = connection.execute(inside.order_by(incidents.c.id).limit(LIMIT_MAX)).mappings()
+    return [{key: row[key] for key in ("id", "title", "severity", "state", "rule", "firing")} for row in rows]
 
 
 def incident_item(row: Row) -> dict[str, Any]:
@@ -219,6 +244,8 @@ def incident_item(row: Row) -> dict[str, Any]:
         "title": row["title"],
         "rule": row["rule"],
         "reason": row["reason"],
+        "carrier": row["carrier"],
+        "folded": row["folded"],
         "upstream": {"id": row["upstream_id"], "url": row["upstream_url"]},
         "opened_at": rfc3339(row["opened_at"]),
         "resolved_at": rfc3339(row["resolved_at"]),
