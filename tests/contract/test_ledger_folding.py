@@ -77,6 +77,29 @@ class Lane:
         found = self.ledger.deliveries(state=state, limit=500).items
         return [dict(one) for one in found if one["action"] == "create"]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Every incident's row."""
+        with self.database.reading() as transaction:
+            return [dict(one) for one in transaction.connection.execute(select(incidents)).mappings()]
+
+    def firing_members(self) -> dict[str, int]:
+        """How many problems fire, by incident."""
+        with self.database.reading() as transaction:
+            rows = transaction.connection.execute(select(members.c.incident_id).where(members.c.firing)).scalars().all()
+        return {one: rows.count(one) for one in rows}
+
+    def live_members(self) -> list[str]:
+        """The problems that fire in live incidents."""
+        with self.database.reading() as transaction:
+            found = select(members.c.fingerprint).join_from(members, incidents, members.c.incident_id == incidents.c.id)
+            return list(transaction.connection.execute(found.where(members.c.firing, incidents.c.live)).scalars())
+
+    def is_in(self, name: str, ids: set[str]) -> bool:
+        """Whether a problem fires in one of these incidents."""
+        with self.database.reading() as transaction:
+            found = select(members.c.incident_id).where(members.c.firing, members.c.fingerprint == name)
+            return bool(ids.intersection(transaction.connection.execute(found).scalars()))
+
     def represented(self) -> dict[str, list[str]]:
         """Firing problem -> upstream ids of the incidents that stand for it: by the rows alone."""
         with self.database.reading() as transaction:
