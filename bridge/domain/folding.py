@@ -23,7 +23,8 @@ LISTED_MAX_CHARS = 12_000
 TITLE_SHOWN_CHARS = 200  # of one alert in a list
 CAUGHT_UP_AFTER = 3  # slots that nobody took after the bucket was full again
 JOINS_FOR = 5  # times max_wait: so long after its create a carrier takes more along; then somebody is paged again
-GATHERS_FOR = timedelta(seconds=5)  # a note waits for more of the same
+GATHERS_FOR = timedelta(seconds=5)  # a note waits for more of the same;
+GATHERS_CRITICAL_FOR = timedelta(seconds=1)  # one about a critical not so long
 ELLIPSIS = "…"
 
 
@@ -177,6 +178,13 @@ def joined_note(before: Mapping[str, Any] | None, lines: Sequence[Listed]) -> di
     text = f"{number} more {'alert' if number == 1 else 'alerts'} of this kind:\n{list_of(kept, counted)}"
     joined = [[line.severity.value, _cut(line.title, TITLE_SHOWN_CHARS), line.alerts] for line in kept]
     return {"note": text, "joined": joined, "counted": counted}
+
+
+def note_due_at(before: datetime | None, lines: Iterable[Listed], now: datetime) -> datetime:
+    """When that note goes out; `before`: when the one that waits would."""
+    is_critical_one = any(line.severity is Severity.CRITICAL for line in lines)
+    due = now + (GATHERS_CRITICAL_FOR if is_critical_one else GATHERS_FOR)
+    return due if before is None else min(before, due)
 
 
 def _line(stored: Sequence[Any]) -> Listed:

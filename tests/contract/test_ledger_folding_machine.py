@@ -36,7 +36,7 @@ class Storms(RuleBasedStateMachine):
         self.firing: dict[int, Severity] = {}
         self.held: Claimed | None = None
 
-    @rule(first=st.integers(0, 30), number=st.integers(1, 20), severity=st.sampled_from(tuple(Severity)))
+    @rule(first=st.integers(0, 30), number=st.integers(1, 45), severity=st.sampled_from(tuple(Severity)))
     def fire(self, first: int, number: int, severity: Severity) -> None:
         names = range(first, first + number)
         settle(self.lane.ledger, *(self._fires(name, severity) for name in names))

@@ -23,7 +23,7 @@ from bridge.domain import folding
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, Outcome
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason
-from bridge.domain.folding import FOLD_MAX, GATHERS_FOR, Waiting, carried, is_still_behind, takes_more_since
+from bridge.domain.folding import FOLD_MAX, Waiting, carried, is_still_behind, takes_more_since
 from bridge.domain.incident import CreateBody, Incident, IncidentState
 from bridge.domain.lane import LaneState, Pace
 
@@ -288,12 +288,15 @@ class Folds:
             body = CreateBody(fields=folding.joined_note(before, lines), names=(), notes=())
             _FIELDS_OF.run(self._connection, [{"of_delivery": held[0]["id"], "new_fields": content_json(body)}])
             changes.flush(self._connection)
+            due = folding.note_due_at(held[0]["next_at"], lines, self._now)
+            _DUE_AT.run(self._connection, [{"of_delivery": held[0]["id"], "at": due}])
             return
         body = CreateBody(fields=folding.joined_note(None, lines), names=(), notes=())
         changes.next_no[carrier.series] = _NEXT_NO.rows(self._connection, of_series=carrier.series)[0]["next_no"]
         note = changes.add_delivery(carrier, Action.NOTE, body)
         changes.flush(self._connection)
-        _DUE_AT.run(self._connection, [{"of_delivery": note, "at": self._now + GATHERS_FOR}])
+        due = folding.note_due_at(None, lines, self._now)
+        _DUE_AT.run(self._connection, [{"of_delivery": note, "at": due}])
 
     # -- the next create takes others along
 
