@@ -29,6 +29,7 @@ from bridge.adapters.ledger.schema import (
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import LaneClass
+from bridge.domain.folding import carried, is_still_behind
 from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
 LIMIT_MAX = 500
@@ -378,9 +379,28 @@ class _Etas:
                 deliveries.c.order_key < row["order_key"],
             )
         ).scalar_one()
+        number = carried(pace, state, self.now) if of is LaneClass.CREATE else None
+        if number is not None and ahead > number:
+            ahead = min(ahead, self._kinds_ahead(row))
         critical = of is LaneClass.CREATE and is_critical(row["order_key"])
         start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), row["next_at"])
         return float(round(max(0.0, (start - self.now).total_seconds()), 1))
+
+    def _kinds_ahead(self, row: Row) -> int:
+        """How many incidents what goes before a create comes to in a lane that folds: one per fold key and target."""
+        kinds = (
+            select(deliveries.c.fold_target, deliveries.c.fold_key)
+            .where(
+                deliveries.c.lane == row["lane"],
+                deliveries.c["class"] == LaneClass.CREATE.value,
+                deliveries.c.state == "pending",
+                deliveries.c.account.in_(sorted(self.routes)),
+                deliveries.c.order_key < row["order_key"],
+            )
+            .distinct()
+            .subquery()
+        )
+        return int(self.connection.execute(select(func.count()).select_from(kinds)).scalar_one())
 
 
 # -- lanes
@@ -438,6 +458,7 @@ def _lane_item(
         "paused_until": rfc3339(paused) if paused is not None and paused > now else None,
         "parked": None if state is None else parked_sentence(state, now),
         "paused": state is not None and state.paused_at is not None,  # by an operator
+        "folding": state is not None and is_still_behind(route.pace, state, now),  # creates go out several as one
         "dead": dead.get(account, 0),
     }
 
