@@ -98,25 +98,31 @@ _WAITING = SizedStatement(
         )
     )
 )
-_FOLD_INCIDENT = Statement(
-    update(incidents)
-    .where(incidents.c.id == bindparam("of_incident"))
-    .values(state=IncidentState.FOLDED.value, carrier=bindparam("new_carrier"))
-)
-_CANCEL_CREATE = Statement(
-    update(deliveries)
-    .where(deliveries.c.id == bindparam("of_delivery"))
-    .values(
-        state=DeliveryState.CANCELLED.value,
-        reason=Reason.FOLDED.value,
-        detail=bindparam("new_detail"),
-        done_at=bindparam("at"),
+_FOLD_INCIDENTS = SizedStatement(
+    lambda ids: (
+        update(incidents)
+        .where(incidents.c.id.in_(listed("ids", ids)))
+        .values(state=IncidentState.FOLDED.value, carrier=bindparam("new_carrier"))
     )
 )
-_FOLD_ALERTS = Statement(
-    update(alerts)
-    .where(alerts.c.incident_id == bindparam("of_incident"), alerts.c.outcome == Outcome.OPENED.value)
-    .values(outcome=Outcome.FOLDED.value)
+_CANCEL_CREATES = SizedStatement(
+    lambda ids: (
+        update(deliveries)
+        .where(deliveries.c.id.in_(listed("ids", ids)))
+        .values(
+            state=DeliveryState.CANCELLED.value,
+            reason=Reason.FOLDED.value,
+            detail=bindparam("new_detail"),
+            done_at=bindparam("at"),
+        )
+    )
+)
+_FOLD_ALERTS = SizedStatement(
+    lambda ids: (
+        update(alerts)
+        .where(alerts.c.incident_id.in_(listed("ids", ids)), alerts.c.outcome == Outcome.OPENED.value)
+        .values(outcome=Outcome.FOLDED.value)
+    )
 )
 _INCIDENT = Statement(select(incidents).where(incidents.c.id == bindparam("incident")))
 _DELIVERY = Statement(select(deliveries).where(deliveries.c.id == bindparam("delivery")))
@@ -393,11 +399,11 @@ class Folds:
     def _mark(self, group: tuple[Waiting, ...], carrier: Incident) -> None:
         self._left -= len(group)
         detail = f"folded into incident {carrier.id}"
-        _FOLD_INCIDENT.run(self._connection, ({"of_incident": o.incident, "new_carrier": carrier.id} for o in group))
-        _CANCEL_CREATE.run(
-            self._connection, ({"of_delivery": o.delivery, "new_detail": detail, "at": self._now} for o in group)
-        )
-        _FOLD_ALERTS.run(self._connection, ({"of_incident": o.incident} for o in group))
+        folded = padded(one.incident for one in group)
+        creates = padded(one.delivery for one in group)
+        _FOLD_INCIDENTS.run(self._connection, {"new_carrier": carrier.id}, ids=folded)
+        _CANCEL_CREATES.run(self._connection, {"new_detail": detail, "at": self._now}, ids=creates)
+        _FOLD_ALERTS.run(self._connection, {}, ids=folded)
 
     @property
     def is_spent(self) -> bool:

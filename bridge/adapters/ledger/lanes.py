@@ -112,6 +112,10 @@ class Recorded:
     reason: Reason | None
 
 
+class LaneBusy(Exception):
+    """Another worker is at the lane."""
+
+
 Claim = Claimed | NamesNeeded | None
 
 _earlier = deliveries.alias("earlier")
@@ -122,7 +126,9 @@ UNBLOCKED = ~exists().where(
 )
 """First in its series: a resolve never overtakes its create, nor a new episode the end of the last one."""
 
-_LANE = Statement(select(lanes).where(lanes.c.name == bindparam("lane")).with_for_update())
+_ONE_LANE = select(lanes).where(lanes.c.name == bindparam("lane"))
+_LANE = Statement(_ONE_LANE.with_for_update())
+_FREE_LANE = Statement(_ONE_LANE.with_for_update(skip_locked=True))
 _IN_FLIGHT = Statement(
     select(deliveries)
     .where(deliveries.c.lane == bindparam("lane"), deliveries.c.state == "sending")
@@ -206,7 +212,9 @@ class LaneWork:
         routes: Mapping[str, Route],
         names: NameBook,
         new_id: Callable[[], str],
+        waits: bool = True,
     ) -> None:
+        """`waits`: for a worker that has the lane now. Raises LaneBusy when it is not to."""
         self.connection = transaction.connection
         self.now = transaction.now
         self.lane = lane
@@ -226,8 +234,10 @@ class LaneWork:
             locked=self._locked,
             unblocked=UNBLOCKED,
         )
-        row = _LANE.rows(self.connection, lane=lane)[0]
-        self.before = lane_from(row)
+        rows = (_LANE if waits else _FREE_LANE).rows(self.connection, lane=lane)
+        if not rows and not waits:
+            raise LaneBusy
+        self.before = lane_from(rows[0])
         self.state: LaneState = sane(pace, self.before, self.now)
 
     # -- claim
