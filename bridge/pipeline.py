@@ -24,6 +24,7 @@ VALUES_MAX = 50  # beside one name
 LABELS_MAX = 100  # in the body built when a rule gives none
 LINKS_MAX = 20
 FOLD_KEY_MAX_CHARS = 200
+FOLD_TARGET_CHARS = 32
 PART_MAX_CHARS = 65_536  # of a dedup part, as JSON
 PART_MAX_ITEMS = 1_000
 ELLIPSIS = "…"
@@ -82,6 +83,7 @@ def _decision(rule: Rule, alert: Alert, destination: Destination) -> Decision:
         rise=_rise(rule, alert, destination),
         places=rule.places,
         fold_key=_fold_key(rule, alert),
+        fold_target=_fold_target(rule, request.fields, destination),
         fields=request.fields,
         names=tuple(request.names),
         notes=tuple(request.notes),
@@ -342,6 +344,12 @@ def _fold_key(rule: Rule, alert: Alert) -> str:
     values = [_folds(path, alert) for path in rule.fold_by]
     text = canonical(values).decode("utf-8", "replace")
     return text if len(text) <= FOLD_KEY_MAX_CHARS else series(rule.account, "fold", values)
+
+
+def _fold_target(rule: Rule, fields: Mapping[str, Any], destination: Destination) -> str:
+    """Whom the incident would reach: account, service, policy, type, as rendered."""
+    told = {name: fields[name] for name in sorted(destination.target_fields) if name in fields}
+    return series(rule.account, "target", (told,))[:FOLD_TARGET_CHARS]
 
 
 def _folds(path: Path, alert: Alert) -> Any:

@@ -28,9 +28,10 @@ from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.alert import Reading, Webhook
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
+from bridge.domain.folding import FoldForm
 from bridge.domain.lane import Pace, reserve_of
 from bridge.explain import Explanation, LaneView, explain
-from bridge.pipeline import decide
+from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
 from bridge.sources import SOURCES
 from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source
@@ -178,6 +179,7 @@ def routes(settings: Settings) -> dict[str, Route]:
             keeps=made[name].plain_fields,
             rises=made[name].rise_fields,
             reopens=made[name].reopen_fields,
+            fold=_fold_form(made[name]),
         )
         for name, account in settings.accounts.items()
     }
@@ -191,6 +193,18 @@ def _pace(account: AccountSettings) -> Pace:
         update_interval=account.update_rate.interval,
         promote_after=account.promote_after,
         give_up_after=account.give_up_after,
+        max_wait=account.max_wait,
+    )
+
+
+def _fold_form(destination: Destination) -> FoldForm:
+    title, body = destination.title_field, destination.body_field
+    return FoldForm(
+        title_field=title,
+        body_field=body,
+        title_max_chars=destination.fields[title].max_chars or TEXT_MAX_CHARS,
+        body_max_chars=destination.fields[body].max_chars or BODY_MAX_CHARS,
+        written=destination.written,
     )
 
 

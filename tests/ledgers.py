@@ -80,6 +80,7 @@ def decision(fingerprint: str, **changes: Any) -> Decision:
         "names": (),
         "notes": (),
         "fold_key": "r",
+        "fold_target": "t",
         "policy": Policy(),
     }
     return Decision(**{**plain, **changes})

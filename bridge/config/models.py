@@ -130,7 +130,10 @@ class AccountModel(Model):
     reserve: Whole | None = Field(
         default=None, ge=0, description="Of the burst, kept for criticals; default a quarter."
     )
-    max_wait: Duration = Field(default=timedelta(minutes=2), description="A wait of five times this raises an alarm.")
+    max_wait: Duration = Field(
+        default=timedelta(minutes=2),
+        description="Creates that would wait longer fold into few incidents; five times this raises an alarm.",
+    )
     promote_after: Duration = Field(default=timedelta(seconds=60), description="Head start per step of severity.")
     give_up_after: Duration = Field(default=timedelta(hours=24), description="After this a delivery is a dead letter.")
     confirm_open: Duration = Field(default=timedelta(hours=1), description="An older belief 'open' is checked.")

@@ -92,6 +92,7 @@ class Destination(Protocol):
     rise_fields: ClassVar[frozenset[str]]  # what a joining report of a higher severity changes, if the rule is silent
     reopen_fields: ClassVar[frozenset[str] | None]  # what is said again to re-open an incident; None: it cannot be
     update_fields: ClassVar[Mapping[str, Field]]  # what an update can say
+    target_fields: ClassVar[frozenset[str]] = frozenset()  # who is told: only what agrees in these folds into one
     scope_field: ClassVar[str | None]  # the field whose rendered text is the key's scope; None: no scope
     actions: ClassVar[frozenset[Action]]  # what the upstream can be told
     name_kinds: ClassVar[tuple[str, ...]]  # the lists `names_request` can fetch
@@ -142,6 +143,10 @@ class Destination(Protocol):
         `written` has their texts, None where the alert decides.
         """
         return ()
+
+    def written(self, delivery: Delivery) -> str:  # noqa: ARG002 - for those that keep it
+        """The incident's text as a delivered create or note left it, where a note has to be added to that text."""
+        return ""
 
     def masked(self, answer: HttpResponse | NoAnswer) -> HttpResponse | NoAnswer:
         """The answer without our credential, which an upstream may echo: safe to read, to store and to log."""

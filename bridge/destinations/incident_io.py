@@ -59,6 +59,7 @@ class IncidentIo(Destination):
     rise_fields: ClassVar[frozenset[str]] = frozenset({"severity"})
     reopen_fields: ClassVar[frozenset[str] | None] = None  # no move leads out of a closed status (spec, prose)
     update_fields: ClassVar[Mapping[str, Field]] = CHANGES
+    target_fields: ClassVar[frozenset[str]] = frozenset({"incident_type", "visibility", "mode", "slack_team_id"})
     scope_field: ClassVar[str | None] = None
     actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE})
     name_kinds: ClassVar[tuple[str, ...]] = names.KINDS
@@ -129,6 +130,12 @@ class IncidentIo(Destination):
             accepted=partial(_accepted, delivery),
             field_of=_field_of,
         )
+
+    def written(self, delivery: Delivery) -> str:
+        """The summary as a delivered create or note left it."""
+        if delivery.action is Action.NOTE:
+            return _with_note(delivery)
+        return wire.with_notes(wire.text_in(delivery.fields, "summary"), delivery.notes)
 
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
         """One page of one of name_kinds; what the cursor says is incident_io_names' business."""

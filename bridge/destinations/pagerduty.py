@@ -187,6 +187,7 @@ class PagerDuty(Destination):
     rise_fields: ClassVar[frozenset[str]] = frozenset({"urgency", "priority", "escalation_policy"})
     reopen_fields: ClassVar[frozenset[str] | None] = rise_fields | {"assignee"}
     update_fields: ClassVar[Mapping[str, Field]] = UPDATE_FIELDS
+    target_fields: ClassVar[frozenset[str]] = frozenset({"service", "escalation_policy", "assignee", "incident_type"})
     scope_field: ClassVar[str | None] = "service"
     actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)

@@ -115,6 +115,7 @@ class Decision:
     names: tuple[NameRef, ...]
     notes: tuple[str, ...]  # what fell back and why
     fold_key: str
+    fold_target: str = ""  # what an incident of its kind must share to fold with it; empty: it never folds
     policy: Policy
     rise: Change | None = None  # what this report changes in an open incident of lower severity; None: the usual fields
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # see CreateBody

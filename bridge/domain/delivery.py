@@ -81,6 +81,7 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"  # a newer one of the same incident tells it, or more
     JOINED_AGAIN = "joined_again"  # a resolve that a new firing made unnecessary
     NOTHING_TO_TELL = "nothing_to_tell"  # the create it belonged to never happened
+    FOLDED = "folded"  # another incident carries it: a storm
     DISCARDED = "discarded"  # by a person
     REPLAYED = "replayed"  # by a person
     LEASE_ENDED = "lease_ended"  # the worker that held it stopped answering

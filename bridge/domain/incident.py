@@ -9,6 +9,7 @@ with the deliveries to add and to cancel. Nothing here reads a clock or a row.
     pending    joins             cancelled                     remembered        create claimed: sending
     sending    joins             resolve queued behind create  remembered        delivered: open | resolving; dead: dead
     open       joins             resolving                     acknowledge       -
+    folded     joins             leaves; so the carrier does   ignored           follows its carrier: domain.folding
     resolving  joins: open       -                             ignored           delivered: resolved; dead: dead
       claimed  joins, renews     renewal dropped               ignored           delivered: resolved, then a new episode
     dead       new episode       leaves                        ignored           replayed: pending | sending | resolving
@@ -54,6 +55,9 @@ class CreateBody:
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """file:line:column of the fields in their rule, and under the empty name the rule's own."""
     is_plain: bool = False  # the whole create was refused: domain.plain
+    fold_key: str = ""  # what may fold with it, and under which target: domain.folding
+    fold_target: str = ""
+    own: "CreateBody | None" = None  # of a carrier: what it would have sent alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,9 @@ class Incident:
     def is_reopening(self) -> bool:
         """Whether what it waits for is its `reopen`: it was resolved at the upstream."""
         return self.resolved_at is not None and self.state in (IncidentState.PENDING, IncidentState.SENDING)
+
+    carrier: str | None = None  # the incident it is folded into
+    folded: int = 0  # incidents folded into this one; `firing` counts their members too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +187,7 @@ def on_firing(
             again_with = (Action.REOPEN,) if rises else ()
             return Transition(incident=changed, outcome=Outcome.JOINED, cancel=again_with, add=again_with)
         case IncidentState.PENDING:
-            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
+            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises and not incident.folded)
         case IncidentState.SENDING:
             return _told(joined, member, cancel=_queued_resolve(incident), update=rises and rise)
         case IncidentState.OPEN:
@@ -281,7 +288,10 @@ def on_resolved(incident: Incident | None, member: Member | None) -> Transition 
                 add=add,
                 cancel=_waiting(incident) if add else (),
             )
-        case IncidentState.OPEN | IncidentState.FOLDED:
+        case IncidentState.FOLDED:
+            why = "left the incident it is folded into"
+            return Transition(incident=replace(left, renewal=None), outcome=Outcome.RESOLVING, reason=why)
+        case IncidentState.OPEN:
             if incident.policy.on_resolve is not OnResolve.RESOLVE:
                 why = "the rule leaves resolving to people"
                 return Transition(incident=left, outcome=Outcome.RESOLVING, reason=why)

@@ -50,6 +50,7 @@ class Pace:
     update_interval: timedelta
     promote_after: timedelta
     give_up_after: timedelta
+    max_wait: timedelta | None = None  # creates that would wait longer than this fold; None: they never do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class LaneState:
     probe_at: datetime | None = None  # the next probe, once failures reach FAILING_AFTER
     paused_at: datetime | None = None  # by an operator
     armed_until: datetime | None = None  # the clock does not enqueue it again before
+    behind_since: datetime | None = None  # its creates would wait too long, and fold: domain.folding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,7 @@ def sane(pace: Pace, state: LaneState, now: datetime) -> LaneState:
         probe_at=_at_most(state.probe_at, now + PROBE_MAX),
         armed_until=_at_most(state.armed_until, now + LEASE),
         slowed_at=_at_most(state.slowed_at, now),
+        behind_since=_at_most(state.behind_since, now),
     )
 
 

@@ -142,7 +142,8 @@ def _rule(name: str, account: Mapping[str, Any], match: Mapping[str, Any]) -> di
 class Bridge:
     """A bridge with its processes and its upstreams; a context manager that leaves nothing behind.
 
-    Its processes are `web`, `worker` and `clock`, unless `start` says otherwise; `settings` change bridge.yaml.
+    Its processes are `web`, `worker` and `clock`, unless `start` says otherwise; `settings` change bridge.yaml;
+    `rates` are what the upstreams allow.
     """
 
     def __init__(
@@ -151,13 +152,15 @@ class Bridge:
         *,
         start: Sequence[str] = ("web", "worker", "clock"),
         env: Mapping[str, str] | None = None,
+        rates: Rates = UNLIMITED,
         **settings: Any,
     ) -> None:
         self.folder = folder
+        self.rates = rates
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = write_configuration(folder, port=self.port, **settings)
-        self.sandbox = SandboxServer(rates=UNLIMITED, journal=folder / "upstream.jsonl")
+        self.sandbox = SandboxServer(rates=rates, journal=folder / "upstream.jsonl")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._start, self._env = tuple(start), dict(env or {})
         self._started: list[subprocess.Popen[bytes]] = []
@@ -272,7 +275,7 @@ class Bridge:
         port = int(self.sandbox.base_url.rpartition(":")[2])
         self.sandbox.stop()
         yield
-        self.sandbox = SandboxServer(port=port, rates=UNLIMITED, journal=self.folder / "upstream.jsonl")
+        self.sandbox = SandboxServer(port=port, rates=self.rates, journal=self.folder / "upstream.jsonl")
         self.sandbox.start()
 
     # -- what it says

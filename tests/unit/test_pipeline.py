@@ -116,6 +116,7 @@ def test_a_firing_alert_becomes_the_complete_request_of_its_rule() -> None:
         ),
         notes=(),
         fold_key="r",
+        fold_target=series("pd", "target", ({"service": "Postgres Primary"},))[:32],
         policy=Policy(),
     )
 
@@ -203,6 +204,22 @@ def test_the_text_of_an_incident_never_changes_its_series() -> None:
     first = decision(rule(incident={"title": leaf("one"), "body": leaf("x")}))
     second = decision(rule(incident={"title": leaf("two"), "urgency": leaf("low")}))
     assert first.series == second.series
+
+
+def test_only_what_reaches_the_same_people_shares_a_target() -> None:
+    def target(**fields: str) -> str:
+        return decision(
+            rule(incident={"title": leaf("x"), **{name: leaf(one) for name, one in fields.items()}})
+        ).fold_target
+
+    same = target(service="A", escalation_policy="P")
+    assert target(service="A", escalation_policy="P", urgency="low") == same
+    others = [
+        target(service="B", escalation_policy="P"),
+        target(service="A"),
+        target(service="A", assignee="p@example.com"),
+    ]
+    assert len({same, *others}) == 4
 
 
 def test_fold_by_gives_the_key_that_folds_instead_of_the_rules_id() -> None:

@@ -14,7 +14,7 @@ from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.fetches import Fetch, Fetched
 from bridge.adapters.ledger.history import StoredEvent, Stretch
-from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneWork, NamesNeeded, Recorded
+from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneBusy, LaneWork, NamesNeeded, Recorded
 from bridge.adapters.ledger.names import NameBook, NameList
 from bridge.adapters.ledger.overview import Overview
 from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
@@ -92,8 +92,15 @@ class Ledger:
     # -- workers
 
     def claim(self, lane: str) -> Claim:
-        """The lane's next due delivery is leased to the caller."""
-        return self._at_lane(lane, lambda work: work.claim())
+        """The lane's next due delivery is leased to the caller.
+
+        Nothing is, while another worker is at the lane: that one goes on with it, or the clock sees what is left. A
+        lane in a storm, whose claims take long, so keeps one worker, and the others serve other lanes.
+        """
+        try:
+            return self._at_lane(lane, lambda work: work.claim(), waits=False)
+        except LaneBusy:
+            return None
 
     def record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
         """An attempt is on record with what follows from it, and the lane's next delivery is leased if asked for."""
@@ -101,16 +108,16 @@ class Ledger:
             finished.claimed.lane, lambda work: (work.record(finished), work.claim() if claim_next else None)
         )
 
-    def _at_lane(self, lane: str, does: Callable[[LaneWork], T]) -> T:
+    def _at_lane(self, lane: str, does: Callable[[LaneWork], T], *, waits: bool = True) -> T:
         def worked(transaction: Transaction) -> T:
-            work = self._work(transaction, lane)
+            work = self._work(transaction, lane, waits=waits)
             done = does(work)
             work.save()
             return done
 
         return self._written(worked)
 
-    def _work(self, transaction: Transaction, lane: str) -> LaneWork:
+    def _work(self, transaction: Transaction, lane: str, *, waits: bool = True) -> LaneWork:
         return LaneWork(
             transaction,
             lane,
@@ -118,6 +125,7 @@ class Ledger:
             routes=self.routes,
             names=self.names,
             new_id=self.new_id,
+            waits=waits,
         )
 
     def put_back(self, claimed: Claimed, kinds: tuple[str, ...]) -> NamesNeeded | None:

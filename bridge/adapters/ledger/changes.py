@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, null, or_, select, update
 
+from bridge.adapters.ledger import folded
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     clean,
@@ -28,6 +29,7 @@ from bridge.adapters.ledger.telling import part_of
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Change
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
+from bridge.domain.folding import FoldForm
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import Pace, order_key
 from bridge.domain.plain import PlainForm
@@ -43,6 +45,7 @@ class Route:
     pace: Pace
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
+    fold: FoldForm | None = None  # how several creates become one; None: the account never folds
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
     rises: frozenset[str] = frozenset()  # fields that a higher severity changes, unless the rule says which
     reopens: frozenset[str] | None = None  # fields that are said again to re-open; None: the upstream cannot
@@ -64,6 +67,7 @@ UNROUTED = Pace(  # of an account that is no longer configured: its deliveries w
     give_up_after=timedelta(hours=24),
 )
 
+_EMPTY = fields_json({})
 _CANCEL = Statement(
     update(deliveries)
     .where(
@@ -71,6 +75,7 @@ _CANCEL = Statement(
         deliveries.c.action == bindparam("of_action"),
         deliveries.c.state == DeliveryState.PENDING.value,
         or_(deliveries.c.sent.is_(False), bindparam("even_sent", type_=Boolean)),
+        or_(deliveries.c.fields == _EMPTY, bindparam("even_full", type_=Boolean)),
     )
     .values(state=DeliveryState.CANCELLED.value, reason=bindparam("why"), done_at=bindparam("at"))
 )
@@ -104,11 +109,13 @@ _REPLACE_CREATE = Statement(
         notes=bindparam("new_notes"),
         order_key=bindparam("new_order_key"),
         ids=bindparam("new_ids"),
+        fold_key=bindparam("new_fold_key"),
+        fold_target=bindparam("new_fold_target"),
     )
 )
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
-    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "telling", "summary",
+    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "telling", "summary", "carrier", "folded",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -205,11 +212,13 @@ class Changes:
 
     def cancel(self, incident: str, action: Action, why: Reason) -> None:
         """Cancel what waits of this action and surely was never sent."""
+        # a note that holds the list of folded alerts stays: it is said nowhere else
+        full_too = action is not Action.NOTE or why is not Reason.SUPERSEDED
         for row in self._deliveries:
             if row["incident_id"] == incident and row["action"] == action and row["state"] == DeliveryState.PENDING:
                 row.update(state=DeliveryState.CANCELLED.value, reason=why.value, done_at=self.now)
         cancel = {"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now}
-        self._cancels.append({**cancel, "even_sent": action in _EVEN_SENT})
+        self._cancels.append({**cancel, "even_sent": action in _EVEN_SENT, "even_full": full_too})
 
     def _revive(self, incident: Incident, action: Action) -> None:
         """What was cancelled is to be told after all."""
@@ -231,8 +240,16 @@ class Changes:
     def _route(self, account: str) -> Route:
         return self.routes.get(account, Route(lane=account, pace=UNROUTED))
 
-    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> None:
-        """One more thing to tell the upstream, behind everything the series already has to tell."""
+    def pace_of(self, account: str) -> Pace:
+        """The pace of an account's lane."""
+        return self._route(account).pace
+
+    def as_changed(self, incident: Incident) -> Incident:
+        """An incident as it is after everything gathered so far."""
+        return self._changed_incidents.get(incident.id, incident)
+
+    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> str:
+        """One more thing to tell the upstream, behind everything the series already has to tell; its id."""
         route = self._route(incident.account)
         no = self.take_no(incident.series)
         self.lanes.add(route.lane)
@@ -274,8 +291,11 @@ class Changes:
                 "names": "[]" if body is None else names_json(body.names),
                 "ids": "{}",
                 "notes": dumps([] if body is None else body.notes),
+                "fold_key": None if body is None else body.fold_key or None,
+                "fold_target": None if body is None else body.fold_target or None,
             }
         )
+        return str(self._deliveries[-1]["id"])
 
     def take_no(self, series_id: str) -> int:
         """The number of the next delivery of a series."""
@@ -286,6 +306,8 @@ class Changes:
 
     def flush(self, connection: Connection) -> None:
         """Write everything gathered; one statement per kind of change."""
+        for incident in [one for one in self._changed_incidents.values() if one.folded]:
+            folded.follow(connection, self, incident)
         _CANCEL.run(connection, self._cancels)
         _REVIVE.run(connection, self._revivals)
         _REPLACE_CREATE.run(connection, self._replaces)
@@ -325,6 +347,8 @@ class Changes:
             "notes": dumps(body.notes),
             "order_key": key,
             "ids": "{}",  # looked up for the body that is replaced
+            "fold_key": body.fold_key or None,
+            "fold_target": body.fold_target or None,
         }
         for row in self._deliveries:
             if row["incident_id"] == incident.id and row["action"] == Action.CREATE:
@@ -335,7 +359,7 @@ class Changes:
 
 def renewed(old: Incident, *, new_id: str, key: str, episode_id: str, episode_n: int, now: datetime) -> Incident:
     """The next episode of an incident whose problems fired again while its resolve was on its way."""
-    fresh = replace(old, id=new_id, key=key, episode_id=episode_id, episode_n=episode_n, opened_at=now)
+    fresh = replace(old, id=new_id, key=key, episode_id=episode_id, episode_n=episode_n, opened_at=now, folded=0)
     return restarted(fresh)
 
 

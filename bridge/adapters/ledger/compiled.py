@@ -148,7 +148,7 @@ class InsertStatement:
 
 
 class SizedStatement:
-    """A query over lists of ids: one Statement per combination of sizes, which `padded` keeps few."""
+    """A query or a change over lists of ids: one Statement per combination of sizes, which `padded` keeps few."""
 
     def __init__(self, make: Callable[..., Any]) -> None:
         """`make(**sizes)` builds the query with binds `<list name>_<number>`."""
@@ -157,11 +157,20 @@ class SizedStatement:
 
     def rows(self, connection: Connection, **lists: Sequence[str]) -> list[dict[str, Any]]:
         """Run the query over these lists."""
+        statement, given = self._of(lists)
+        return statement.rows(connection, **given)
+
+    def run(self, connection: Connection, fixed: Mapping[str, Any], **lists: Sequence[str]) -> None:
+        """Run the change over these lists; `fixed` has its other binds."""
+        statement, given = self._of(lists)
+        statement.run(connection, [{**fixed, **given}])
+
+    def _of(self, lists: Mapping[str, Sequence[str]]) -> tuple[Statement, dict[str, Any]]:
         sizes = tuple(len(values) for values in lists.values())
         if sizes not in self._statements:
             self._statements[sizes] = Statement(self._make(**dict(zip(lists, sizes, strict=True))))
         given = {f"{name}_{number}": value for name, values in lists.items() for number, value in enumerate(values)}
-        return self._statements[sizes].rows(connection, **given)
+        return self._statements[sizes], given
 
 
 def listed(name: str, size: int) -> list[BindParameter[Any]]:

@@ -17,6 +17,7 @@ from bridge.adapters.ledger import fetches, probes
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.folds import Folds, crowded
 from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, NameBook, Waits, lookup_from, lookup_json
 from bridge.adapters.ledger.rows import (
     Row,
@@ -117,6 +118,10 @@ class Recorded:
     reason: Reason | None
 
 
+class LaneBusy(Exception):
+    """Another worker is at the lane."""
+
+
 Claim = Claimed | NamesNeeded | None
 
 _earlier = deliveries.alias("earlier")
@@ -127,7 +132,9 @@ UNBLOCKED = ~exists().where(
 )
 """First in its series: a resolve never overtakes its create, nor a new episode the end of the last one."""
 
-_LANE = Statement(select(lanes).where(lanes.c.name == bindparam("lane")).with_for_update())
+_ONE_LANE = select(lanes).where(lanes.c.name == bindparam("lane"))
+_LANE = Statement(_ONE_LANE.with_for_update())
+_FREE_LANE = Statement(_ONE_LANE.with_for_update(skip_locked=True))
 _IN_FLIGHT = Statement(
     select(deliveries)
     .where(deliveries.c.lane == bindparam("lane"), deliveries.c.state == "sending")
@@ -194,7 +201,7 @@ _UNROUTED = Route(lane="", pace=UNROUTED)
 def _next_of(accounts: int) -> Statement:
     """The next candidate of a lane, of this many accounts: the configured ones, for nobody can send for another."""
     return Statement(
-        select(deliveries.c.id, deliveries.c.series)
+        select(deliveries.c.id, deliveries.c.series, crowded().label("crowded"))
         .where(
             deliveries.c.lane == bindparam("lane"),
             deliveries.c["class"] == bindparam("of"),
@@ -228,7 +235,9 @@ class LaneWork:
         routes: Mapping[str, Route],
         names: NameBook,
         new_id: Callable[[], str],
+        waits: bool = True,
     ) -> None:
+        """`waits`: for a worker that has the lane now. Raises LaneBusy when it is not to."""
         self.connection = transaction.connection
         self.now = transaction.now
         self.lane = lane
@@ -237,8 +246,21 @@ class LaneWork:
         self.names = names
         self.new_id = new_id
         self._locked: set[str] = set()  # series
-        row = _LANE.rows(self.connection, lane=lane)[0]
-        self.before = lane_from(row)
+        self.folds = Folds(
+            self.connection,
+            self.now,
+            lane,
+            pace=pace,
+            routes=routes,
+            new_id=new_id,
+            lock=self._lock_series,
+            locked=self._locked,
+            unblocked=UNBLOCKED,
+        )
+        rows = (_LANE if waits else _FREE_LANE).rows(self.connection, lane=lane)
+        if not rows and not waits:
+            raise LaneBusy
+        self.before = lane_from(rows[0])
         self.state: LaneState = sane(pace, self.before, self.now)
 
     # -- claim
@@ -297,15 +319,20 @@ class LaneWork:
         below = EVERYTHING if now_slot.anyone else 0
         accounts = padded(self.routes)
         statement = _next_of(len(accounts))
-        asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below}
+        crowd = self.folds.crowd(self.state)
+        asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below, "crowd": crowd}
         asked |= {f"account_{number}": account for number, account in enumerate(accounts)}
         for _ in range(CANDIDATES_MAX):
             found = statement.rows(self.connection, **asked)
             if not found or not self._lock_series(found[0]["series"]):
                 return None  # the clock finds what is due and comes again
+            if of is LaneClass.CREATE:
+                self.state = self.folds.looked(self.state, found[0])
             claim = self._take(found[0]["id"], of)
             if claim is not None:
                 return claim
+            if self.folds.is_spent:
+                return None  # ingest waits for this transaction: the rest folds in the next
         return None
 
     def _take(self, delivery_id: str, of: LaneClass) -> Claim:
@@ -324,6 +351,12 @@ class LaneWork:
             row, incident = self._word(row, incident)
             if row["state"] != DeliveryState.PENDING:
                 return None
+        elif row["action"] == Action.NOTE:
+            row = self.folds.completed(row, incident)
+        if row["action"] == Action.CREATE and self.state.behind_since is not None:
+            if self.folds.joined(self.state, row, incident):
+                return None
+            row, incident = self.folds.gathered(self.state, row, incident)
         lookup = lookup_from(row["ids"])
         if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
             refs = names_from(row["names"])
@@ -623,9 +656,12 @@ class LaneWork:
         n = _NEXT_N.rows(self.connection, series=ended.series, episode=episode_id)[0]["n"]
         key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
         fresh = renewed(ended, new_id=self.new_id(), key=key, episode_id=episode_id, episode_n=n, now=self.now)
+        firing = _FIRING_MEMBERS.rows(self.connection, incident=ended.id)
+        if not firing:
+            return  # what fires belongs to incidents folded into it, and these go on by themselves
         changes.put(replace(ended, live=False, firing=0, renewal=None))
-        changes.open(fresh, linked(body, ended))
-        for row in _FIRING_MEMBERS.rows(self.connection, incident=ended.id):
+        changes.open(replace(fresh, firing=len(firing)), linked(body, ended))
+        for row in firing:
             left, joins = moved(member_from(row), fresh.id, self.now)
             changes.put_member(joins, is_new=True)
             changes.put_member(left, is_new=False)

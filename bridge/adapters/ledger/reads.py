@@ -27,7 +27,9 @@ from bridge.adapters.ledger.schema import (
     members,
 )
 from bridge.domain.alert import Severity
+from bridge.domain.decision import Outcome
 from bridge.domain.delivery import LaneClass
+from bridge.domain.folding import carried, is_still_behind
 from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
 LIMIT_MAX = 500
@@ -151,6 +153,7 @@ def one_event(transaction: Transaction, event_id: str, payloads: Payloads) -> di
     body = None if row["body"] is None else zlib.decompress(row["body"])
     again = () if body is None else payloads(row["source"], headers, body)
     items = [_alert_item(one) for one in found.mappings()]
+    _say_folded(connection, items)
     for number, item in enumerate(items):
         item["payload"] = again[number] if number < len(again) else None
     return {
@@ -161,6 +164,21 @@ def one_event(transaction: Transaction, event_id: str, payloads: Payloads) -> di
         "body": None if body is None else body.decode("utf-8", "replace"),
         "body_bytes": row["body_bytes"],
     }
+
+
+def _say_folded(connection: Connection, items: Sequence[dict[str, Any]]) -> None:
+    """What opened an incident that another one carries meanwhile, was folded: decisions are kept as they were made."""
+    opened = [one for item in items for one in item["decisions"] if one["outcome"] == Outcome.OPENED.value]
+    ids = sorted({one["incident"] for one in opened if one["incident"] is not None})
+    carriers: dict[str, str] = {}
+    for start in range(0, len(ids), LIMIT_MAX):
+        wanted = incidents.c.id.in_(ids[start : start + LIMIT_MAX])
+        asked = select(incidents.c.id, incidents.c.carrier).where(wanted, incidents.c.carrier.is_not(None))
+        carriers |= {row[0]: row[1] for row in connection.execute(asked)}
+    for one in opened:
+        if one["incident"] in carriers:
+            one["outcome"] = Outcome.FOLDED.value
+            one["reason"] = f"folded into incident {carriers[one['incident']]}"
 
 
 def _alert_item(row: Row) -> dict[str, Any]:
@@ -204,8 +222,16 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
     return {
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
+        "folded_incidents": _folded_into(connection, incident_id),
         "deliveries": [{**delivery_item(one), "notes": _notes(one)} for one in told],
     }
+
+
+def _folded_into(connection: Connection, carrier: str) -> list[dict[str, Any]]:
+    """The incidents that one carries, the first LIMIT_MAX of them, oldest first."""
+    inside = select(incidents).where(incidents.c.carrier == carrier, incidents.c.carrier.is_not(None))
+    rows = connection.execute(inside.order_by(incidents.c.id).limit(LIMIT_MAX)).mappings()
+    return [{key: row[key] for key in ("id", "title", "severity", "state", "rule", "firing")} for row in rows]
 
 
 def incident_item(row: Row) -> dict[str, Any]:
@@ -219,6 +245,8 @@ def incident_item(row: Row) -> dict[str, Any]:
         "title": row["title"],
         "rule": row["rule"],
         "reason": row["reason"],
+        "carrier": row["carrier"],
+        "folded": row["folded"],
         "upstream": {"id": row["upstream_id"], "url": row["upstream_url"]},
         "opened_at": rfc3339(row["opened_at"]),
         "resolved_at": rfc3339(row["resolved_at"]),
@@ -361,9 +389,28 @@ class _Etas:
                 deliveries.c.order_key < row["order_key"],
             )
         ).scalar_one()
+        number = carried(pace, state, self.now) if of is LaneClass.CREATE else None
+        if number is not None and ahead > number:
+            ahead = min(ahead, self._kinds_ahead(row))
         critical = of is LaneClass.CREATE and is_critical(row["order_key"])
         start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), row["next_at"])
         return float(round(max(0.0, (start - self.now).total_seconds()), 1))
+
+    def _kinds_ahead(self, row: Row) -> int:
+        """How many incidents what goes before a create comes to in a lane that folds: one per fold key and target."""
+        kinds = (
+            select(deliveries.c.fold_target, deliveries.c.fold_key)
+            .where(
+                deliveries.c.lane == row["lane"],
+                deliveries.c["class"] == LaneClass.CREATE.value,
+                deliveries.c.state == "pending",
+                deliveries.c.account.in_(sorted(self.routes)),
+                deliveries.c.order_key < row["order_key"],
+            )
+            .distinct()
+            .subquery()
+        )
+        return int(self.connection.execute(select(func.count()).select_from(kinds)).scalar_one())
 
 
 # -- lanes
@@ -421,6 +468,7 @@ def _lane_item(
         "paused_until": rfc3339(paused) if paused is not None and paused > now else None,
         "parked": None if state is None else parked_sentence(state, now),
         "paused": state is not None and state.paused_at is not None,  # by an operator
+        "folding": state is not None and is_still_behind(route.pace, state, now),  # creates go out several as one
         "dead": dead.get(account, 0),
     }
 

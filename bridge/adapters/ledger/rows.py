@@ -51,6 +51,8 @@ def body_of(decision: Decision, episode_id: str) -> CreateBody:
         notes=decision.notes,
         episode_id=episode_id,
         places=decision.places,
+        fold_key=clean(decision.fold_key),
+        fold_target=decision.fold_target,
     )
 
 
@@ -68,7 +70,11 @@ def content_json(body: CreateBody) -> str:
 
 
 def _origin(body: CreateBody) -> dict[str, Any]:
-    return {**({"places": dict(body.places)} if body.places else {}), **({"plain": True} if body.is_plain else {})}
+    return {
+        **({"places": dict(body.places)} if body.places else {}),
+        **({"plain": True} if body.is_plain else {}),
+        **({} if body.own is None else {"own": create_body_json(body.own)}),
+    }
 
 
 def is_worded(row: Row) -> bool:
@@ -85,6 +91,9 @@ def body_in(row: Row) -> CreateBody:
         notes=tuple(json.loads(row["notes"])),
         places=stored.get("places", {}),
         is_plain=stored.get("plain", False),
+        fold_key=row["fold_key"] or "",
+        fold_target=row["fold_target"] or "",
+        own=create_body_from(stored.get("own")),
     )
 
 
@@ -106,7 +115,8 @@ def _name_of(row: list[Any]) -> NameRef:
 def create_body_json(body: CreateBody) -> str:
     names = [_name_row(name) for name in body.names]
     stored = {"v": BODY_VERSION, "fields": body.fields, "names": names, "notes": body.notes}
-    return dumps({**stored, "episode_id": body.episode_id, **_origin(body)})
+    fold = {"fold": [body.fold_key, body.fold_target]} if body.fold_target else {}
+    return dumps({**stored, "episode_id": body.episode_id, **fold, **_origin(body)})
 
 
 def create_body_from(text: str | None) -> CreateBody | None:
@@ -114,6 +124,7 @@ def create_body_from(text: str | None) -> CreateBody | None:
         return None
     stored = json.loads(text)
     names = tuple(_name_of(row) for row in stored["names"])
+    fold_key, fold_target = stored.get("fold", ("", ""))
     return CreateBody(
         fields=stored["fields"],
         names=names,
@@ -121,6 +132,8 @@ def create_body_from(text: str | None) -> CreateBody | None:
         episode_id=stored["episode_id"],
         places=stored.get("places", {}),
         is_plain=stored.get("plain", False),
+        fold_key=fold_key,
+        fold_target=fold_target,
     )
 
 

@@ -144,6 +144,8 @@ incidents = Table(
     Column("reason", Text),
     Column("telling", Text),  # JSON: what its notes said and have to say; null for nothing
     Column("summary", Text),  # as the upstream has it, where notes become a part of it
+    Column("carrier", Text),  # the incident it is folded into
+    Column("folded", Integer, nullable=False, server_default="0"),  # incidents folded into this one
 )
 Index(
     "incidents_one_live",
@@ -153,6 +155,20 @@ Index(
     postgresql_where=text("live"),
 )
 Index("incidents_series", incidents.c.series, incidents.c.episode_id)
+Index(
+    "incidents_carrier",
+    incidents.c.carrier,
+    incidents.c.id,
+    sqlite_where=text("carrier IS NOT NULL"),
+    postgresql_where=text("carrier IS NOT NULL"),
+)
+Index(
+    "incidents_carriers",
+    incidents.c.account,
+    incidents.c.live,
+    sqlite_where=text("folded > 0"),
+    postgresql_where=text("folded > 0"),
+)
 
 members = Table(
     "members",
@@ -201,6 +217,8 @@ deliveries = Table(
     Column("names", Text, nullable=False),
     Column("ids", Text, nullable=False),  # JSON: what its names came to, names.Lookup
     Column("notes", Text, nullable=False),  # JSON: what rendering left to say
+    Column("fold_key", Text),  # of a create: what it may fold with,
+    Column("fold_target", Text),  # and whom all of these would reach; null: it never folds
 )
 Index("deliveries_series", deliveries.c.series, deliveries.c.no, unique=True)
 Index(
@@ -224,6 +242,14 @@ Index(
     postgresql_where=text("state = 'dead'"),
 )
 Index("deliveries_incident", deliveries.c.incident_id)
+Index(
+    "deliveries_folding",
+    deliveries.c.fold_target,
+    deliveries.c.fold_key,
+    deliveries.c.order_key,
+    sqlite_where=text("state = 'pending' AND fold_target IS NOT NULL"),
+    postgresql_where=text("state = 'pending' AND fold_target IS NOT NULL"),
+)
 
 attempts = Table(
     "attempts",
@@ -257,6 +283,7 @@ lanes = Table(
     Column("probe_at", Instant),
     Column("paused_at", Instant),
     Column("armed_until", Instant),
+    Column("behind_since", Instant),  # its creates would wait longer than max_wait, and fold
     sqlite_with_rowid=False,
 )
 

@@ -21,6 +21,8 @@ from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
+from bridge.domain.delivery import Reason
+from bridge.domain.folding import carrier_fires, carries_on
 from bridge.domain.incident import (
     CreateBody,
     Incident,
@@ -165,10 +167,12 @@ _KNOWN_DELIVERIES = SizedStatement(
         events.c.delivery_key.in_(listed("keys", keys))
     )
 )
+_carriers = incidents.alias("carriers")
 _FIRING_MEMBERS = SizedStatement(
     lambda ids: (
-        select(members.c.problem_id, incidents.c.series)
+        select(members.c.problem_id, incidents.c.series, _carriers.c.series.label("carrier_series"))
         .join_from(members, incidents, incidents.c.id == members.c.incident_id)
+        .outerjoin(_carriers, _carriers.c.id == incidents.c.carrier)
         .where(members.c.problem_id.in_(listed("ids", ids)), members.c.firing, incidents.c.live)
     )
 )
@@ -194,6 +198,9 @@ _LAST_INCIDENTS = SizedStatement(
         .join_from(series, incidents, incidents.c.id == series.c.last_incident)
         .where(series.c.id.in_(listed("ids", ids)))
     )
+)
+_SERIES_OF = SizedStatement(
+    lambda ids: select(incidents.c.id, incidents.c.series).where(incidents.c.id.in_(listed("ids", ids)))
 )
 _MEMBERS_OF = SizedStatement(
     lambda of, ids: select(members).where(
@@ -228,9 +235,15 @@ class _World:
     applied: dict[str, Alert] = field(default_factory=dict)  # problem -> what was applied now
     live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
     ended: dict[str, Incident] = field(default_factory=dict)  # series without one -> its last incident
+    series_of: dict[str, str] = field(default_factory=dict)  # carrier -> its series
     members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
     next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
+
+    def carrier_of(self, incident: Incident) -> Incident | None:
+        """The live incident that this one is folded into."""
+        found = self.live.get(self.series_of.get(incident.carrier or "", ""))
+        return found if found is not None and found.id == incident.carrier else None
 
 
 def settle(
@@ -284,6 +297,8 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
     for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids):
         world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
         touched.add(row["series"])
+        if row["carrier_series"] is not None:
+            touched.add(row["carrier_series"])
     decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
     wanted = {d.series: d for d in decisions}
     touched |= wanted.keys()
@@ -317,6 +332,8 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
     series_ids = padded(seen)
     for row in _LAST_INCIDENTS.rows(connection, ids=series_ids):
         (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
+    if any(incident.carrier is not None for incident in world.live.values()):
+        _load_carriers(connection, world)
     recent = [ended for ended in world.ended.values() if is_recent(ended, world.changes.now)]
     if world.live or recent:
         of = padded(incident.id for incident in (*world.live.values(), *recent))
@@ -332,6 +349,19 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
     if episodes:
         for row in _LAST_N.rows(connection, ids=series_ids, episodes=padded(episodes)):
             world.next_n[(row["series"], row["episode_id"])] = row["n"] + 1
+
+
+def _load_carriers(connection: Connection, world: _World) -> None:
+    """Lock and read the carriers of folded incidents too; what is folded is read again, for they may have ended."""
+    wanted = padded(incident.carrier for incident in world.live.values() if incident.carrier is not None)
+    world.series_of = {row["id"]: row["series"] for row in _SERIES_OF.rows(connection, ids=wanted)}
+    missing = sorted(set(world.series_of.values()) - world.changes.next_no.keys())
+    for row in _LOCK_SERIES.rows(connection, ids=padded(missing)) if missing else ():
+        world.changes.next_no[row["id"]] = row["next_no"]
+    known = padded([*world.live, *world.series_of.values()])
+    world.live, world.ended = {}, {}
+    for row in _LAST_INCIDENTS.rows(connection, ids=known):
+        (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
 
 
 def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
@@ -384,7 +414,7 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     if decision.mode is Mode.SHADOW:
         return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
     body = body_of(decision, _episode_id(alert, one))
-    incident, ended = world.live.get(decision.series), world.ended.get(decision.series)
+    incident, ended = _standing(world, decision.series), world.ended.get(decision.series)
     last = incident or ended
     member = None if last is None or item.problem is None else world.members.get((last.id, item.problem))
     route = world.changes.routes.get(decision.account)
@@ -401,7 +431,9 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     )
     if isinstance(step, Transition):
         changed = step.incident
-        world.changes.apply(step, body, decision.severity, rise)
+        if changed.carrier is not None and step.outcome is not Outcome.DUPLICATE:
+            changed = _carrier_follows(world, changed, member, decision, body)
+        world.changes.apply(replace(step, incident=changed), body, decision.severity, rise)
         outcome, reason = step.outcome, step.reason
     else:
         changed = _begin(world, one, alert, decision, body, step, item.problem)
@@ -435,6 +467,30 @@ def _begin(
         fresh = replace(fresh, telling=replace(step.telling, flaps_told=step.telling.flaps))
     world.changes.open(fresh, body)
     return fresh
+
+
+def _standing(world: _World, series_id: str) -> Incident | None:
+    """The live incident of a series; one whose carrier ended earlier in this batch has ended with it."""
+    incident = world.live.get(series_id)
+    if incident is None or incident.carrier is None or carries_on(world.carrier_of(incident)):
+        return incident
+    world.changes.put(replace(incident, state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED))
+    del world.live[series_id]
+    return None
+
+
+def _carrier_follows(
+    world: _World, folded: Incident, member: Member | None, decision: Decision, body: CreateBody
+) -> Incident:
+    """What a problem that fires in a folded incident does to its carrier; the folded one, as it is after that."""
+    carrier = world.carrier_of(folded)
+    if carrier is None:
+        return folded
+    late, step = carrier_fires(folded, carrier, member, decision.severity, body, world.changes.now)
+    if step is not None:
+        world.changes.apply(step)
+        world.live[carrier.series] = step.incident
+    return late
 
 
 def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Incident:
@@ -501,7 +557,7 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
     decisions: list[dict[str, Any]] = []
     problem = item.problem or ""
     for series_id in tuple(world.of_problem.get(problem, ())):
-        incident = world.live.get(series_id)
+        incident = _standing(world, series_id)
         member = None if incident is None else world.members.get((incident.id, problem))
         ends = alert.status is Status.RESOLVED
         step = on_resolved(incident, member) if ends else on_acknowledged(incident, member)
@@ -509,6 +565,8 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
             continue
         world.changes.apply(step)
         world.live[series_id] = step.incident
+        if ends and incident.carrier is not None:
+            _carrier_loses(world, incident, member)
         if not step.incident.live:
             world.ended[series_id] = world.live.pop(series_id)
         if ends:
@@ -516,6 +574,18 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
         about = {"rule": incident.rule, "account": incident.account, "series": series_id, "incident": incident.id}
         decisions.append(_decision(step.outcome, **about, reason=step.reason))
     return decisions
+
+
+def _carrier_loses(world: _World, folded: Incident, member: Member) -> None:
+    """A problem of a folded incident is over: its carrier has one less to stay open for."""
+    carrier = world.carrier_of(folded)
+    step = None if carrier is None else on_resolved(carrier, member)
+    if carrier is None or step is None:
+        return
+    world.changes.apply(step)
+    world.live[carrier.series] = step.incident
+    if not step.incident.live:
+        del world.live[carrier.series]
 
 
 def _leave(world: _World, series_id: str, member: Member) -> None:

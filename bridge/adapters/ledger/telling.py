@@ -20,7 +20,7 @@ from bridge.domain.incident import CreateBody, Incident, IncidentState
 from bridge.domain.telling import NAMED_MAX, SUMMARY_MAX_CHARS, note_text
 
 _CREATE_OF = Statement(
-    select(deliveries.c.fields, deliveries.c.names, deliveries.c.notes)
+    select(*(deliveries.c[name] for name in ("fields", "names", "notes", "fold_key", "fold_target")))
     .where(deliveries.c.incident_id == bindparam("incident"), deliveries.c.action == Action.CREATE.value)
     .order_by(deliveries.c.no.desc())
     .limit(1)

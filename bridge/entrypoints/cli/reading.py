@@ -19,6 +19,8 @@ LIMIT_HELP = "How many, newest first (up to 500)."
 limit_option = click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help=LIMIT_HELP)
 before_option = click.option("--before", help="Continue a list: the id its last page ended with.")
 
+FAR_BEHIND = "far behind: alerts of one kind go out as one incident"
+
 
 @contextmanager
 def opened(config: Path) -> Iterator[tuple[Ledger, Any]]:
@@ -117,7 +119,7 @@ def incidents(
     if as_json:
         printed({"items": list(page.items), "next": page.next})
         return 0
-    rows = [{**item, "upstream": item["upstream"]["id"], "members": len(item["members"])} for item in page.items]
+    rows = [{**item, "upstream": _upstream(item), "members": _members(item)} for item in page.items]
     columns = {"OPENED": "opened_at", "INCIDENT": "id", "ACCOUNT": "account", "STATE": "state", "SEVERITY": "severity"}
     empty = _nothing("there are no incidents", state, account, before)
     shown({**columns, "UPSTREAM": "upstream", "MEMBERS": "members", "TITLE": "title"}, rows, empty)
@@ -151,12 +153,22 @@ def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) ->
             "tokens": f"{item['tokens']:g} of {item['burst']}" if item["tokens"] is not None else "-",
             "waiting": _waiting(item),
             "oldest": age(item["oldest_wait_s"]),
+            "parked": item["parked"] or (FAR_BEHIND if item["folding"] else None),
         }
         for item in items
     ]
     columns = {"ACCOUNT": "account", "TYPE": "type", "RATE": "rate", "TOKENS": "tokens", "WAITING": "waiting"}
     shown({**columns, "OLDEST": "oldest", "DEAD": "dead", "HELD BACK": "parked"}, rows, "no accounts are configured")
     return 0
+
+
+def _upstream(item: Any) -> str | None:
+    return f"folded into {item['carrier']}" if item["carrier"] is not None else item["upstream"]["id"]
+
+
+def _members(item: Any) -> str:
+    own = len(item["members"])
+    return f"{own} and {item['folded']} folded" if item["folded"] else str(own)
 
 
 def _waiting(item: Any) -> str:

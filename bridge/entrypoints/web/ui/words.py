@@ -98,6 +98,8 @@ def story_of(delivery: Mapping[str, Any]) -> str:
             return f"{action} told to {account}"
         case "adopted":
             return f"{action}: {account} had it already"
+        case "cancelled" if delivery["reason"] == "folded":
+            return f"{action} not needed: {delivery['detail'] or 'folded'}"
         case "cancelled":
             return f"{action} not needed: {(delivery['reason'] or 'cancelled').replace('_', ' ')}"
         case "dead":
