@@ -13,7 +13,7 @@ SLOW = {**PAGERDUTY, "rate": "60/min", "burst": 4, "max_wait": "10s"}
 LIMIT = Rates(  # what the lane is set to
     pagerduty=None, pagerduty_create=Rate(calls=10, window_s=10), incident_io=None, incident_io_create=None
 )
-ALERTS, CRITICAL = 120, 3
+ALERTS, CRITICAL = 90, 3  # fewer than the hundred that one text names
 LANES = 200
 
 
