@@ -14,7 +14,7 @@ from bridge.destinations import IncidentIo, PagerDuty
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Decision, Mode, OnAcknowledge, OnResolve
-from bridge.domain.errors import ConfigError, Grade, Problem
+from bridge.domain.errors import ConfigError, Problem
 from bridge.pipeline import decide
 from bridge.rules.book import Lookup, RuleBook
 
