@@ -448,8 +448,8 @@ class PureLedger:
             row.state = "cancelled"
             return
         row.state, row.sent = "pending", row.sent or step.sent
-        asks_first = row.action is Action.ACKNOWLEDGE and step.reason is not Reason.NOTHING_FOUND
-        row.phase = first_phase(row.action, self.key_rule) if asks_first else step.phase
+        first = first_phase(row.action, self.key_rule)
+        row.phase = first if first is Phase.LOOK_UP and step.reason is not Reason.NOTHING_FOUND else step.phase
         if not row.sent:
             self._apply(on_not_sent(incident, row.action))
 
