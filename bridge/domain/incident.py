@@ -475,8 +475,6 @@ def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition
             return Transition(incident=changed, add=_resolve(incident) if over else (), revive=revive)
         case Action.RESOLVE:
             return Transition(incident=replace(incident, state=IncidentState.RESOLVING, reason=None))
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE if is_moot(incident, action):
-            return Refused(why="its incident is not open any more, so there is nothing left to tell")
         case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)
