@@ -3,19 +3,28 @@
 In: the live incident of a series as it is, and a report or an outcome. Out: a Transition, the incident as it will be
 with the deliveries to add and to cancel. Nothing here reads a clock or a row.
 
-    state      firing            last member resolved          acknowledged      its delivery ends
-    ---------  ----------------  ----------------------------  ----------------  -------------------------------------
-    (none)     opens: pending    ignored                       ignored           -
-    pending    joins             cancelled                     remembered        create claimed: sending
-    sending    joins             resolve queued behind create  remembered        delivered: open | resolving; dead: dead
-    open       joins             resolving                     acknowledge       -
-    folded     joins             leaves; so the carrier does   ignored           follows its carrier: domain.folding
-    resolving  joins: open       -                             ignored           delivered: resolved; dead: dead
-      claimed  joins, renews     renewal dropped               ignored           delivered: resolved, then a new episode
-    dead       new episode       leaves                        ignored           replayed: pending | sending | resolving
+    state      firing                  last member resolved          acknowledged  its delivery ends
+    ---------  ----------------------  ----------------------------  ------------  ----------------------------------
+    (none)     opens: pending          ignored                       ignored       -
+    pending    joins, in the create    cancelled                     remembered    create claimed: sending
+    sending    joins, update and note  resolve queued behind create  remembered    delivered: open | resolving; or dead
+    open       joins, update and note  resolving, those cancelled    acknowledge   -
+    resolving  joins: open again       -                             ignored       delivered: resolved; refused: dead
+      claimed  joins                   no re-opening                 ignored       delivered: pending with a reopen,
+                                                                                   else resolved and a new episode
+    pending,   joins, in the reopen    resolved, as it was           remembered    reopen claimed: sending
+      sending  with a reopen: as with a create                                     delivered: open | resolving; refused:
+                                                                                   resolved and a new episode
+    resolved   reopen_within: pending  ignored                       ignored       -
+               with a reopen, else a new episode that names it
+    cancelled  new episode             ignored                       ignored       -
+    folded     joins                   leaves; so the carrier does   ignored       with its carrier: domain.folding
+    dead       new episode             leaves                        ignored       replayed: as it was before
 
 "sending" is left for "pending" again when an attempt surely did not reach the upstream, and when its key is spent. In
 both cases, and when no problem is left, for "cancelled". A new episode takes the members of the dead one along.
+An update tells a higher severity, a note further members and flapping; of each one waits at most, behind everything
+else, and none is sent once the incident is not open any more (is_moot). See domain.moves, too.
 """
 
 from collections.abc import Mapping
@@ -475,8 +484,6 @@ def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition
             return Transition(incident=changed, add=_resolve(incident) if over else (), revive=revive)
         case Action.RESOLVE:
             return Transition(incident=replace(incident, state=IncidentState.RESOLVING, reason=None))
-        case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE if is_moot(incident, action):
-            return Refused(why="its incident is not open any more, so there is nothing left to tell")
         case Action.ACKNOWLEDGE | Action.REOPEN | Action.UPDATE | Action.NOTE | Action.CHECK:
             return Transition(incident=incident)
     assert_never(action)

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bridge.adapters.http import ANSWER_MAX_BYTES, Http
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.changes import Changes
 from bridge.adapters.ledger.rows import incident_from
+from bridge.adapters.ledger.schema import incidents
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.delivery import Action, NamedThing, NameRef
-from bridge.domain.incident import CreateBody
+from bridge.domain.incident import CreateBody, IncidentState
 from bridge.entrypoints.worker import Drainer
 from bridge.sandbox import SandboxServer
 from tests.e2e.test_deliver import CREATE, CREATE_IO, UNLIMITED, Bench
@@ -302,11 +304,14 @@ def test_an_answer_beyond_measure_is_cut_and_its_incident_looked_up(tmp_path: Pa
 def tell(bench: Bench, action: Action, fields: dict[str, Any], *names: NameRef) -> None:
     """One more delivery of the one incident."""
     with bench.ledger.database.writing() as transaction:
-        row = transaction.connection.exec_driver_sql("SELECT * FROM incidents").mappings().one()
+        row = transaction.connection.execute(select(incidents)).mappings().one()
         next_no = transaction.connection.exec_driver_sql("SELECT next_no FROM series").scalar_one()
         incident = incident_from(dict(row))
+        if action is Action.REOPEN:
+            incident = replace(incident, state=IncidentState.PENDING, live=True, resolved_at=transaction.now)
         changes = Changes(now=transaction.now, routes=bench.ledger.routes, new_id=bench.ledger.new_id)
         changes.next_no[incident.series] = next_no
+        changes.put(incident)
         changes.add_delivery(incident, action, CreateBody(fields=fields, names=names, notes=()))
         changes.flush(transaction.connection)
 

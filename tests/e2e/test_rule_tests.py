@@ -147,6 +147,50 @@ def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, A
     assert ran.err.startswith("rules/a.test.yaml:")
 
 
+def changed_rules(folder: Path, **settings: Any) -> None:
+    """Every rule to PagerDuty says this as well."""
+    path = folder / "rules" / "rules.yaml"
+    content = json.loads(path.read_text())
+    for rule in content["rules"]:
+        if rule["account"] == "pd":
+            rule |= settings
+    path.write_text(json.dumps(content))
+
+
+def test_a_rise_is_told_to_the_incident_that_is_open(folder: Path) -> None:
+    changed_rules(folder, on_severity_rise={"update": {"urgency": "high"}})
+    worse = {**FIRES, "severity": "warning"}
+    (folder / "rules" / "fixtures" / "milder.json").write_text(json.dumps(worse))
+    (folder / "rules" / "fixtures" / "second.json").write_text(json.dumps({**FIRES, "fingerprint": "f2"}))
+    no = {"upstream": {**PD, "status": 400, "body": {"error": {"message": "no", "code": 2001}}}}
+    ran = played(
+        folder,
+        send("milder"),
+        {**no, "at": "1m"},
+        {**no, "at": "1m"},
+        send("fires", at="1m"),  # its update takes the first refusal
+        send("second", at="2m"),  # so that this create meets one only, and arrives plain
+        expect("3m", created=2, open=2, **PD),
+    )
+    assert (ran.code, ran.err) == (FINE, ""), ran.out
+
+
+def test_what_comes_back_in_time_is_re_opened(folder: Path) -> None:
+    changed_rules(folder, reopen_within="15m")
+    ran = played(
+        folder,
+        send(),
+        send("ends", at="1m"),
+        expect("2m", created=1, open=0, resolved=1, **PD),
+        send(at="10m"),
+        expect("11m", created=1, open=1, resolved=0, **PD),
+        send("ends", at="12m"),
+        send(at="30m"),
+        expect("31m", created=2, open=1, resolved=1, **PD),
+    )
+    assert (ran.code, ran.err) == (FINE, ""), ran.out
+
+
 def test_a_body_the_source_cannot_read_is_a_failure_of_its_step(folder: Path) -> None:
     (folder / "rules" / "fixtures" / "fires.json").write_text("{")
     ran = played(folder, send())

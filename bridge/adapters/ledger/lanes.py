@@ -550,8 +550,9 @@ class LaneWork:
         if self._is_passed_by(row, incident):
             self._drop(row, incident, Reason.SUPERSEDED, detail)
             return Recorded(state=DeliveryState.CANCELLED, reason=Reason.SUPERSEDED)
-        asks_first = row["action"] == Action.ACKNOWLEDGE and step.reason is not Reason.NOTHING_FOUND
-        phase = first_phase(Action.ACKNOWLEDGE, incident.key_rule) if asks_first else step.phase
+        first = first_phase(Action(row["action"]), incident.key_rule)
+        asks_first = first is Phase.LOOK_UP and step.reason is not Reason.NOTHING_FOUND
+        phase = first if asks_first else step.phase
         self._update_delivery(
             row["id"],
             **self._waiting(row, phase),

@@ -1,0 +1,100 @@
+"""The machine of tests/machines.py over a real ledger: the same promises, with rows, locks and leases."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+from bridge.adapters.ledger import Claimed, Ledger
+from bridge.adapters.ledger.schema import metadata
+from bridge.domain import keys
+from bridge.domain.alert import Severity, Status
+from bridge.domain.decision import KeyRule
+from bridge.domain.delivery import Action, AttemptResult
+from tests.ledgers import MovedDatabase, ends, fires, record, route, webhook
+from tests.machines import POLICY, SERIES, SUPERSEDED, Call, IncidentMachine
+
+URGENCY = frozenset({"urgency"})
+BROKEN = {keys.series("pd", "S", (what,)): what for what in SERIES.values()}
+LEASE_AND_MORE = timedelta(seconds=31)
+
+
+class RealLedger:
+    """A ledger in SQLite, played through what receivers and workers call."""
+
+    def __init__(self, key_rule: KeyRule) -> None:
+        self.key_rule = key_rule
+        reopens = URGENCY if key_rule is KeyRule.WHILE_OPEN else None
+        self.database = MovedDatabase("sqlite://")
+        metadata.create_all(self.database.engine)
+        self.ledger = Ledger(self.database, {"pd": route(rises=URGENCY, reopens=reopens)})
+        self.ledger.lanes_ensured()
+
+    def fire(self, problem: str, severity: Severity) -> None:
+        fields = {"title": problem, "service": "S", "urgency": severity.value}
+        what: dict[str, Any] = {"parts": (SERIES[problem],), "severity": severity, "fields": fields}
+        reading = fires(problem, key_rule=self.key_rule, policy=POLICY, episode=None, **what)
+        self.ledger.settle([webhook(self.ledger, reading)])
+
+    def end(self, problem: str) -> None:
+        self.ledger.settle([webhook(self.ledger, ends(problem))])
+
+    def acknowledge(self, problem: str) -> None:
+        self.ledger.settle([webhook(self.ledger, ends(problem, Status.ACKNOWLEDGED))])
+
+    def claim(self) -> Call | None:
+        found = self.ledger.claim("pd")
+        if found is None:
+            return None
+        assert isinstance(found, Claimed)
+        incident = self.ledger.incident(found.delivery.incident)
+        assert incident is not None
+        return Call(delivery=found.delivery, series=BROKEN[incident["series"]], held=found)
+
+    def record(self, call: Call, result: AttemptResult) -> None:
+        record(self.ledger, call.held, result)
+
+    def crash(self, _call: Call) -> None:
+        self.later(LEASE_AND_MORE)
+
+    def later(self, by: timedelta) -> None:
+        self.database.ahead += by
+
+    def incidents(self) -> list[tuple[str, str, bool]]:
+        over = ("resolved", "cancelled")
+        found = self.ledger.incidents(limit=500).items
+        superseded = [one for one in found if one["reason"] == SUPERSEDED]
+        return [
+            (BROKEN[one["series"]], "" if one in superseded else one["state"], one["state"] not in (*over, "dead"))
+            for one in found
+        ]
+
+    def waiting(self) -> list[tuple[str, Action]]:
+        found = self.ledger.deliveries(state="pending", limit=500).items
+        return [(one["incident"], Action(one["action"])) for one in found if not one["attempts"]]
+
+
+class WhileOpen(IncidentMachine):
+    """As at PagerDuty."""
+
+    def made(self) -> RealLedger:
+        return RealLedger(self.key_rule)
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.ledger.database.close()  # type: ignore[attr-defined]
+
+
+class ForEver(WhileOpen):
+    """As at incident.io."""
+
+    key_rule = KeyRule.FOR_EVER
+
+
+PACE = settings(max_examples=15, stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow])
+TestWhileOpen = WhileOpen.TestCase
+TestWhileOpen.settings = PACE
+TestForEver = ForEver.TestCase
+TestForEver.settings = PACE
