@@ -29,6 +29,7 @@ from bridge.domain.alert import Reading, Webhook
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
 from bridge.domain.lane import Pace, reserve_of
+from bridge.domain.truth import Trust
 from bridge.explain import Explanation, LaneView, explain
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
@@ -172,6 +173,7 @@ def routes(settings: Settings) -> dict[str, Route]:
             required=frozenset(field for field, about in made[name].fields.items() if about.required),
             defaults=account.defaults,
             keeps=made[name].plain_fields,
+            trust=Trust(confirm_open=account.confirm_open, respect_human_close=account.respect_human_close),
         )
         for name, account in settings.accounts.items()
     }

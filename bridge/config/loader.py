@@ -35,7 +35,7 @@ from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
 from bridge.sources.base import NoAuth, Setting
 
-NOT_YET = frozenset({"confirm_open", "respect_human_close", "plan_b", "plan_b_after"})  # keys of accounts
+NOT_YET = frozenset({"plan_b", "plan_b_after"})  # keys of accounts
 
 _M = TypeVar("_M", bound=Model)
 

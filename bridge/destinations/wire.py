@@ -97,6 +97,14 @@ def not_told(delivery: Delivery, upstream: str) -> ValueError:
     return ValueError(f"{upstream} is not told to {delivery.action} yet: delivery {delivery.id}")
 
 
+def gone(delivery: Delivery, detail: str) -> AttemptResult:
+    """A look at an incident that is not there, or that our key does not see: nobody is helped by it."""
+    identifier = delivery.upstream_id
+    if identifier is None:
+        return PermanentFailure(reason=Reason.NOT_FOUND, detail=detail)
+    return Delivered(reference=Reference(id=identifier, closed=True), detail=f"gone there: {detail}")
+
+
 # ---- in --------------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ with the deliveries to add and to cancel. Nothing here reads a clock or a row.
     sending    joins             resolve queued behind create  remembered        delivered: open | resolving; dead: dead
     open       joins             resolving                     acknowledge       -
     resolving  joins: open       -                             ignored           delivered: resolved; dead: dead
+    quiet      joins             over                          ignored           window ends: a new episode
       claimed  joins, renews     renewal dropped               ignored           delivered: resolved, then a new episode
     dead       new episode       leaves                        ignored           replayed: pending | sending | resolving
 
@@ -30,7 +31,7 @@ from bridge.domain.delivery import Action, Reason, Reference
 
 
 class IncidentState(StrEnum):
-    """Where an incident stands. RESOLVED and CANCELLED are over; the others are live."""
+    """Where an incident stands. CANCELLED is over, and RESOLVED but for a while (domain.truth); the others are live."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -85,6 +86,8 @@ class Incident:
     confirmed_at: datetime | None = None
     resolved_at: datetime | None = None
     reason: str | None = None
+    renews_at: datetime | None = None  # a person closed it upstream: when its problems open a new episode
+    stands_for: str | None = None  # the incident of another account that this one is plan B of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,9 @@ def on_firing(
         case IncidentState.RESOLVING:
             reopened = replace(joined, state=IncidentState.OPEN)
             return Transition(incident=reopened, outcome=Outcome.JOINED, cancel=(Action.RESOLVE,))
-        case IncidentState.RESOLVED | IncidentState.CANCELLED:
+        case IncidentState.RESOLVED:  # live: a person closed it upstream, and is left in peace (domain.truth)
+            return Transition(incident=joined, outcome=Outcome.JOINED)
+        case IncidentState.CANCELLED:
             return NewEpisode()
     assert_never(incident.state)
 
@@ -197,7 +202,10 @@ def on_resolved(incident: Incident | None, member: Member | None) -> Transition 
         case IncidentState.DEAD:
             why = "its incident is a dead letter; nothing was open"
             return Transition(incident=left, outcome=Outcome.IGNORED, reason=why)
-        case IncidentState.RESOLVED | IncidentState.CANCELLED:
+        case IncidentState.RESOLVED:  # live: closed upstream while it fired; nobody is paged again
+            over = replace(left, live=False, renewal=None, renews_at=None)
+            return Transition(incident=over, outcome=Outcome.RESOLVING, reason="somebody closed it upstream before")
+        case IncidentState.CANCELLED:
             return None
     assert_never(incident.state)
 

@@ -26,9 +26,12 @@ from bridge.adapters.ledger.schema import deliveries, incidents, members, series
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
-from bridge.domain.lane import Pace, order_key
+from bridge.domain.lane import CRITICAL_FIRST, Pace, order_key
 from bridge.domain.plain import PlainForm
 from bridge.domain.retry import first_phase
+from bridge.domain.truth import Trust
+
+TRUST = Trust()  # as the settings have it when they say nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Route:
     required: frozenset[str] = frozenset()  # fields the upstream's create does not go without
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
+    trust: Trust = TRUST
 
     @property
     def plain(self) -> PlainForm | None:
@@ -86,7 +90,7 @@ _REPLACE_CREATE = Statement(
 )
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
-    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason",
+    "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "renews_at",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -167,8 +171,13 @@ class Changes:
                 row.update(state=DeliveryState.CANCELLED.value, reason=why.value, done_at=self.now)
         self._cancels.append({"of_incident": incident, "of_action": action.value, "why": why.value, "at": self.now})
 
-    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> None:
-        """One more thing to tell the upstream, behind everything the series already has to tell."""
+    def add_delivery(
+        self, incident: Incident, action: Action, body: CreateBody | None, *, after_all_others: bool = False
+    ) -> None:
+        """One more thing to tell the upstream, behind everything the series already has to tell.
+
+        `after_all_others`: it goes when nothing else of its class waits in the lane.
+        """
         route = self.routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED))
         no = self.next_no.get(incident.series, 0)
         self.next_no[incident.series] = no + 1
@@ -196,7 +205,7 @@ class Changes:
                 "detail": None,
                 "order_key": order_key(incident.severity, created_us, route.pace.promote_after)
                 if is_create
-                else created_us,
+                else created_us + (CRITICAL_FIRST if after_all_others else 0),
                 "next_at": self.now + hold,
                 "created_at": self.now,
                 "give_up_at": self.now + hold + route.pace.give_up_after,
@@ -268,6 +277,7 @@ def restarted(incident: Incident) -> Incident:
         confirmed_at=None,
         resolved_at=None,
         reason=None,
+        renews_at=None,
     )
 
 

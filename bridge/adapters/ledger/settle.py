@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.adapters.ledger.changes import Changes, Route
+from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
@@ -31,6 +31,7 @@ from bridge.domain.incident import (
     on_resolved,
 )
 from bridge.domain.reports import LastReport, last_report, why_ignored
+from bridge.domain.truth import on_reported
 
 TRACE_MAX = 200  # rules kept in the record of one alert
 
@@ -376,6 +377,8 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     member = None if incident is None or item.problem is None else world.members.get((incident.id, item.problem))
     step = on_firing(incident, member, decision.severity, body)
     if isinstance(step, Transition):
+        trust = world.changes.routes[decision.account].trust if decision.account in world.changes.routes else TRUST
+        step = on_reported(step, body, world.changes.now, trust)
         changed = step.incident
         world.changes.apply(step, body, decision.severity)
         outcome, reason = step.outcome, step.reason
