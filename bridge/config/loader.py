@@ -33,7 +33,7 @@ from bridge.config.yaml_reader import Tree, read_tree
 from bridge.destinations.base import MAPPINGS
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
-from bridge.sources.base import NoAuth, Setting
+from bridge.sources.base import AccountSetting, NoAuth, Setting
 
 NOT_YET = frozenset({"plan_b", "plan_b_after"})  # keys of accounts
 
@@ -107,6 +107,7 @@ class _Loading:
         accounts = self._named(values.get("accounts"), ("accounts",), self._account)
         known = set(values["accounts"]) if isinstance(values.get("accounts"), dict) else set()
         self._check_plan_b(accounts, known)
+        self._check_watched(sources, accounts, known)
         made = None if file is None else self._rest(file, sources, accounts, known)
         self.problems += self.secrets.problems
         wrong = [one for one in self.problems if one.grade is Grade.ERROR]
@@ -250,7 +251,7 @@ class _Loading:
         auth = read_auth(one.auth, (*path, "auth"), made.signature_keys, self.secrets, self, words)
         settings = read_settings(declared, one, path, self.tree, self)
         for key, setting in declared.items():
-            if key not in one.model_fields_set and getattr(auth, "kind", None) in setting.needed_by:
+            if key not in one.model_fields_set and getattr(auth, "kind", None) in getattr(setting, "needed_by", ()):
                 self.error(path, f"the source has no '{key}'", f"add '{key}:' ({setting.about})")
         return SourceSettings(name=name, type=one.type, auth=NoAuth() if auth is None else auth, settings=settings)
 
@@ -354,6 +355,26 @@ class _Loading:
                 self.error(
                     at, f"'{key}' cannot be {self._shown(at, text)}", nearest(text, fields[key].choices, "choices")
                 )
+
+    def _check_watched(
+        self, sources: Mapping[str, SourceSettings], accounts: Mapping[str, AccountSettings], known: set[str]
+    ) -> None:
+        """The accounts that sources name: each has to be there, and of the vendor whose events the source reads."""
+        for name, source in sources.items():
+            for key, setting in getattr(self.source_types[source.type], "settings", {}).items():
+                if not isinstance(setting, AccountSetting):
+                    continue
+                at, account = ("sources", name, key), str(source.settings.get(key) or "")
+                if key not in source.settings:
+                    hint = f"add '{key}: ' ({setting.about})"
+                    self.error(("sources", name), f"the source has no '{key}'", hint)
+                elif account and account not in known:
+                    hint = nearest(account, sorted(known), "accounts")
+                    self.error(at, f"account {self._shown(at, account)} does not exist", hint)
+                elif account in accounts and accounts[account].type != setting.type:
+                    sentence = f"account '{account}' is of type {accounts[account].type}, not {setting.type}"
+                    fitting = sorted(n for n, one in accounts.items() if one.type == setting.type)
+                    self.error(at, sentence, f"accounts: {', '.join(fitting) or 'none fits'}")
 
     def _check_plan_b(self, accounts: Mapping[str, AccountSettings], known: set[str]) -> None:
         for name, account in accounts.items():

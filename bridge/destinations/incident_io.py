@@ -241,7 +241,7 @@ def _with_note(delivery: Delivery) -> str:
 def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
     """The refusals that mean something of their own; None for all others."""
     if status == 404 and delivery.action is Action.CHECK:
-        return wire.gone(delivery, detail)
+        return wire.gone(delivery, detail) if wire.objects(wire.within(content, "errors")) else None
     if delivery.action is not Action.CREATE:
         return None
     key_is_open = status == 409 or (status == 422 and _is_about_the_key(content))

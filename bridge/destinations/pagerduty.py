@@ -470,7 +470,7 @@ def _may_acknowledge(incident: Mapping[str, Any], reference: Reference) -> Attem
 def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
     """The refusals that mean something of their own; None for all others."""
     if status == 404 and delivery.action is Action.CHECK:
-        return wire.gone(delivery, detail)
+        return wire.gone(delivery, detail) if isinstance(wire.within(content, "error", "code"), int) else None
     if status != 400:
         return None
     error = wire.within(content, "error")

@@ -98,11 +98,15 @@ def not_told(delivery: Delivery, upstream: str) -> ValueError:
 
 
 def gone(delivery: Delivery, detail: str) -> AttemptResult:
-    """A look at an incident that is not there, or that our key does not see: nobody is helped by it."""
+    """A look at an incident that is not there, or that our key does not see, in the upstream's own words.
+
+    A 404 of anybody else on the way says nothing of the incident.
+    """
     identifier = delivery.upstream_id
     if identifier is None:
         return PermanentFailure(reason=Reason.NOT_FOUND, detail=detail)
-    return Delivered(reference=Reference(id=identifier, closed=True), detail=f"gone there: {detail}")
+    detail = f"gone there: {detail}"[:DETAIL_MAX_CHARS]
+    return Delivered(reference=Reference(id=identifier, closed=True), adopted=True, detail=detail)
 
 
 # ---- in --------------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ what fires meanwhile joins it instead of paging.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from bridge.domain.alert import Seen, Sighted
 from bridge.domain.decision import OnResolve, Outcome
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
@@ -32,6 +33,7 @@ LOOK_BACK_AFTER = timedelta(minutes=10)  # and not before this
 ROUND = timedelta(seconds=60)  # the sweep's, per account
 SHARE = 0.05  # of the account's update_rate that it takes at most
 LEFT_TO_PEOPLE = Reason.REOPENED_UPSTREAM
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
 _TOLD_TO_NOBODY = (  # what still waits for an incident that is over
     Action.RESOLVE, Action.ACKNOWLEDGE, Action.REOPEN, Action.UPDATE, Action.NOTE, Action.CHECK,
 )  # fmt: skip
@@ -114,6 +116,34 @@ def on_looked(incident: Incident, there: Reference, now: datetime, trust: Trust,
     return Transition(incident=incident)
 
 
+def on_sighted(
+    incident: Incident, sighted: Sighted, now: datetime, trust: Trust, body: CreateBody | None = None
+) -> Transition:
+    """What an event of the upstream changes; its outcome is IGNORED when we know it already, say by our own call.
+
+    `body` is what a new episode would open with, should this one be over while it fires.
+
+    Events come late and in any order: one that is older than what we know says nothing, and where the two clocks leave
+    it open which came first, the upstream is asked. A new episode is left to the clock.
+    """
+    at, known_at = sighted.occurred_at, incident.resolved_at if _is_over(incident) else incident.confirmed_at
+    if at is not None and known_at is not None and at < known_at - CLOCKS_DIFFER_BY:
+        return _ignored(incident, f"older than what is known since {_time(known_at)}")
+    unsure = sighted.seen is Seen.CHANGED or (at is not None and known_at is not None and at < known_at)
+    if unsure and incident.state is IncidentState.OPEN and sighted.seen is not Seen.OPEN:
+        return _asked(incident, body)
+    if sighted.seen is Seen.CHANGED or (unsure and _is_over(incident)):
+        return _ignored(incident, "as it is known here")
+    there = Reference(id=sighted.upstream_id, closed=sighted.seen is Seen.CLOSED, changed_at=at)
+    ready = incident if incident.renewal is not None else replace(incident, renewal=body)
+    step = on_looked(ready, there, now, trust, told=TOLD_MAX)
+    if step.renews:
+        step = replace(step, incident=replace(step.incident, live=True, renews_at=now), renews=False)
+    if step.incident in (ready, incident):
+        return _ignored(incident, "as it is known here")
+    return replace(step, outcome=Outcome.SIGHTED, reason=_said(step.incident, was=incident))
+
+
 def is_over_quietly(incident: Incident, now: datetime, trust: Trust) -> bool:
     """Whether the window of a quiet incident has ended; one further ahead than the setting is a clock's mistake."""
     if not is_quiet(incident) or incident.renews_at is None:
@@ -145,6 +175,33 @@ def _open_after_all(incident: Incident, there: Reference, told: int) -> Transiti
     if untouched and told < TOLD_MAX and incident.policy.on_resolve is OnResolve.RESOLVE:
         return Transition(incident=incident, add=(Action.RESOLVE,))
     return Transition(incident=replace(incident, reason=LEFT_TO_PEOPLE))
+
+
+def _is_over(incident: Incident) -> bool:
+    return incident.state is IncidentState.RESOLVED
+
+
+def _ignored(incident: Incident, why: str) -> Transition:
+    return Transition(incident=incident, outcome=Outcome.IGNORED, reason=why)
+
+
+def _asked(incident: Incident, body: CreateBody | None) -> Transition:
+    if incident.renewal is not None:
+        return _ignored(incident, "the upstream is asked already whether it is open")
+    why = "the upstream is asked whether it is open"
+    asked = replace(incident, renewal=body)
+    return Transition(incident=asked, outcome=Outcome.SIGHTED, reason=why, add=(Action.CHECK,))
+
+
+def _said(incident: Incident, *, was: Incident) -> str:
+    """What an event changed, for people."""
+    if incident.reason == LEFT_TO_PEOPLE:
+        return "somebody opened it again after it was resolved; it is left to people"
+    if incident.state is IncidentState.OPEN:
+        return "somebody opened it again" if was.state is not IncidentState.OPEN else "seen open"
+    if incident.renews_at is not None:
+        return f"closed there; if it still fires, a new one follows at {_time(incident.renews_at)}"
+    return "closed there; it is over here as well"
 
 
 def _time(instant: datetime | None) -> str:

@@ -145,6 +145,10 @@ class Changes:
         kept = self._new_incidents if incident.id in self._new_incidents else self._changed_incidents
         kept[incident.id] = incident
 
+    def changed(self, incident: str) -> Incident | None:
+        """An incident as this transaction has it, if it touched it."""
+        return self._new_incidents.get(incident) or self._changed_incidents.get(incident)
+
     def put_member(self, member: Member, *, is_new: bool) -> None:
         """A member as it is from now on."""
         key = (member.incident, member.problem)

@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bridge.adapters.ledger import sightings
 from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
 from bridge.domain import keys
-from bridge.domain.alert import Alert, Notice, Status
+from bridge.domain.alert import Alert, Notice, Sighted, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.incident import (
     Incident,
@@ -220,6 +221,7 @@ class _World:
     live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
     members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
+    sighted: sightings.Known = field(default_factory=dict)  # what events of upstreams are about
     next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
 
 
@@ -233,7 +235,7 @@ def settle(
     connection, now = transaction.connection, transaction.now
     results, fresh = _without_repeats(connection, batch)
     world = _load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
-    rows = [_settle_alert(world, one, item) for one in fresh for item in one.alerts]
+    rows = [_settle_alert(connection, world, one, item) for one in fresh for item in one.alerts]
     _put_problems(connection, world)
     _INSERT_EVENTS.run(connection, (one.event for one in fresh))
     _INSERT_ALERTS.run(connection, rows)
@@ -266,12 +268,13 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
     """Lock and read everything the batch can touch: problems first, then series."""
     world = _World(changes=changes)
     readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
-    if not readings:
-        return world
+    all_readings = (item.decided.reading for one in batch for item in one.alerts)
+    world.sighted = sightings.find(connection, (one for one in all_readings if isinstance(one, Sighted)))
+    touched = {series_id for _, series_id in world.sighted.values()}
     problem_ids = padded(problem for problem in readings if problem)
-    _load_problems(connection, world, readings, problem_ids)
-    touched: set[str] = set()
-    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids):
+    if problem_ids:
+        _load_problems(connection, world, readings, problem_ids)
+    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids) if problem_ids else ():
         world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
         touched.add(row["series"])
     decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
@@ -309,7 +312,7 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
         world.live[row["series"]] = incident_from(row)
     if world.live:
         of = padded(incident.id for incident in world.live.values())
-        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids):
+        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids) if problem_ids else ():
             member = member_from(row)
             world.members[(member.incident, member.problem)] = member
         dead = [incident.id for incident in world.live.values() if incident.state is IncidentState.DEAD]
@@ -323,11 +326,13 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
             world.next_n[(row["series"], row["episode_id"])] = row["n"] + 1
 
 
-def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
+def _settle_alert(connection: Connection, world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
     """Apply one reading; answer its row with the decisions filled in."""
     reading = item.decided.reading
     late = _late(world, item)
-    if isinstance(reading, Notice):
+    if isinstance(reading, Sighted):
+        decisions = [_sees(connection, world, reading)]
+    elif isinstance(reading, Notice):
         decisions = [_decision(Outcome.IGNORED, reason=reading.reason)]
     elif late is not None:
         decisions = [_decision(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
@@ -345,6 +350,21 @@ def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, 
         "incident_id": first["incident"],
         "decisions": dumps(decisions),
     }
+
+
+def _sees(connection: Connection, world: _World, sighted: Sighted) -> dict[str, Any]:
+    """An event of an upstream about an incident there."""
+    step = sightings.apply(connection, world.changes, world.sighted, sighted)
+    if step is None:
+        why = f"{sighted.reason}; account '{sighted.account}' has no incident of ours with this id"
+        return _decision(Outcome.IGNORED, account=sighted.account, reason=why)
+    incident = step.incident
+    if incident.live:
+        world.live[incident.series] = incident
+    elif incident.series in world.live and world.live[incident.series].id == incident.id:
+        del world.live[incident.series]
+    about = {"rule": incident.rule, "account": incident.account, "series": incident.series, "incident": incident.id}
+    return _decision(step.outcome, **about, reason=f"{sighted.reason}: {step.reason}")
 
 
 def _late(world: _World, item: AlertReceipt) -> str | None:
