@@ -35,8 +35,6 @@ from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
 from bridge.sources.base import AccountSetting, NoAuth, Setting
 
-NOT_YET = frozenset({"plan_b", "plan_b_after"})  # keys of accounts
-
 _M = TypeVar("_M", bound=Model)
 
 Types = Mapping[str, Any]  # a table of sources or destinations: name -> class
@@ -287,8 +285,8 @@ class _Loading:
         ):
             message = f"a reserve of {one.reserve} leaves nothing of a burst of {one.burst}"
             self.error((*path, "reserve"), message, "make it smaller")
-        for word in sorted(NOT_YET & one.model_fields_set):
-            self.warn((*path, word), f"'{word}' has no effect in this version", "it may stay: a later version reads it")
+        if "plan_b_after" in one.model_fields_set and one.plan_b is None and not value.get("plan_b"):
+            self.warn((*path, "plan_b_after"), "'plan_b_after' has no effect without 'plan_b'", "name an account, too")
         if not one.give_up_after:
             message = "'give_up_after' of nothing would give up every page at once"
             self.error((*path, "give_up_after"), message, "leave it out for 24h")
@@ -386,6 +384,20 @@ class _Loading:
             elif account.plan_b not in known:
                 hint = nearest(account.plan_b, sorted(known), "accounts")
                 self.error(at, f"account {self._shown(at, account.plan_b)} does not exist", hint)
+            elif (ring := _ring_of(name, accounts)) is not None:
+                if name == min(ring):
+                    path = " -> ".join((*ring[ring.index(name) :], *ring[: ring.index(name)], name))
+                    self.error(at, f"plan B goes round in a circle: {path}", "leave 'plan_b' out of one of them")
+            elif account.plan_b in accounts:
+                self._check_can_step_in(at, accounts[account.plan_b])
+
+    def _check_can_step_in(self, at: YamlPath, other: AccountSettings) -> None:
+        """A create at plan B has a title, a text, and what the account has by default."""
+        made = self.account_types[other.type]
+        fields = {name for name, about in made.fields.items() if about.required} - {made.title_field, made.body_field}
+        for name in sorted(fields - other.defaults.keys()):
+            sentence = f"account '{other.name}' cannot be plan B: a create there needs a {name}, and it has no default"
+            self.error(at, sentence, f"add 'defaults: {{{name}: ...}}' to account '{other.name}'")
 
     def _named(self, entries: Any, path: YamlPath, read: Any) -> dict[str, Any]:
         """Every entry of `sources:` or `accounts:`; each is read, so that one bad entry hides no other's problems."""
@@ -503,4 +515,16 @@ def sandbox_refusal(settings: Settings, environ: Mapping[str, str]) -> str | Non
         return f"{who}, but server.public_url names a public address: set the account's token, or a loopback public_url"
     if environ.get("BRIDGE_SANDBOX") != "1":
         return f"{who}, so no page would leave this machine: set the account's token, or BRIDGE_SANDBOX=1 for a trial"
+    return None
+
+
+def _ring_of(name: str, accounts: Mapping[str, AccountSettings]) -> list[str] | None:
+    """The accounts that are plan B of one another, from this one round to itself; None when it is in no such ring."""
+    seen = [name]
+    while (following := accounts[seen[-1]].plan_b) is not None and following in accounts:
+        if following == name:
+            return seen
+        if following in seen:
+            return None
+        seen.append(following)
     return None

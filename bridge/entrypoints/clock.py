@@ -114,6 +114,9 @@ class Clock:
         opened = self.ledger.renewals_opened()
         if opened:
             logs.get().info(logs.EPISODES_RENEWED, number=opened)
+        standing = self.ledger.plan_b_opened()
+        if standing:
+            logs.get().error(logs.PLAN_B_OPENED, number=standing)
         self.ledger.swept()
         self._ask_for_names()
         self._ask_for_confirmations()

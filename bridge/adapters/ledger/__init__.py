@@ -17,6 +17,7 @@ from bridge.adapters.ledger import (
     letters,
     names,
     overview,
+    plan_b,
     reads,
     renewals,
     truth,
@@ -250,6 +251,21 @@ class Ledger:
         with self.database.reading() as transaction:
             due = truth.sweep_due(transaction, self.routes)
         return sum(self._written(partial(truth.sweep, routes=self.routes, new_id=self.new_id, account=a)) for a in due)
+
+    def plan_b_opened(self) -> int:
+        """Critical incidents that their account cannot take are at its plan B as well, once; how many got there now."""
+        if not any(route.plan_b is not None for route in self.routes.values()):
+            return 0
+        with self.database.reading() as transaction:
+            waiting = plan_b.waiting(transaction, self.routes)
+            lagging = plan_b.lagging(transaction)
+        for one in lagging:
+            self._written(partial(plan_b.catch_up, routes=self.routes, new_id=self.new_id, one=one))
+        opened = (
+            self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, create=c))
+            for a, c in waiting
+        )
+        return sum(opened)
 
     def waits_shortened(self) -> None:
         """No waiting delivery is further ahead than it was meant to be (a clock may have jumped back)."""

@@ -28,6 +28,7 @@ from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lan
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import CRITICAL_FIRST, Pace, order_key
 from bridge.domain.plain import PlainForm
+from bridge.domain.plan_b import PlanB
 from bridge.domain.retry import first_phase
 from bridge.domain.truth import Trust
 
@@ -44,6 +45,7 @@ class Route:
     defaults: Mapping[str, str] = field(default_factory=dict)  # the account's own fallbacks per field
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
     trust: Trust = TRUST
+    plan_b: PlanB | None = None
 
     @property
     def plain(self) -> PlainForm | None:

@@ -189,7 +189,10 @@ def list_incidents(
         conditions.append(incidents.c.account == account)
     page = _page(transaction.connection, incidents, conditions, limit, before, incident_item)
     inside = _members_of(transaction.connection, [item["id"] for item in page.items])
-    items = tuple({**item, "members": inside.get(item["id"], [])} for item in page.items)
+    others = _stand_ins(transaction.connection, [item["id"] for item in page.items])
+    items = tuple(
+        {**item, "members": inside.get(item["id"], []), "plan_b": others.get(item["id"])} for item in page.items
+    )
     return Page(items=items, next=page.next)
 
 
@@ -204,6 +207,7 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
     return {
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
+        "plan_b": _stand_ins(connection, [incident_id]).get(incident_id),
         "deliveries": [delivery_item(one) for one in told],
     }
 
@@ -222,7 +226,15 @@ def incident_item(row: Row) -> dict[str, Any]:
         "upstream": {"id": row["upstream_id"], "url": row["upstream_url"]},
         "opened_at": rfc3339(row["opened_at"]),
         "resolved_at": rfc3339(row["resolved_at"]),
+        "quiet_until": rfc3339(row["renews_at"]),  # closed upstream while it fires
+        "stands_for": row["stands_for"],  # of plan B: the incident that its own account could not take
     }
+
+
+def _stand_ins(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Which incident of plan B stands for each of these."""
+    found = select(incidents.c.id, incidents.c.account, incidents.c.stands_for).where(incidents.c.stands_for.in_(ids))
+    return {row.stands_for: {"incident": row.id, "account": row.account} for row in connection.execute(found)}
 
 
 def _members_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
