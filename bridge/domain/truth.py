@@ -171,7 +171,7 @@ def _open_after_all(incident: Incident, there: Reference, told: int) -> Transiti
     """Resolved here, open there: our resolve changed nothing, or a person opened it again and is not argued with."""
     if incident.reason is not None or incident.resolved_at is None:
         return Transition(incident=incident)
-    untouched = there.changed_at is not None and there.changed_at <= incident.resolved_at
+    untouched = there.changed_at is not None and there.changed_at < incident.resolved_at - CLOCKS_DIFFER_BY
     if untouched and told < TOLD_MAX and incident.policy.on_resolve is OnResolve.RESOLVE:
         return Transition(incident=incident, add=(Action.RESOLVE,))
     return Transition(incident=replace(incident, reason=LEFT_TO_PEOPLE))

@@ -273,7 +273,7 @@ def test_one_round_takes_a_small_share_of_the_updates_and_two_clocks_take_it_onc
 def test_resolved_here_and_still_open_there_it_is_told_once_more(moved: Moved) -> None:
     opened(moved.ledger, "a")
     before = moved.now()
-    settle(moved.later(timedelta(minutes=1)), ends("a"))
+    settle(moved.later(timedelta(minutes=6)), ends("a"))
     record(moved.ledger, claim(moved.ledger), delivered())
     assert moved.later(LOOK_BACK_AFTER + timedelta(seconds=5)).swept() == 1
     record(moved.ledger, claim(moved.ledger), there(before, closed=False))
