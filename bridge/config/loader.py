@@ -389,15 +389,23 @@ class _Loading:
                     path = " -> ".join((*ring[ring.index(name) :], *ring[: ring.index(name)], name))
                     self.error(at, f"plan B goes round in a circle: {path}", "leave 'plan_b' out of one of them")
             elif account.plan_b in accounts:
-                self._check_can_step_in(at, accounts[account.plan_b])
+                self._check_can_step_in(at, name, accounts[account.plan_b], accounts)
 
-    def _check_can_step_in(self, at: YamlPath, other: AccountSettings) -> None:
-        """A create at plan B has a title, a text, and what the account has by default."""
+    def _check_can_step_in(
+        self, at: YamlPath, name: str, other: AccountSettings, accounts: Mapping[str, AccountSettings]
+    ) -> None:
+        """A create at plan B has a title, a text, and what the account has by default; it waits in another lane."""
+        lanes = lanes_of(accounts)
+        if name in lanes and lanes[name] == lanes[other.name]:
+            sentence = f"account '{other.name}' has the same key as '{name}', so it stands still when that one does"
+            self.error(at, sentence, "name an account with a key of its own")
         made = self.account_types[other.type]
         fields = {name for name, about in made.fields.items() if about.required} - {made.title_field, made.body_field}
-        for name in sorted(fields - other.defaults.keys()):
-            sentence = f"account '{other.name}' cannot be plan B: a create there needs a {name}, and it has no default"
-            self.error(at, sentence, f"add 'defaults: {{{name}: ...}}' to account '{other.name}'")
+        for needed in sorted(fields - other.defaults.keys()):
+            sentence = (
+                f"account '{other.name}' cannot be plan B: a create there needs a {needed}, and it has no default"
+            )
+            self.error(at, sentence, f"add 'defaults: {{{needed}: ...}}' to account '{other.name}'")
 
     def _named(self, entries: Any, path: YamlPath, read: Any) -> dict[str, Any]:
         """Every entry of `sources:` or `accounts:`; each is read, so that one bad entry hides no other's problems."""

@@ -195,3 +195,11 @@ def test_an_account_without_plan_b_is_asked_nothing(ledger: Ledger) -> None:
     settle(ledger, critical("a"))
     ledger.paused("pd")
     assert ledger.plan_b_opened() == 0
+
+
+def test_an_alarm_of_the_account_names_its_plan_b(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, claim(pair.ledger), TransientFailure(reason=Reason.AUTH, detail="no"))
+    waits = {"pd": timedelta(minutes=2), OTHER: timedelta(minutes=2)}
+    (parked,) = [cause for cause in pair.ledger.alarms_standing(waits) if cause.about == "pd"]
+    assert parked.sentence.endswith(f"; critical incidents go to '{OTHER}' as well")

@@ -27,7 +27,7 @@ from bridge.adapters.ledger.schema import (
     members,
 )
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import LaneClass
+from bridge.domain.delivery import Action, LaneClass
 from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
 LIMIT_MAX = 500
@@ -385,7 +385,7 @@ def list_lanes(
             func.min(deliveries.c.created_at),
         )
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
-        .where(deliveries.c.state.in_(UNFINISHED))
+        .where(deliveries.c.state.in_(UNFINISHED), deliveries.c.action != Action.CHECK.value)  # nobody waits for those
         .group_by(deliveries.c.account, incidents.c.severity)
     ).all()
     of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")
