@@ -7,7 +7,8 @@ was answered, or an event that the upstream sent; who looks, and when, is decide
     -----------------  ------------------------------  ---------------------------------------------------------
     open               confirmed                       resolved; its problems open a new episode, now or when the
                                                        window of respect_human_close ends
-    resolving          nothing                         resolved, unless our own resolve is on its way
+    resolving          confirmed, unless our own       resolved, unless our own resolve is on its way
+                       resolve is on its way
     resolved, quiet    open again: somebody reopened   nothing
     resolved           told once more, when nobody     nothing
                        has changed it since; else it
@@ -106,6 +107,8 @@ def on_looked(incident: Incident, there: Reference, now: datetime, trust: Trust,
             return Transition(incident=replace(incident, confirmed_at=now, renewal=None))
         case IncidentState.RESOLVING if there.closed and not incident.resolve_claimed:
             return _closed(incident, there, now, trust)
+        case IncidentState.RESOLVING if not there.closed and not incident.resolve_claimed:
+            return Transition(incident=replace(incident, confirmed_at=now, renewal=None))
         case IncidentState.RESOLVED if not there.closed and incident.live:
             back = replace(
                 incident, state=IncidentState.OPEN, confirmed_at=now, renews_at=None, resolved_at=None, reason=None

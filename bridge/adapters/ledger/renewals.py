@@ -78,6 +78,7 @@ def due(transaction: Transaction, routes: Mapping[str, Route]) -> list[str]:
         .where(
             incidents.c.account.in_(sorted(routes)),
             incidents.c.live,
+            incidents.c.renews_at.is_not(None),
             or_(incidents.c.renews_at <= now, incidents.c.renews_at > now + longest),
         )
         .order_by(incidents.c.series)

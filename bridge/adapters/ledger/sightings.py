@@ -42,8 +42,8 @@ def apply(connection: Connection, changes: Changes, known: Known, sighted: Sight
     if found is None:
         return None
     incident = changes.changed(found[0]) or incident_from(_INCIDENT.rows(connection, incident=found[0])[0])
-    fires = incident.live and incident.firing > 0 and sighted.seen is not Seen.OPEN
-    body = with_renewal(connection, incident).renewal if fires else None
+    may_end = incident.live and sighted.seen is not Seen.OPEN
+    body = with_renewal(connection, incident).renewal if may_end else None
     route = changes.routes.get(incident.account)
     step = on_sighted(incident, sighted, changes.now, TRUST if route is None else route.trust, body)
     if step.outcome is not Outcome.IGNORED:

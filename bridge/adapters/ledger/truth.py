@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
@@ -119,7 +119,7 @@ def _resolved_unseen(account: str, now: datetime) -> Any:
     return (
         select(incidents.c.id)
         .where(
-            incidents.c.state == IncidentState.RESOLVED.value,
+            literal_column(f"incidents.state = '{IncidentState.RESOLVED.value}'"),  # as its partial index says
             incidents.c.resolved_at.between(now - LOOK_BACK_FOR, now - LOOK_BACK_AFTER),
             incidents.c.live.is_(False),
             incidents.c.account == account,
