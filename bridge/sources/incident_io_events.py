@@ -2,9 +2,9 @@
 
 In: one event. Out: one Sighted about the incident, or a Notice.
 
-Facts: https://docs.incident.io/api-reference and its OpenAPI document (https://github.com/incident-io/sdk-go,
-openapi3.json, webhooks), read 2026-08: `{event_type, <event_type>: payload}`, signed as Standard Webhooks are (Svix).
-What is decided here:
+Facts, as integrations of others read them (public code that handles these events, read 2026-11; the vendor's own pages
+were out of reach): `{event_type, <event_type>: payload}`, signed as Standard Webhooks are; the payload of a status
+update is {incident, new_status, previous_status}, that of a private incident holds its id alone. What is decided here:
 
 - public_incident.incident_status_updated_v2 has the incident and its new status: closed, declined, canceled and merged
   are over, every other category is open. public_incident.incident_updated_v2 and incident_created_v2 hold the incident

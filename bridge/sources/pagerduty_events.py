@@ -2,8 +2,8 @@
 
 In: one event. Out: one Sighted about the incident, or a Notice.
 
-Facts: https://github.com/PagerDuty/developer-docs, docs/webhooks 01-Overview.md (event types, their data) and
-03-Verifying-Signatures.md; read 2026-08. What is decided here:
+Facts: https://github.com/PagerDuty/developer-docs, docs/webhooks: 01-Overview.md (event types, their data),
+02-Behavior.md (repeats), 04-Signatures.md; read 2026-11. What is decided here:
 
 - incident.resolved says that the incident is closed there, incident.triggered, acknowledged, unacknowledged and
   reopened that it is open; of every other event of an incident its own `status` is not trusted: notes, priorities and
@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from bridge.domain.alert import Notice, Reading, Seen, Sighted, Webhook
-from bridge.domain.errors import DecodeError
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.base import AccountSetting, Auth, Proof, Setting, SignatureAuth
 from bridge.sources.body import block_at, object_in
@@ -29,6 +28,7 @@ from bridge.sources.texts import identity, instant_of, line
 SIGNATURE = "signing_secret"
 _HEADER = "x-pagerduty-signature"
 _PREFIX = "v1="
+_ID = "x-webhook-id"
 _SAYS = {
     "incident.resolved": Seen.CLOSED,
     "incident.triggered": Seen.OPEN,
@@ -84,12 +84,8 @@ class PagerDutyEvents:
         )
 
     def delivery_id(self, webhook: Webhook) -> str | None:
-        """The event's id: the same when PagerDuty posts it again."""
-        try:
-            event = block_at(object_in(webhook), "event")
-        except DecodeError:
-            return None
-        key = key_of(event.get("id"))
+        """The X-Webhook-Id: the same when PagerDuty posts it again."""
+        key = key_of(webhook.headers.get(_ID))
         return None if key is None else identity(key)
 
     @staticmethod

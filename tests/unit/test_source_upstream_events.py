@@ -83,10 +83,10 @@ def test_every_other_event_of_pagerduty_is_ignored_with_a_reason(kind: str) -> N
     assert reading.reason
 
 
-def test_a_repeat_of_pagerduty_is_known_by_its_event() -> None:
-    first, again = (PAGERDUTY.delivery_id(webhook(event(kind))) for kind in ("incident.resolved", "incident.resolved"))
+def test_a_repeat_of_pagerduty_is_known_by_its_header() -> None:
+    first, again = (PAGERDUTY.delivery_id(webhook(event("incident.resolved"), **{"x-webhook-id": "w1"})) for _ in "12")
     assert first == again is not None
-    assert PAGERDUTY.delivery_id(webhook(b"no json")) is None
+    assert PAGERDUTY.delivery_id(webhook(event("incident.resolved"))) is None
 
 
 @pytest.mark.parametrize(
