@@ -30,6 +30,8 @@ from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
 from bridge.domain.folding import FoldForm
 from bridge.domain.lane import Pace, reserve_of
+from bridge.domain.plan_b import PlanB
+from bridge.domain.truth import Trust
 from bridge.explain import Explanation, LaneView, explain
 from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
@@ -180,9 +182,26 @@ def routes(settings: Settings) -> dict[str, Route]:
             rises=made[name].rise_fields,
             reopens=made[name].reopen_fields,
             fold=_fold_form(made[name]),
+            plan_b=None if account.plan_b is None else _plan_b(account, made[name], made[account.plan_b]),
+            trust=Trust(confirm_open=account.confirm_open, respect_human_close=account.respect_human_close),
         )
         for name, account in settings.accounts.items()
     }
+
+
+def _plan_b(account: AccountSettings, own: Destination, other: Destination) -> PlanB:
+    lists = {name: other.fields[name].lookup for name in other.defaults}
+    return PlanB(
+        account=other.account,
+        after=account.plan_b_after,
+        key_rule=other.key_rule,
+        title_field=other.title_field,
+        body_field=other.body_field,
+        scope_field=other.scope_field,
+        reads_body=own.body_field,
+        defaults=other.defaults,
+        lists={name: kind for name, kind in lists.items() if kind is not None},
+    )
 
 
 def _pace(account: AccountSettings) -> Pace:

@@ -17,7 +17,7 @@ from bridge.entrypoints.web.app import create_app
 from bridge.pipeline import decide
 from bridge.sources.absent import is_absent
 from bridge.sources.base import Certificate, Source
-from tests.e2e.processes import write_configuration
+from tests.e2e.processes import ACCOUNTS, write_configuration
 
 BODY_MAX_BYTES = 8 << 20
 
@@ -35,8 +35,9 @@ class Desk:
         *,
         certificate: Certificate | None = None,
         noted: Callable[[Receipt], Receipt] = lambda receipt: receipt,
+        accounts: Mapping[str, Any] = ACCOUNTS,
     ) -> None:
-        loaded = wiring.load(write_configuration(folder, sources=dict(sources)))
+        loaded = wiring.load(write_configuration(folder, sources=dict(sources), accounts=dict(accounts)))
         database = wiring.open_database(loaded.settings)
         upgrade(database)
         database.close()

@@ -26,6 +26,8 @@ PROCESS_STARTED = "process_started"
 PROCESS_STOPPED = "process_stopped"
 LETTERS_TOO_OLD = "deliveries_given_up"
 TASK_FAILED = "task_failed"
+EPISODES_RENEWED = "episodes_renewed"
+PLAN_B_OPENED = "plan_b_opened"
 ALARM = "alarm"
 ALARM_UNSAID = "alarm_unsaid"
 

@@ -17,7 +17,7 @@ from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree
 from bridge.domain.errors import ConfigError
 from bridge.render import Expression, Meter, Renderer, RenderError, Text, nearest
-from bridge.sources.base import FieldsSetting, Setting, TextsSetting
+from bridge.sources.base import AccountSetting, FieldsSetting, Setting, TextsSetting
 
 STEPS_MAX = 500_000  # of all expressions on one request; about 1 s of the slowest steps
 _MARKS = ("{{", "{%", "{#")  # of a text with expressions in it
@@ -73,6 +73,11 @@ def _read(setting: Setting, value: Any, path: YamlPath, tree: Tree, says: Says) 
             return _texts(setting, value, path, says)
         case FieldsSetting():
             return _Fields(setting, tree, says).read(value, path)
+        case AccountSetting():
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+            says.error(path, f"'{path[-1]}' wants the name of an account, found {found(value)}", "")
+            return None
         case _:
             assert_never(setting)
 

@@ -33,9 +33,7 @@ from bridge.config.yaml_reader import Tree, read_tree
 from bridge.destinations.base import MAPPINGS
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.render import nearest
-from bridge.sources.base import NoAuth, Setting
-
-NOT_YET = frozenset({"confirm_open", "respect_human_close", "plan_b", "plan_b_after"})  # keys of accounts
+from bridge.sources.base import AccountSetting, NoAuth, Setting
 
 _M = TypeVar("_M", bound=Model)
 
@@ -119,6 +117,7 @@ class _Loading:
         accounts = self._named(values.get("accounts"), ("accounts",), self._account)
         known = set(values["accounts"]) if isinstance(values.get("accounts"), dict) else set()
         self._check_plan_b(accounts, known)
+        self._check_watched(sources, accounts, known)
         made = None if file is None else self._rest(file, sources, accounts, known)
         self.problems += self.secrets.problems
         wrong = [one for one in self.problems if one.grade is Grade.ERROR]
@@ -262,7 +261,7 @@ class _Loading:
         auth = read_auth(one.auth, (*path, "auth"), made.signature_keys, self.secrets, self, words)
         settings = read_settings(declared, one, path, self.tree, self)
         for key, setting in declared.items():
-            if key not in one.model_fields_set and getattr(auth, "kind", None) in setting.needed_by:
+            if key not in one.model_fields_set and getattr(auth, "kind", None) in getattr(setting, "needed_by", ()):
                 self.error(path, f"the source has no '{key}'", f"add '{key}:' ({setting.about})")
         return SourceSettings(name=name, type=one.type, auth=NoAuth() if auth is None else auth, settings=settings)
 
@@ -298,8 +297,8 @@ class _Loading:
         ):
             message = f"a reserve of {one.reserve} leaves nothing of a burst of {one.burst}"
             self.error((*path, "reserve"), message, "make it smaller")
-        for word in sorted(NOT_YET & one.model_fields_set):
-            self.warn((*path, word), f"'{word}' has no effect in this version", "it may stay: a later version reads it")
+        if "plan_b_after" in one.model_fields_set and one.plan_b is None and not value.get("plan_b"):
+            self.warn((*path, "plan_b_after"), "'plan_b_after' has no effect without 'plan_b'", "name an account, too")
         if not one.give_up_after:
             message = "'give_up_after' of nothing would give up every page at once"
             self.error((*path, "give_up_after"), message, "leave it out for 24h")
@@ -367,6 +366,26 @@ class _Loading:
                     at, f"'{key}' cannot be {self._shown(at, text)}", nearest(text, fields[key].choices, "choices")
                 )
 
+    def _check_watched(
+        self, sources: Mapping[str, SourceSettings], accounts: Mapping[str, AccountSettings], known: set[str]
+    ) -> None:
+        """The accounts that sources name: each has to be there, and of the vendor whose events the source reads."""
+        for name, source in sources.items():
+            for key, setting in getattr(self.source_types[source.type], "settings", {}).items():
+                if not isinstance(setting, AccountSetting):
+                    continue
+                at, account = ("sources", name, key), str(source.settings.get(key) or "")
+                if key not in source.settings:
+                    hint = f"add '{key}: ' ({setting.about})"
+                    self.error(("sources", name), f"the source has no '{key}'", hint)
+                elif account and account not in known:
+                    hint = nearest(account, sorted(known), "accounts")
+                    self.error(at, f"account {self._shown(at, account)} does not exist", hint)
+                elif account in accounts and accounts[account].type != setting.type:
+                    sentence = f"account '{account}' is of type {accounts[account].type}, not {setting.type}"
+                    fitting = sorted(n for n, one in accounts.items() if one.type == setting.type)
+                    self.error(at, sentence, f"accounts: {', '.join(fitting) or 'none fits'}")
+
     def _check_plan_b(self, accounts: Mapping[str, AccountSettings], known: set[str]) -> None:
         for name, account in accounts.items():
             if account.plan_b is None:
@@ -377,6 +396,28 @@ class _Loading:
             elif account.plan_b not in known:
                 hint = nearest(account.plan_b, sorted(known), "accounts")
                 self.error(at, f"account {self._shown(at, account.plan_b)} does not exist", hint)
+            elif (ring := _ring_of(name, accounts)) is not None:
+                if name == min(ring):
+                    path = " -> ".join((*ring[ring.index(name) :], *ring[: ring.index(name)], name))
+                    self.error(at, f"plan B goes round in a circle: {path}", "leave 'plan_b' out of one of them")
+            elif account.plan_b in accounts:
+                self._check_can_step_in(at, name, accounts[account.plan_b], accounts)
+
+    def _check_can_step_in(
+        self, at: YamlPath, name: str, other: AccountSettings, accounts: Mapping[str, AccountSettings]
+    ) -> None:
+        """A create at plan B has a title, a text, and what the account has by default; it waits in another lane."""
+        lanes = lanes_of(accounts)
+        if name in lanes and lanes[name] == lanes[other.name]:
+            sentence = f"account '{other.name}' has the same key as '{name}', so it stands still when that one does"
+            self.error(at, sentence, "name an account with a key of its own")
+        made = self.account_types[other.type]
+        fields = {name for name, about in made.fields.items() if about.required} - {made.title_field, made.body_field}
+        for needed in sorted(fields - other.defaults.keys()):
+            sentence = (
+                f"account '{other.name}' cannot be plan B: a create there needs a {needed}, and it has no default"
+            )
+            self.error(at, sentence, f"add 'defaults: {{{needed}: ...}}' to account '{other.name}'")
 
     def _named(self, entries: Any, path: YamlPath, read: Any) -> dict[str, Any]:
         """Every entry of `sources:` or `accounts:`; each is read, so that one bad entry hides no other's problems."""
@@ -494,4 +535,16 @@ def sandbox_refusal(settings: Settings, environ: Mapping[str, str]) -> str | Non
         return f"{who}, but server.public_url names a public address: set the account's token, or a loopback public_url"
     if environ.get("BRIDGE_SANDBOX") != "1":
         return f"{who}, so no page would leave this machine: set the account's token, or BRIDGE_SANDBOX=1 for a trial"
+    return None
+
+
+def _ring_of(name: str, accounts: Mapping[str, AccountSettings]) -> list[str] | None:
+    """The accounts that are plan B of one another, from this one round to itself; None when it is in no such ring."""
+    seen = [name]
+    while (following := accounts[seen[-1]].plan_b) is not None and following in accounts:
+        if following == name:
+            return seen
+        if following in seen:
+            return None
+        seen.append(following)
     return None

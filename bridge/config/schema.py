@@ -21,7 +21,7 @@ from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Mode, OnAcknowledge, OnResolve
 from bridge.rules.conditions import CONDITIONS
 from bridge.rules.paths import HEADS
-from bridge.sources.base import FieldsSetting, Setting
+from bridge.sources.base import AccountSetting, FieldsSetting, Setting
 
 Schema = dict[str, Any]
 Types = Mapping[str, Any]  # a table of sources or destinations: name -> class
@@ -203,6 +203,8 @@ def _source(sources: Types) -> Schema:
 
 
 def _setting(setting: Setting) -> Schema:
+    if isinstance(setting, AccountSetting):
+        return {"type": "string", "minLength": 1}
     if not isinstance(setting, FieldsSetting):
         return dict(_TEXTS)
     expression = {"type": "string", "minLength": 1}

@@ -9,6 +9,7 @@ its prose, https://github.com/incident-io/sdk-go openapi3.json ("spec" below), r
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -61,7 +62,9 @@ class IncidentIo(Destination):
     update_fields: ClassVar[Mapping[str, Field]] = CHANGES
     target_fields: ClassVar[frozenset[str]] = frozenset({"incident_type", "visibility", "mode", "slack_team_id"})
     scope_field: ClassVar[str | None] = None
-    actions: ClassVar[frozenset[Action]] = frozenset({Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE})
+    actions: ClassVar[frozenset[Action]] = frozenset(
+        {Action.CREATE, Action.RESOLVE, Action.UPDATE, Action.NOTE, Action.CHECK}
+    )
     name_kinds: ClassVar[tuple[str, ...]] = names.KINDS
 
     account: str
@@ -106,9 +109,10 @@ class IncidentIo(Destination):
                 return self._edit(delivery, {"incident_status_id": names.closing(lists.get("incident_status", ()))})
             case Action.UPDATE:
                 return self._edit(delivery, _changes(delivery, lists))
+            case Action.CHECK:
+                return self._look(delivery)
             case Action.NOTE if delivery.phase is Phase.LOOK_UP:
-                url = f"{self.base_url}/v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}"
-                return HttpRequest(method="GET", url=url, headers=self._headers())
+                return self._look(delivery)
             case Action.NOTE:
                 return self._edit(delivery, {"summary": _with_note(delivery)})
             case _:
@@ -156,6 +160,10 @@ class IncidentIo(Destination):
         tells = wire.text_in(delivery.fields, "notify_incident_channel") != "false"
         edit = {"incident": change, "notify_incident_channel": tells}
         return self._post(f"v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}/actions/edit", edit)
+
+    def _look(self, delivery: Delivery) -> HttpRequest:
+        url = f"{self.base_url}/v2/incidents/{wire.upstream_id(delivery, INCIDENT_IO)}"
+        return HttpRequest(method="GET", url=url, headers=self._headers())
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -243,6 +251,8 @@ def _with_note(delivery: Delivery) -> str:
 
 def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
     """The refusals that mean something of their own; None for all others."""
+    if status == 404 and delivery.action is Action.CHECK:
+        return wire.gone(delivery, detail) if wire.objects(wire.within(content, "errors")) else None
     if delivery.action is not Action.CREATE:
         return None
     key_is_open = status == 409 or (status == 422 and _is_about_the_key(content))
@@ -261,6 +271,9 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
             return _created(delivery, incident, reference)
         case Action.RESOLVE:
             return _closed(incident, reference)
+        case Action.CHECK:
+            changed_at = _closed_at(incident) if reference.closed else None
+            return Delivered(reference=replace(reference, changed_at=changed_at))
         case Action.NOTE if delivery.phase is Phase.LOOK_UP:
             return _may_note(delivery, incident, reference)
         case _:
@@ -334,6 +347,13 @@ def _words(content: Any) -> list[str]:
     request_id = wire.within(content, "request_id")
     kind = wire.texts(wire.within(content, "type"))
     return [*(found or kind), *([f"request id {request_id}"] if isinstance(request_id, str) else [])]
+
+
+def _closed_at(incident: Mapping[str, Any]) -> datetime | None:
+    """When it was closed, at the latest: what stands in the organisation's own timestamps has no fixed name (spec,
+    IncidentV2: updated_at is when it was changed last).
+    """
+    return wire.instant_in(incident.get("updated_at"))
 
 
 def _category(incident: Mapping[str, Any]) -> str | None:

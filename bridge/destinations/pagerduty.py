@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, assert_never
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from bridge.destinations import wire
@@ -189,7 +189,7 @@ class PagerDuty(Destination):
     update_fields: ClassVar[Mapping[str, Field]] = UPDATE_FIELDS
     target_fields: ClassVar[frozenset[str]] = frozenset({"service", "escalation_policy", "assignee", "incident_type"})
     scope_field: ClassVar[str | None] = "service"
-    actions: ClassVar[frozenset[Action]] = frozenset(set(Action) - {Action.CHECK})
+    actions: ClassVar[frozenset[Action]] = frozenset(Action)
     name_kinds: ClassVar[tuple[str, ...]] = tuple(_NAME_LISTS)
 
     account: str
@@ -244,8 +244,9 @@ class PagerDuty(Destination):
             case Action.NOTE:
                 path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}/notes"
                 return self._send("POST", path, {"note": {"content": _note(delivery)}})
-            case _:
-                raise wire.not_told(delivery, PAGERDUTY)
+            case Action.CHECK:
+                return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}")
+        assert_never(delivery.action)
 
     def result_of(self, delivery: Delivery, answer: HttpResponse | NoAnswer) -> AttemptResult:
         """What the answer means; never raises."""
@@ -447,6 +448,8 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = _reference_of(incident)
     if reference is None:
         return wire.without_incident(answer, creates=creates)
+    if delivery.action is Action.CHECK:
+        return Delivered(reference=replace(reference, changed_at=_changed_at(incident)))
     if looks:
         return _may_acknowledge(incident, reference)
     since = wire.made_since(delivery)
@@ -482,6 +485,8 @@ def _may_acknowledge(incident: Mapping[str, Any], reference: Reference) -> Attem
 
 def _special(delivery: Delivery, status: int, content: Any, detail: str) -> AttemptResult | None:
     """The refusals that mean something of their own; None for all others."""
+    if status == 404 and delivery.action is Action.CHECK:
+        return wire.gone(delivery, detail) if isinstance(wire.within(content, "error", "code"), int) else None
     if status != 400:
         return None
     error = wire.within(content, "error")
@@ -525,6 +530,11 @@ def _words(content: Any) -> list[str]:
 
 def _reference_of(incident: Any) -> Reference | None:
     return wire.reference_in(incident, "html_url", closed=lambda one: one.get("status") == "resolved")
+
+
+def _changed_at(incident: Mapping[str, Any]) -> datetime | None:
+    """When its status changed last (spec, Incident: resolved_at is null while it is open)."""
+    return wire.instant_in(incident.get("resolved_at")) or wire.instant_in(incident.get("last_status_change_at"))
 
 
 def _is_open(incident: Mapping[str, Any]) -> bool:

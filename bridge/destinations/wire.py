@@ -97,6 +97,18 @@ def not_told(delivery: Delivery, upstream: str) -> ValueError:
     return ValueError(f"{upstream} is not told to {delivery.action} yet: delivery {delivery.id}")
 
 
+def gone(delivery: Delivery, detail: str) -> AttemptResult:
+    """A look at an incident that is not there, or that our key does not see, in the upstream's own words.
+
+    A 404 of anybody else on the way says nothing of the incident.
+    """
+    identifier = delivery.upstream_id
+    if identifier is None:
+        return PermanentFailure(reason=Reason.NOT_FOUND, detail=detail)
+    detail = f"gone there: {detail}"[:DETAIL_MAX_CHARS]
+    return Delivered(reference=Reference(id=identifier, closed=True), adopted=True, detail=detail)
+
+
 # ---- in --------------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ is no cause; its oldest wait is, once it is long (DESIGN section 5).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -61,11 +61,12 @@ class AccountView:
     lane: LaneState | None
     waits_since: datetime | None  # when the oldest create that may go became due
     critical_dead: int = 0  # letters, creates of critical incidents
+    plan_b: str | None = None  # the account that gets its critical incidents meanwhile
 
 
 def causes(accounts: Sequence[AccountView], last_beats: Mapping[str, datetime], now: datetime) -> tuple[Cause, ...]:
     """Everything that needs a person now. `last_beats`: the newest heartbeat of each kind of process."""
-    found = [cause for account in accounts for cause in _of_account(account, now)]
+    found = [_with_plan_b(cause, account) for account in accounts for cause in _of_account(account, now)]
     return (*found, *_silent(last_beats, now))
 
 
@@ -88,6 +89,13 @@ def _of_account(account: AccountView, now: datetime) -> Iterator[Cause]:
         sentence = f"incidents for '{account.name}' have waited {minutes} min"
         advice = "see 'incident-bridge lanes': is the lane paused, its rate too low, the upstream slow?"
         yield Cause(kind=CauseKind.LONG_WAIT, about=account.name, sentence=sentence, advice=advice)
+
+
+def _with_plan_b(cause: Cause, account: AccountView) -> Cause:
+    """The sentence with where critical incidents go meanwhile, so that its reader knows how bad it is."""
+    if account.plan_b is None:
+        return cause
+    return replace(cause, sentence=f"{cause.sentence}; critical incidents go to '{account.plan_b}' as well")
 
 
 def _of_lane(account: str, lane: LaneState, now: datetime) -> Iterator[Cause]:

@@ -101,4 +101,22 @@ class Notice:
     fingerprint: str | None = None
 
 
+class Seen(StrEnum):
+    """What an upstream's event says of an incident there."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    CHANGED = "changed"  # it does not say how: somebody has to look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighted(Notice):
+    """A message of an upstream about an incident there: no problem to match, but the truth of one of ours."""
+
+    account: str  # the account whose upstream it is
+    upstream_id: str
+    seen: Seen
+    occurred_at: datetime | None = None
+
+
 Reading = Alert | Notice

@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     UNMATCHED = "unmatched"
     SILENCED = "silenced"
     SHADOW = "shadow"
+    SIGHTED = "sighted"
 
 
 class KeyRule(StrEnum):

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     KEY_SPENT = "key_spent"  # incident.io answered with an incident of an earlier episode
     NOTHING_FOUND = "nothing_found"  # a look-up found no incident
     CLOSED_UPSTREAM = "closed_upstream"
+    REOPENED_UPSTREAM = "reopened_upstream"  # resolved here, and a person has it open there: left to people
     NAME_UNKNOWN = "name_unknown"  # a name the upstream's complete list lacks, and no fallback
     WAITING_FOR_NAMES = "waiting_for_names"
     NOT_BUILT = "not_built"  # our own fault: the call could not be made, or not from this configuration
@@ -154,6 +155,7 @@ class Reference:
     url: str | None = None
     closed: bool = False  # already over there when we learned of it
     summary: str | None = None  # as it stands there, where a note becomes a part of it
+    changed_at: datetime | None = None  # when it was closed, or its status changed last, as far as the upstream says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ with the deliveries to add and to cancel. Nothing here reads a clock or a row.
     resolved   reopen_within: pending  ignored                       ignored       -
                with a reopen, else a new episode that names it
     cancelled  new episode             ignored                       ignored       -
+    quiet      joins                   over                          ignored       its window ends: a new episode
     folded     joins                   leaves; so the carrier does   ignored       with its carrier: domain.folding
     dead       new episode             leaves                        ignored       replayed: as it was before
 
@@ -41,7 +42,7 @@ from bridge.domain.telling import FLAP_WINDOW, NOTHING_TOLD, Telling, flapped, f
 
 
 class IncidentState(StrEnum):
-    """Where an incident stands. RESOLVED and CANCELLED are over; the others are live."""
+    """Where an incident stands. CANCELLED is over, and RESOLVED but for a while (domain.truth); the others are live."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -109,6 +110,8 @@ class Incident:
 
     carrier: str | None = None  # the incident it is folded into
     folded: int = 0  # incidents folded into this one; `firing` counts their members too
+    renews_at: datetime | None = None  # a person closed it upstream: when its problems open a new episode
+    stands_for: str | None = None  # the incident of another account that this one is plan B of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +214,9 @@ def on_firing(
         case IncidentState.RESOLVING:
             reopened = replace(joined, state=IncidentState.OPEN)
             return _told(reopened, member, cancel=(Action.RESOLVE,), update=rises and rise)
-        case IncidentState.RESOLVED | IncidentState.CANCELLED:
+        case IncidentState.RESOLVED:  # live: a person closed it upstream, and is left in peace (domain.truth)
+            return Transition(incident=joined, outcome=Outcome.JOINED)
+        case IncidentState.CANCELLED:
             return NewEpisode()
     assert_never(incident.state)
 
@@ -314,7 +319,10 @@ def on_resolved(incident: Incident | None, member: Member | None) -> Transition 
         case IncidentState.DEAD:
             why = "its incident is a dead letter; nothing was open"
             return Transition(incident=left, outcome=Outcome.IGNORED, reason=why)
-        case IncidentState.RESOLVED | IncidentState.CANCELLED:
+        case IncidentState.RESOLVED:  # live: closed upstream while it fired; nobody is paged again
+            over = replace(left, live=False, renewal=None, renews_at=None)
+            return Transition(incident=over, outcome=Outcome.RESOLVING, reason="somebody closed it upstream before")
+        case IncidentState.CANCELLED:
             return None
     assert_never(incident.state)
 

@@ -111,6 +111,13 @@ class Clock:
         if gone:
             logs.get().error(logs.LETTERS_TOO_OLD, number=gone)
         self.ledger.waits_shortened()
+        opened = self.ledger.renewals_opened()
+        if opened:
+            logs.get().info(logs.EPISODES_RENEWED, number=opened)
+        standing = self.ledger.plan_b_opened()
+        if standing:
+            logs.get().error(logs.PLAN_B_OPENED, number=standing)
+        self.ledger.swept()
         self._ask_for_names()
         self._ask_for_confirmations()
         if self.alarms is not None:

@@ -2,6 +2,7 @@
 
     GET    /                       the incidents, for a browser
     GET    /_sandbox/incidents     {"items": [...]}, oldest first; ?api=pagerduty|incident_io&key=
+    POST   /_sandbox/incidents/<api>/<id>   {"do": "close" | "reopen"}: as a person would
     GET    /_sandbox/requests      {"items": [...]}, oldest first; ?api=&method=&since=<seq>
     GET    /_sandbox/script        what is still queued
     POST   /_sandbox/script        queue one behaviour, or a list of them
@@ -26,7 +27,11 @@ from flask.typing import ResponseReturnValue
 
 from bridge.sandbox import pages
 from bridge.sandbox.calls import CallLog, Script, scripted_in
-from bridge.sandbox.store import APIS, Record, Store
+from bridge.sandbox.incident_io import by_hand as at_incident_io
+from bridge.sandbox.pagerduty import by_hand as at_pagerduty
+from bridge.sandbox.store import APIS, INCIDENT_IO, PAGERDUTY, Record, Store
+
+_BY_HAND = {PAGERDUTY: at_pagerduty, INCIDENT_IO: at_incident_io}
 
 
 class Control:
@@ -42,6 +47,7 @@ class Control:
         control = Blueprint("control", __name__)
         control.add_url_rule("/", view_func=self.index)
         control.add_url_rule("/_sandbox/incidents", view_func=self.incidents)
+        control.add_url_rule("/_sandbox/incidents/<api>/<incident>", view_func=self.person, methods=["POST"])
         control.add_url_rule("/_sandbox/requests", view_func=self.requests)
         control.add_url_rule("/_sandbox/script", view_func=self.script)
         control.add_url_rule("/_sandbox/script", view_func=self.queue, methods=["POST"])
@@ -58,6 +64,20 @@ class Control:
         api, key = request.args.get("api"), request.args.get("key")
         records = [record for name in APIS if api in (None, name) for record in self._store.records(name)]
         return jsonify(items=[_shown(record) for record in records if key in (None, record.key)])
+
+    def person(self, api: str, incident: str) -> ResponseReturnValue:
+        """Close or reopen an incident as somebody on call would, without a call of the bridge."""
+        content = request.get_json(silent=True)
+        wanted = content.get("do") if isinstance(content, dict) else None
+        if wanted not in ("close", "reopen") or api not in _BY_HAND:
+            return jsonify(error="expected {'do': 'close'} or {'do': 'reopen'} at pagerduty or incident_io"), 400
+        with self._store.lock:
+            record = self._store.find(api, incident)
+            if record is None:
+                return jsonify(error=f"{api} has no incident {incident}"), 404
+            _BY_HAND[api](record, closes=wanted == "close")
+            self._store.put(record)
+        return jsonify(_shown(record))
 
     def requests(self) -> ResponseReturnValue:
         """The calls, with what was answered."""

@@ -19,9 +19,11 @@ from bridge.sources.github import GitHub
 from bridge.sources.gitlab import GitLab
 from bridge.sources.grafana import Grafana
 from bridge.sources.honeycomb import Honeycomb
+from bridge.sources.incident_io_events import IncidentIoEvents
 from bridge.sources.jira import Jira
 from bridge.sources.newrelic import NewRelic
 from bridge.sources.opsgenie import Opsgenie
+from bridge.sources.pagerduty_events import PagerDutyEvents
 from bridge.sources.pingdom import Pingdom
 from bridge.sources.prtg import Prtg
 from bridge.sources.sentry import Sentry
@@ -47,9 +49,11 @@ SOURCES: Mapping[str, type[Any]] = MappingProxyType(
         "gitlab": GitLab,
         "grafana": Grafana,
         "honeycomb": Honeycomb,
+        "incident_io_events": IncidentIoEvents,
         "jira": Jira,
         "newrelic": NewRelic,
         "opsgenie": Opsgenie,
+        "pagerduty_events": PagerDutyEvents,
         "pingdom": Pingdom,
         "prtg": Prtg,
         "sentry": Sentry,

@@ -81,7 +81,15 @@ class FieldsSetting:
     needed_by: frozenset[str] = frozenset()
 
 
-Setting = TextsSetting | FieldsSetting
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSetting:
+    """A setting that names one of `accounts:`, of one type; the source is made with its name. It is required."""
+
+    about: str
+    type: str
+
+
+Setting = TextsSetting | FieldsSetting | AccountSetting
 
 
 class Expressions(Protocol):
@@ -161,6 +169,13 @@ class Confirms(Protocol):
     def confirmation(self, webhook: Webhook) -> HttpRequest | None:
         """The call that a verified webhook asks for; None when it asks for none, or for one that nobody may make."""
         ...
+
+
+@runtime_checkable
+class WatchesUpstream(Protocol):
+    """A type whose sender is an upstream: its readings are Sighted or Notices, and no rule ever sees one."""
+
+    watches: ClassVar[str]  # the type of the account
 
 
 Certificate = Callable[[str], bytes | None]

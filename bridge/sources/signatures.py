@@ -14,6 +14,8 @@ from bridge.domain.alert import Webhook
 from bridge.domain.errors import SignatureError
 from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, Proof, QueryAuth, SignatureAuth
 
+_SIGNATURES_MAX = 20  # in one header
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedSecret:
@@ -61,6 +63,20 @@ def verify_hex_hmac(auth: SignatureAuth, webhook: Webhook, header: str, *, prefi
         raise SignatureError(f"{header} does not begin with {prefix}")
     digests = [hmac.digest(_bytes(secret), webhook.body, "sha256").hex() for secret in auth.secrets if secret]
     if not is_one_of(digest.lower(), digests):
+        raise SignatureError(f"{header} wrong")
+
+
+def verify_any_hex_hmac(auth: SignatureAuth, webhook: Webhook, header: str, *, prefix: str) -> None:
+    """As `verify_hex_hmac`, for a header with several of them between commas: one is enough. Raises SignatureError."""
+    given = webhook.headers.get(header)
+    if given is None:
+        raise SignatureError(f"{header} missing")
+    digests = [hmac.digest(_bytes(secret), webhook.body, "sha256").hex() for secret in auth.secrets if secret]
+    found = False
+    for one in given.split(",")[:_SIGNATURES_MAX]:
+        is_kind = one.strip().startswith(prefix)
+        found = (is_one_of(one.strip().removeprefix(prefix).lower(), digests) and is_kind) or found
+    if not found:
         raise SignatureError(f"{header} wrong")
 
 

@@ -156,7 +156,7 @@ def test_a_golden_delivery_gives_its_golden_request_and_its_answers_their_meanin
     for answer in content.get("answers", ()):
         result = account.result_of(delivery, answer_of(answer["answer"]))
         answer["result"] = {"is": type(result).__name__} | asdict(result)
-    now = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    now = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     if request.config.getoption("--update-golden", default=False):
         path.write_text(now, encoding="utf-8")
     assert now == path.read_text(encoding="utf-8")

@@ -111,11 +111,11 @@ def test_an_account_that_is_known_again_gets_what_waited_however_long(works: Wor
 def test_a_call_that_cannot_be_built_is_tried_five_times_and_then_a_dead_letter_that_says_why(works: Works) -> None:
     works.pages("a")
     with works.database.writing() as transaction:
-        transaction.connection.exec_driver_sql("UPDATE deliveries SET action = 'check', class = 'update'")
+        transaction.connection.exec_driver_sql("UPDATE deliveries SET action = 'resolve', class = 'update'")
     works.drains(works.drainer(pd=works.pd), 12)
     found = works.delivery()
     assert (found["state"], found["reason"]) == ("dead", "not_built")
-    assert "PagerDuty is not told to check yet" in found["detail"]
+    assert "needs the incident's id at PagerDuty" in found["detail"]
     assert [one["reason"] for one in found["attempts"]] == ["not_built"] * NOT_BUILT_MAX
     assert works.upstream.calls == []
     assert works.ledger.lanes({"aa": ("pagerduty", "1/s")})[0]["parked"] is None

@@ -87,3 +87,9 @@ def test_two_accounts_are_two_causes() -> None:
 )
 def test_a_cause_is_said_once_in_a_quarter_of_an_hour(told_at: datetime | None, due: bool) -> None:
     assert is_due(told_at, NOW) is due
+
+
+def test_whoever_hears_of_trouble_hears_where_critical_incidents_go_meanwhile() -> None:
+    (cause,) = causes([view(failures=FAILING_AFTER, plan_b="io")], ALIVE, NOW)
+    assert cause.sentence.endswith("; critical incidents go to 'io' as well")
+    assert cause.key == causes([view(failures=FAILING_AFTER)], ALIVE, NOW)[0].key

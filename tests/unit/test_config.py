@@ -226,3 +226,44 @@ def test_a_kind_of_token_is_pagerdutys_alone_and_one_of_two(tmp_path: Path) -> N
     assert "'token_type' wants 'api_key' or 'oauth', found 'jwt'" in problems(tmp_path, SOURCE + other)
     foreign = "accounts:\n  io: {type: incident_io, api_key: '${TOKEN}', token_type: oauth}\n"
     assert "has no 'token_type'" in problems(tmp_path, SOURCE + foreign)
+
+
+KEYS = ENVIRON | {f"TOKEN_{name}": f"key-of-{name}" for name in "abcd"}
+
+
+def plan_b(**plans: str) -> str:
+    """Accounts with a default service, each with its plan B, and each with a key of its own."""
+    plain = "type: pagerduty, from: bot@example.com, defaults: {service: S}"
+    entries = [f"  {name}: {{{plain}, token: '${{TOKEN_{name}}}', plan_b: {plans[name]}}}" for name in plans]
+    return SOURCE + "accounts:\n" + "\n".join(entries) + f"\n  last: {{{plain}, token: '${{OTHER}}'}}\n"
+
+
+def test_plan_b_that_goes_round_in_a_circle_is_refused_once_with_its_place(tmp_path: Path) -> None:
+    said = problems(tmp_path, plan_b(a="b", b="c", c="b", d="a"), KEYS)
+    assert said.count("plan B goes round in a circle") == 1
+    assert "plan B goes round in a circle: b -> c -> b" in said
+    assert "plan B goes round in a circle: a -> b -> a" in problems(tmp_path, plan_b(a="b", b="a"), KEYS)
+
+
+def test_plan_b_may_have_a_plan_b_of_its_own(tmp_path: Path) -> None:
+    made = load(tmp_path, plan_b(a="b", b="last"), KEYS)
+    assert (made.accounts["a"].plan_b, made.warnings) == ("b", ())
+
+
+def test_an_account_that_could_not_take_a_create_cannot_be_plan_b(tmp_path: Path) -> None:
+    text = plan_b(a="last").replace(", defaults: {service: S}, token: '${OTHER}'", ", token: '${OTHER}'")
+    assert "account 'last' cannot be plan B: a create there needs a service, and it has no default" in problems(
+        tmp_path, text, KEYS
+    )
+
+
+def test_plan_b_needs_a_key_of_its_own(tmp_path: Path) -> None:
+    text = plan_b(a="last").replace("${TOKEN_a}", "${OTHER}")
+    assert "account 'last' has the same key as 'a', so it stands still when that one does" in problems(
+        tmp_path, text, KEYS
+    )
+
+
+def test_how_long_to_wait_for_plan_b_says_nothing_without_one(tmp_path: Path) -> None:
+    made = load(tmp_path, SOURCE + ACCOUNT.replace("from: bot@example.com", "from: b@example.com, plan_b_after: 1m"))
+    assert [one.message for one in made.warnings] == ["'plan_b_after' has no effect without 'plan_b'"]

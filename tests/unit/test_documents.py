@@ -147,13 +147,6 @@ def test_the_settings_table_says_what_the_models_say(update_golden: bool) -> Non
     matches_code("settings", table_of(["setting", "default", ""], rows), update_golden)
 
 
-def test_settings_without_effect_are_settings() -> None:
-    known = {path.rpartition(".")[2] for path, _ in settings_of(FileModel)} | {"alarms"}
-    said = re.findall(r"`([a-z_]+)`", block(README.read_text(encoding="utf-8"), "without-effect"))
-    assert said
-    assert set(said) <= known
-
-
 # -- vendors
 
 

@@ -334,3 +334,23 @@ def test_a_port_that_is_taken_is_a_sentence(server: SandboxServer) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+# ---- a person in front of it -----------------------------------------------------------------------------------------
+
+
+def test_a_person_closes_and_reopens_an_incident(api: requests.Session, server: SandboxServer) -> None:
+    made = create(api, server.base_url).json()["incident"]
+    url = f"{server.base_url}/_sandbox/incidents/pagerduty/{made['id']}"
+    shown = f"{server.base_url}/pagerduty/incidents/{made['id']}"
+    for does, status in (("close", "resolved"), ("reopen", "triggered")):
+        assert requests.post(url, json={"do": does}).ok
+        assert api.get(shown).json()["incident"]["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "does", "status"),
+    [("pagerduty/Q1", {"do": "close"}, 404), ("mars/Q1", {"do": "close"}, 400), ("pagerduty/Q1", {"do": "eat"}, 400)],
+)
+def test_a_person_can_do_nothing_else(server: SandboxServer, path: str, does: dict[str, str], status: int) -> None:
+    assert requests.post(f"{server.base_url}/_sandbox/incidents/{path}", json=does).status_code == status

@@ -9,7 +9,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
-from bridge.adapters.ledger import alarms, callbacks, fetches, history, letters, names, overview, reads, upkeep
+from bridge.adapters.ledger import (
+    alarms,
+    callbacks,
+    fetches,
+    history,
+    letters,
+    names,
+    overview,
+    plan_b,
+    reads,
+    renewals,
+    truth,
+    upkeep,
+)
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.fetches import Fetch, Fetched
@@ -232,6 +245,35 @@ class Ledger:
         with self.database.reading() as transaction:
             old = upkeep.too_old(transaction, self.routes)
         return sum(self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)) for lane, one in old)
+
+    def renewals_opened(self) -> int:
+        """Incidents that a person closed, and whose problems still fire, are new episodes once their window is over."""
+        with self.database.reading() as transaction:
+            ids = renewals.due(transaction, self.routes)
+        if not ids:
+            return 0
+        return self._written(lambda transaction: renewals.open_due(transaction, self.routes, self.new_id, ids))
+
+    def swept(self) -> int:
+        """Incidents that nobody has looked at for long have a check in their lane; how many got one now."""
+        with self.database.reading() as transaction:
+            due = truth.sweep_due(transaction, self.routes)
+        return sum(self._written(partial(truth.sweep, routes=self.routes, new_id=self.new_id, account=a)) for a in due)
+
+    def plan_b_opened(self) -> int:
+        """Critical incidents that their account cannot take are at its plan B as well, once; how many got there now."""
+        if not any(route.plan_b is not None for route in self.routes.values()):
+            return 0
+        with self.database.reading() as transaction:
+            waiting = plan_b.waiting(transaction, self.routes)
+            lagging = plan_b.lagging(transaction)
+        for one in lagging:
+            self._written(partial(plan_b.catch_up, routes=self.routes, new_id=self.new_id, one=one))
+        opened = (
+            self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, create=c))
+            for a, c in waiting
+        )
+        return sum(opened)
 
     def waits_shortened(self) -> None:
         """No waiting delivery is further ahead than it was meant to be (a clock may have jumped back)."""

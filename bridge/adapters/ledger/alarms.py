@@ -44,6 +44,7 @@ def standing(
             lane=states.get(routes[name].lane),
             waits_since=since.get(name),
             critical_dead=buried.get(name, 0),
+            plan_b=_plan_b_of(routes[name]),
         )
         for name in sorted(max_waits)
     ]
@@ -66,3 +67,7 @@ def unsaid(transaction: Transaction, cause: Cause) -> None:
     """A cause could not be told: it is due again soon."""
     at = transaction.now - EVERY + AGAIN_AFTER
     transaction.connection.execute(alarms.update().where(alarms.c.cause == cause.key).values(told_at=at))
+
+
+def _plan_b_of(route: Route) -> str | None:
+    return None if route.plan_b is None else route.plan_b.account

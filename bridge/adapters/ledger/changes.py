@@ -31,10 +31,14 @@ from bridge.domain.decision import Change
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Reason, lane_class
 from bridge.domain.folding import FoldForm
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
-from bridge.domain.lane import Pace, order_key
+from bridge.domain.lane import CRITICAL_FIRST, Pace, order_key
 from bridge.domain.plain import PlainForm
+from bridge.domain.plan_b import PlanB
 from bridge.domain.retry import first_phase
 from bridge.domain.telling import note_due_at
+from bridge.domain.truth import Trust
+
+TRUST = Trust()  # as the settings have it when they say nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class Route:
     keeps: frozenset[str] | None = None  # fields that a plain create keeps; None: the account knows no plain creates
     rises: frozenset[str] = frozenset()  # fields that a higher severity changes, unless the rule says which
     reopens: frozenset[str] | None = None  # fields that are said again to re-open; None: the upstream cannot
+    trust: Trust = TRUST
+    plan_b: PlanB | None = None
 
     @property
     def plain(self) -> PlainForm | None:
@@ -116,6 +122,7 @@ _REPLACE_CREATE = Statement(
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
     "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "telling", "summary", "carrier", "folded",
+    "renews_at",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -178,6 +185,10 @@ class Changes:
         kept = self._new_incidents if incident.id in self._new_incidents else self._changed_incidents
         kept[incident.id] = incident
 
+    def changed(self, incident: str) -> Incident | None:
+        """An incident as this transaction has it, if it touched it."""
+        return self._new_incidents.get(incident) or self._changed_incidents.get(incident)
+
     def put_member(self, member: Member, *, is_new: bool) -> None:
         """A member as it is from now on."""
         key = (member.incident, member.problem)
@@ -205,7 +216,7 @@ class Changes:
         if incident.telling.note_waits and add and Action.NOTE not in add:  # it waits for others: they go before it
             self.cancel(incident.id, Action.NOTE, Reason.SUPERSEDED)
             add = (*add, Action.NOTE)
-        for action in add:
+        for action in sorted(add, key=lambda one: one is Action.NOTE):
             self.add_delivery(incident, action, self._content(incident, action, rise))
         if transition.replace_create and body is not None and severity is not None:
             self._replace_create(incident, body, severity)
@@ -248,8 +259,13 @@ class Changes:
         """An incident as it is after everything gathered so far."""
         return self._changed_incidents.get(incident.id, incident)
 
-    def add_delivery(self, incident: Incident, action: Action, body: CreateBody | None) -> str:
-        """One more thing to tell the upstream, behind everything the series already has to tell; its id."""
+    def add_delivery(
+        self, incident: Incident, action: Action, body: CreateBody | None, *, after_all_others: bool = False
+    ) -> str:
+        """One more thing to tell the upstream, behind everything the series already has to tell; its id.
+
+        `after_all_others`: it goes when nothing else of its class waits in the lane.
+        """
         route = self._route(incident.account)
         no = self.take_no(incident.series)
         self.lanes.add(route.lane)
@@ -275,7 +291,7 @@ class Changes:
                 "detail": None,
                 "order_key": order_key(incident.severity, created_us, route.pace.promote_after)
                 if is_create
-                else created_us,
+                else created_us + (CRITICAL_FIRST if after_all_others else 0),
                 "next_at": self.now + hold,
                 "created_at": self.now,
                 "give_up_at": self.now + hold + route.pace.give_up_after,
@@ -380,6 +396,7 @@ def restarted(incident: Incident) -> Incident:
         reason=None,
         telling=incident.telling.next_episode(),
         summary=None,
+        renews_at=None,
     )
 
 

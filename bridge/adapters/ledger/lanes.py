@@ -11,10 +11,10 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, assert_never
 
-from sqlalchemy import bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
 
-from bridge.adapters.ledger import fetches, probes
-from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed, restarted
+from bridge.adapters.ledger import fetches, probes, renewals
+from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.folds import Folds, crowded
@@ -31,12 +31,12 @@ from bridge.adapters.ledger.rows import (
     is_worded,
     lane_from,
     lane_row,
-    member_from,
     names_from,
     names_json,
 )
-from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, members, series
-from bridge.adapters.ledger.telling import linked, note_of
+from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, series
+from bridge.adapters.ledger.telling import note_of
+from bridge.adapters.ledger.truth import look
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
@@ -49,6 +49,7 @@ from bridge.domain.delivery import (
     PermanentFailure,
     Phase,
     Reason,
+    Reference,
     TransientFailure,
     lane_class,
 )
@@ -57,7 +58,6 @@ from bridge.domain.incident import (
     Incident,
     Transition,
     is_moot,
-    moved,
     on_claimed,
     on_dead,
     on_delivered,
@@ -69,6 +69,7 @@ from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, 
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 from bridge.domain.telling import noted
+from bridge.domain.truth import may_look
 
 STRIKES_MAX = 5
 MOOT = "the incident is no longer open: nobody has to hear of it, and an acknowledgement would open it again"
@@ -128,9 +129,14 @@ _earlier = deliveries.alias("earlier")
 UNBLOCKED = ~exists().where(
     _earlier.c.series == deliveries.c.series,
     _earlier.c.no < deliveries.c.no,
-    or_(_earlier.c.state == DeliveryState.PENDING.value, _earlier.c.state == DeliveryState.SENDING.value),
+    or_(
+        and_(_earlier.c.state == DeliveryState.PENDING.value, _earlier.c.action != Action.CHECK.value),
+        _earlier.c.state == DeliveryState.SENDING.value,
+    ),
 )
-"""First in its series: a resolve never overtakes its create, nor a new episode the end of the last one."""
+"""First in its series: a resolve never overtakes its create, nor a new episode the end of the last one. A question
+holds nobody up.
+"""
 
 _ONE_LANE = select(lanes).where(lanes.c.name == bindparam("lane"))
 _LANE = Statement(_ONE_LANE.with_for_update())
@@ -157,7 +163,6 @@ _UPDATE_LANE = Statement(
     .where(lanes.c.name == bindparam("of_lane"))
     .values({column.name: bindparam("new_" + column.name) for column in lanes.c if column.name != "name"})
 )
-_FIRING_MEMBERS = Statement(select(members).where(members.c.incident_id == bindparam("incident"), members.c.firing))
 _END_BACKOFFS = Statement(
     update(deliveries)
     .where(
@@ -167,13 +172,6 @@ _END_BACKOFFS = Statement(
         deliveries.c.next_at > bindparam("at"),
     )
     .values(next_at=bindparam("at"))
-)
-_NEXT_N = Statement(
-    select(func.coalesce(func.max(incidents.c.episode_n) + 1, 0).label("n")).where(
-        incidents.c.series == bindparam("series"),
-        incidents.c.episode_id == bindparam("episode"),
-        incidents.c.claimed,
-    )
 )
 _NEWER_UPDATE = Statement(
     select(deliveries.c.id).where(
@@ -347,6 +345,9 @@ class LaneWork:
         if is_moot(incident, Action(row["action"])):
             self._drop(row, incident, Reason.NOTHING_TO_TELL, MOOT)
             return None
+        if row["action"] == Action.CHECK and not may_look(incident):
+            self._finish(row, DeliveryState.CANCELLED, Reason.NOTHING_TO_TELL, "nobody believes it open any more")
+            return None
         if row["action"] == Action.NOTE and not is_worded(row):
             row, incident = self._word(row, incident)
             if row["state"] != DeliveryState.PENDING:
@@ -516,10 +517,12 @@ class LaneWork:
             case Done(reference=reference, adopted=adopted):
                 state = DeliveryState.ADOPTED if adopted else DeliveryState.DELIVERED
                 self._finish(row, state, None, detail)
-                transition = on_delivered(
-                    incident, claimed.delivery.action, reference, self.now, reopens=self._reopens(incident)
-                )
-                self._follow(transition, incident)
+                if claimed.delivery.action is Action.CHECK and reference is not None:
+                    self._looked(incident, reference)
+                else:
+                    reopens = self._reopens(incident)
+                    done = on_delivered(incident, claimed.delivery.action, reference, self.now, reopens=reopens)
+                    self._follow(done, incident)
                 recorded = Recorded(state=state, reason=None)
             case RetryIn():
                 recorded = self._retry(row, incident, step, detail)
@@ -534,8 +537,7 @@ class LaneWork:
             case GiveUp(reason=reason) if self._was_a_guess(row, reason):
                 recorded = self._guess_again_never(row, incident, detail)
             case GiveUp(reason=reason):
-                self._bury(row, incident, reason, detail)
-                recorded = Recorded(state=DeliveryState.DEAD, reason=reason)
+                recorded = self._bury(row, incident, reason, detail)
             case _:
                 assert_never(step)
         return recorded
@@ -545,8 +547,7 @@ class LaneWork:
         if self.now + step.delay >= row["give_up_at"]:
             why = f"older than the account's give_up_after; last: {detail or step.reason.value}"
             self._update_delivery(row["id"], sent=sent)  # a replay has to know
-            self._bury(row, incident, Reason.TOO_OLD, why)
-            return Recorded(state=DeliveryState.DEAD, reason=Reason.TOO_OLD)
+            return self._bury(row, incident, Reason.TOO_OLD, why)
         if self._is_passed_by(row, incident):
             self._drop(row, incident, Reason.SUPERSEDED, detail)
             return Recorded(state=DeliveryState.CANCELLED, reason=Reason.SUPERSEDED)
@@ -605,8 +606,7 @@ class LaneWork:
         plain = None if form is None else plain_create(body, refusal, form)
         detail = clean(with_place(refusal.detail, refusal.field, body.places))[:RESPONSE_MAX_CHARS] or None
         if plain is None:
-            self._bury(row, incident, refusal.reason, detail)
-            return Recorded(state=DeliveryState.DEAD, reason=refusal.reason)
+            return self._bury(row, incident, refusal.reason, detail)
         self._update_delivery(
             row["id"],
             **self._waiting(row, Phase.SEND),
@@ -652,24 +652,21 @@ class LaneWork:
         changes.flush(self.connection)
 
     def _renew(self, changes: Changes, ended: Incident, body: CreateBody) -> None:
-        """A new episode with the problems that fired again while the resolve was on its way."""
-        episode_id = body.episode_id or ended.episode_id
-        n = _NEXT_N.rows(self.connection, series=ended.series, episode=episode_id)[0]["n"]
-        key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
-        fresh = renewed(ended, new_id=self.new_id(), key=key, episode_id=episode_id, episode_n=n, now=self.now)
-        firing = _FIRING_MEMBERS.rows(self.connection, incident=ended.id)
-        if not firing:
-            return  # what fires belongs to incidents folded into it, and these go on by themselves
-        changes.put(replace(ended, live=False, firing=0, renewal=None))
-        changes.open(replace(fresh, firing=len(firing)), linked(body, ended))
-        for row in firing:
-            left, joins = moved(member_from(row), fresh.id, self.now)
-            changes.put_member(joins, is_new=True)
-            changes.put_member(left, is_new=False)
+        """A new episode with the problems that fire still, or again, though this one is over at the upstream."""
+        renewals.renew(self.connection, changes, ended, body, new_id=self.new_id, now=self.now)
 
-    def _bury(self, row: Row, incident: Incident, reason: Reason, detail: str | None) -> None:
-        self._finish(row, DeliveryState.DEAD, reason, detail)
+    def _looked(self, incident: Incident, there: Reference) -> None:
+        """A check was answered."""
+        route = self.routes.get(incident.account, _UNROUTED)
+        known, transition = look(self.connection, incident, there, self.now, route.trust)
+        self._follow(transition, known)
+
+    def _bury(self, row: Row, incident: Incident, reason: Reason, detail: str | None) -> Recorded:
+        """A dead letter; a question that nobody answered is none, for the sweep asks again."""
+        state = DeliveryState.CANCELLED if row["action"] == Action.CHECK else DeliveryState.DEAD
+        self._finish(row, state, reason, detail)
         self._follow(on_dead(incident, Action(row["action"]), reason), incident)
+        return Recorded(state=state, reason=reason)
 
     # -- rows
 

@@ -28,7 +28,7 @@ from bridge.adapters.ledger.schema import (
 )
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Outcome
-from bridge.domain.delivery import LaneClass
+from bridge.domain.delivery import Action, LaneClass
 from bridge.domain.folding import carried, is_still_behind
 from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
 
@@ -207,7 +207,10 @@ def list_incidents(
         conditions.append(incidents.c.account == account)
     page = _page(transaction.connection, incidents, conditions, limit, before, incident_item)
     inside = _members_of(transaction.connection, [item["id"] for item in page.items])
-    items = tuple({**item, "members": inside.get(item["id"], [])} for item in page.items)
+    others = _stand_ins(transaction.connection, [item["id"] for item in page.items])
+    items = tuple(
+        {**item, "members": inside.get(item["id"], []), "plan_b": others.get(item["id"])} for item in page.items
+    )
     return Page(items=items, next=page.next)
 
 
@@ -223,6 +226,7 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
         "folded_incidents": _folded_into(connection, incident_id),
+        "plan_b": _stand_ins(connection, [incident_id]).get(incident_id),
         "deliveries": [{**delivery_item(one), "notes": _notes(one)} for one in told],
     }
 
@@ -250,7 +254,15 @@ def incident_item(row: Row) -> dict[str, Any]:
         "upstream": {"id": row["upstream_id"], "url": row["upstream_url"]},
         "opened_at": rfc3339(row["opened_at"]),
         "resolved_at": rfc3339(row["resolved_at"]),
+        "quiet_until": rfc3339(row["renews_at"]),  # closed upstream while it fires
+        "stands_for": row["stands_for"],  # of plan B: the incident that its own account could not take
     }
+
+
+def _stand_ins(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Which incident of plan B stands for each of these."""
+    found = select(incidents.c.id, incidents.c.account, incidents.c.stands_for).where(incidents.c.stands_for.in_(ids))
+    return {row.stands_for: {"incident": row.id, "account": row.account} for row in connection.execute(found)}
 
 
 def _members_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -430,7 +442,7 @@ def list_lanes(
             func.min(deliveries.c.created_at),
         )
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
-        .where(deliveries.c.state.in_(UNFINISHED))
+        .where(deliveries.c.state.in_(UNFINISHED), deliveries.c.action != Action.CHECK.value)  # nobody waits for those
         .group_by(deliveries.c.account, incidents.c.severity)
     ).all()
     of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")

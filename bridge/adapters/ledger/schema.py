@@ -146,6 +146,8 @@ incidents = Table(
     Column("summary", Text),  # as the upstream has it, where notes become a part of it
     Column("carrier", Text),  # the incident it is folded into
     Column("folded", Integer, nullable=False, server_default="0"),  # incidents folded into this one
+    Column("renews_at", Instant),  # closed upstream while it fires: when its members open a new episode
+    Column("stands_for", Text),  # the incident of another account that it is plan B of
 )
 Index(
     "incidents_one_live",
@@ -168,6 +170,20 @@ Index(
     incidents.c.live,
     sqlite_where=text("folded > 0"),
     postgresql_where=text("folded > 0"),
+)
+_QUIET = "renews_at IS NOT NULL"
+Index("incidents_quiet", incidents.c.renews_at, sqlite_where=text(_QUIET), postgresql_where=text(_QUIET))
+_RESOLVED = "state = 'resolved'"
+Index("incidents_resolved", incidents.c.resolved_at, sqlite_where=text(_RESOLVED), postgresql_where=text(_RESOLVED))
+_KNOWN = "upstream_id IS NOT NULL"
+Index("incidents_upstream", incidents.c.upstream_id, sqlite_where=text(_KNOWN), postgresql_where=text(_KNOWN))
+_STANDS_FOR = "stands_for IS NOT NULL"
+Index(
+    "incidents_stands_for",
+    incidents.c.stands_for,
+    unique=True,
+    sqlite_where=text(_STANDS_FOR),
+    postgresql_where=text(_STANDS_FOR),
 )
 
 members = Table(
@@ -321,6 +337,14 @@ rule_books = Table(
     Column("hash", Text, primary_key=True),
     Column("stored_at", Instant, nullable=False),
     Column("content", Text, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("swept_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 alarms = Table(

@@ -12,14 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bridge.adapters.ledger.changes import Changes, Route
+from bridge.adapters.ledger import sightings
+from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
 from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
-from bridge.domain.alert import Alert, Notice, Status
+from bridge.domain.alert import Alert, Notice, Sighted, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.delivery import Reason
 from bridge.domain.folding import carrier_fires, carries_on
@@ -38,6 +39,7 @@ from bridge.domain.incident import (
 )
 from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.telling import flapping_is_due, flapping_text
+from bridge.domain.truth import on_reported
 
 TRACE_MAX = 200  # rules kept in the record of one alert
 
@@ -238,6 +240,7 @@ class _World:
     series_of: dict[str, str] = field(default_factory=dict)  # carrier -> its series
     members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
+    sighted: sightings.Known = field(default_factory=dict)  # what events of upstreams are about
     next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
 
     def carrier_of(self, incident: Incident) -> Incident | None:
@@ -256,7 +259,7 @@ def settle(
     connection, now = transaction.connection, transaction.now
     results, fresh = _without_repeats(connection, batch)
     world = _load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
-    rows = [_settle_alert(world, one, item) for one in fresh for item in one.alerts]
+    rows = [_settle_alert(connection, world, one, item) for one in fresh for item in one.alerts]
     _put_problems(connection, world)
     _INSERT_EVENTS.run(connection, (one.event for one in fresh))
     _INSERT_ALERTS.run(connection, rows)
@@ -289,12 +292,13 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
     """Lock and read everything the batch can touch: problems first, then series."""
     world = _World(changes=changes, connection=connection)
     readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
-    if not readings:
-        return world
+    all_readings = (item.decided.reading for one in batch for item in one.alerts)
+    world.sighted = sightings.find(connection, (one for one in all_readings if isinstance(one, Sighted)))
+    touched = {series_id for _, series_id in world.sighted.values()}
     problem_ids = padded(problem for problem in readings if problem)
-    _load_problems(connection, world, readings, problem_ids)
-    touched: set[str] = set()
-    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids):
+    if problem_ids:
+        _load_problems(connection, world, readings, problem_ids)
+    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids) if problem_ids else ():
         world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
         touched.add(row["series"])
         if row["carrier_series"] is not None:
@@ -337,7 +341,7 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
     recent = [ended for ended in world.ended.values() if is_recent(ended, world.changes.now)]
     if world.live or recent:
         of = padded(incident.id for incident in (*world.live.values(), *recent))
-        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids):
+        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids) if problem_ids else ():
             member = member_from(row)
             world.members[(member.incident, member.problem)] = member
         dead = [incident.id for incident in world.live.values() if incident.state is IncidentState.DEAD]
@@ -364,11 +368,13 @@ def _load_carriers(connection: Connection, world: _World) -> None:
         (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
 
 
-def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
+def _settle_alert(connection: Connection, world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
     """Apply one reading; answer its row with the decisions filled in."""
     reading = item.decided.reading
     late = _late(world, item)
-    if isinstance(reading, Notice):
+    if isinstance(reading, Sighted):
+        decisions = [_sees(connection, world, reading)]
+    elif isinstance(reading, Notice):
         decisions = [_decision(Outcome.IGNORED, reason=reading.reason)]
     elif late is not None:
         decisions = [_decision(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
@@ -386,6 +392,21 @@ def _settle_alert(world: _World, one: Receipt, item: AlertReceipt) -> dict[str, 
         "incident_id": first["incident"],
         "decisions": dumps(decisions),
     }
+
+
+def _sees(connection: Connection, world: _World, sighted: Sighted) -> dict[str, Any]:
+    """An event of an upstream about an incident there."""
+    step = sightings.apply(connection, world.changes, world.sighted, sighted)
+    if step is None:
+        why = f"{sighted.reason}; account '{sighted.account}' has no incident of ours with this id"
+        return _decision(Outcome.IGNORED, account=sighted.account, reason=why)
+    incident = step.incident
+    if incident.live:
+        world.live[incident.series] = incident
+    elif incident.series in world.live and world.live[incident.series].id == incident.id:
+        del world.live[incident.series]
+    about = {"rule": incident.rule, "account": incident.account, "series": incident.series, "incident": incident.id}
+    return _decision(step.outcome, **about, reason=f"{sighted.reason}: {step.reason}")
 
 
 def _late(world: _World, item: AlertReceipt) -> str | None:
@@ -430,6 +451,8 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
         rise=bool(rise.fields),
     )
     if isinstance(step, Transition):
+        trust = world.changes.routes[decision.account].trust if decision.account in world.changes.routes else TRUST
+        step = on_reported(step, body, world.changes.now, trust)
         changed = step.incident
         if changed.carrier is not None and step.outcome is not Outcome.DUPLICATE:
             changed = _carrier_follows(world, changed, member, decision, body)

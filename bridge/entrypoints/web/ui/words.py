@@ -9,7 +9,9 @@ SPARK_WIDTH, SPARK_HEIGHT = 240, 36
 LONG_WAIT_S = 600.0  # five times the default `max_wait`
 
 _CHIPS = {
-    **dict.fromkeys(("opened", "delivered", "adopted", "open", "acknowledged", "resolved", "accepted"), "ok"),
+    **dict.fromkeys(
+        ("opened", "delivered", "adopted", "open", "acknowledged", "resolved", "accepted", "sighted"), "ok"
+    ),
     **dict.fromkeys(("pending", "sending", "resolving", "folded", "joined"), "wait"),
     **dict.fromkeys(("dead", "rejected", "critical"), "bad"),
 }

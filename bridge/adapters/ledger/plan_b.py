@@ -1,0 +1,158 @@
+"""Plan B in the ledger: which critical creates wait too long, and the incidents that stand for theirs.
+
+Derived from the rows at every look: no incident has two that stand for it (`incidents_stands_for`), and no series two
+at once, whoever looks at the same time and whenever a process dies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, literal_column, select, union_all
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bridge.adapters.ledger.changes import Changes, Route
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.rows import body_in, clean, incident_from, lane_from, member_from
+from bridge.adapters.ledger.schema import deliveries, incidents, lanes, members, series
+from bridge.domain.alert import Severity
+from bridge.domain.delivery import Action, DeliveryState
+from bridge.domain.incident import IncidentState
+from bridge.domain.lane import LaneState, sane
+from bridge.domain.plan_b import PlanB, body_for, series_for, stand_in, why_now
+
+LOOKED_AT = 1000  # waiting creates, of one round
+AT_ONCE = 100  # incidents that get another one to stand for them, of one round
+_OPEN_FOR_MORE = (IncidentState.PENDING.value, IncidentState.SENDING.value, IncidentState.OPEN.value)
+
+_other = incidents.alias("other")
+
+
+def waiting(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
+    """(account, create) that go to plan B now, those that wait longest first, a bounded number."""
+    plans = {name: route.plan_b for name, route in routes.items() if route.plan_b is not None}
+    if not plans:
+        return []
+    connection, now = transaction.connection, transaction.now
+    held = _lanes(connection, routes, now)
+    found: list[tuple[str, str]] = []
+    for row in connection.execute(_unrepresented(list(plans))):
+        plan, lane = plans[row.account], held.get(row.account)
+        if lane is not None and why_now(DeliveryState(row.state), row.created_at, lane, plan, now) is not None:
+            found.append((row.account, row.id))
+    return found[:AT_ONCE]
+
+
+def open_one(
+    transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], account: str, create: str
+) -> bool:
+    """Another account's incident stands for that of a create, if it still has to."""
+    connection, now = transaction.connection, transaction.now
+    plan = routes[account].plan_b
+    lane = _lanes(connection, routes, now).get(account)
+    incident_id = connection.execute(select(deliveries.c.incident_id).where(deliveries.c.id == create)).scalar()
+    if plan is None or lane is None or incident_id is None:
+        return False
+    of_incident = select(incidents).where(incidents.c.id == incident_id)
+    incident = incident_from(connection.execute(of_incident).mappings().one())
+    fresh_series = series_for(incident, plan)
+    changes = Changes(now=now, routes=routes, new_id=new_id)
+    changes.next_no[fresh_series] = _lock(connection, plan, incident.series, fresh_series)
+    # only now is what was read certain to stay so
+    incident = incident_from(connection.execute(of_incident).mappings().one())
+    row = connection.execute(select(deliveries).where(deliveries.c.id == create)).mappings().one()
+    state = DeliveryState(row["state"])
+    is_over = not incident.live or incident.firing == 0 or incident.severity is not Severity.CRITICAL
+    waits = state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
+    why = why_now(state, row["created_at"], lane, plan, now) if waits and not is_over else None
+    represented = exists().where((incidents.c.stands_for == incident.id) | _is_live_in(fresh_series))
+    if why is None or connection.execute(select(represented)).scalar():
+        return False
+    firing = select(members).where(members.c.incident_id == incident.id, members.c.firing)
+    inside = [member_from(one) for one in connection.execute(firing).mappings()]
+    fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside))
+    changes.open(fresh, body_for(incident, body_in(row), plan, why))
+    for member in inside:
+        changes.put_member(replace(member, incident=fresh.id, joined_at=now), is_new=True)
+    changes.flush(connection)
+    return True
+
+
+def lagging(transaction: Transaction) -> list[str]:
+    """Incidents that stand for others which further problems have joined since."""
+    missing = members.alias("missing")
+    known = members.alias("known")
+    statement = (
+        select(incidents.c.id)
+        .join_from(incidents, missing, missing.c.incident_id == incidents.c.stands_for)
+        .where(
+            incidents.c.live,
+            incidents.c.state.in_(_OPEN_FOR_MORE),
+            missing.c.firing,
+            ~exists().where(known.c.incident_id == incidents.c.id, known.c.problem_id == missing.c.problem_id),
+        )
+        .distinct()
+        .limit(AT_ONCE)
+    )
+    return list(transaction.connection.execute(statement).scalars())
+
+
+def catch_up(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], one: str) -> None:
+    """One that stands for another is kept open by the problems that have joined that one since."""
+    connection = transaction.connection
+    of_series = select(incidents.c.series).where(incidents.c.id == one).scalar_subquery()
+    connection.execute(select(series.c.id).where(series.c.id == of_series).with_for_update())
+    incident = incident_from(connection.execute(select(incidents).where(incidents.c.id == one)).mappings().one())
+    if not incident.live or incident.state.value not in _OPEN_FOR_MORE:
+        return
+    known = select(members.c.problem_id).where(members.c.incident_id == one)
+    statement = select(members).where(
+        members.c.incident_id == incident.stands_for, members.c.firing, members.c.problem_id.not_in(known)
+    )
+    joining = [member_from(row) for row in connection.execute(statement).mappings()]
+    changes = Changes(now=transaction.now, routes=routes, new_id=new_id)
+    for member in joining:
+        changes.put_member(replace(member, incident=one, joined_at=transaction.now), is_new=True)
+    changes.put(replace(incident, firing=incident.firing + len(joining)))
+    changes.flush(connection)
+
+
+def _unrepresented(accounts: list[str]) -> Any:
+    """Creates of critical incidents that nobody has been told of, each state through its own index."""
+    of_each = [
+        select(deliveries.c.id, deliveries.c.account, deliveries.c.state, deliveries.c.created_at)
+        .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
+        .where(
+            literal_column(f"deliveries.state = '{state.value}'"),
+            deliveries.c.action == Action.CREATE.value,
+            deliveries.c.account.in_(accounts),
+            incidents.c.live,
+            incidents.c.firing > 0,
+            incidents.c.severity == Severity.CRITICAL.value,
+            ~exists().where(_other.c.stands_for == incidents.c.id),
+        )
+        for state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
+    ]
+    every = union_all(*of_each).subquery()
+    return select(every).order_by(every.c.created_at, every.c.id).limit(LOOKED_AT)
+
+
+def _lanes(connection: Connection, routes: Mapping[str, Route], now: datetime) -> dict[str, LaneState]:
+    """The state of each account's lane."""
+    rows = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
+    return {name: sane(one.pace, rows[one.lane], now) for name, one in routes.items() if one.lane in rows}
+
+
+def _lock(connection: Connection, plan: PlanB, of_incident: str, fresh: str) -> int:
+    """Lock both series, in the order in which everybody does; the number of the next delivery of the fresh one."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    row = {"id": fresh, "account": plan.account, "scope": clean(plan.scope), "next_no": 0}
+    connection.execute(dialect.insert(series).on_conflict_do_nothing(), row)
+    both = select(series.c.id, series.c.next_no).where(series.c.id.in_((of_incident, fresh))).order_by(series.c.id)
+    locked: dict[str, int] = {row.id: row.next_no for row in connection.execute(both.with_for_update())}
+    return locked[fresh]
+
+
+def _is_live_in(series_id: str) -> Any:
+    return (incidents.c.series == series_id) & incidents.c.live

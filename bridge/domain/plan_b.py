@@ -1,0 +1,108 @@
+"""Plan B: a critical page that its own account cannot take goes out through another one, once, and says so.
+
+In: how a create waits, and the state of its lane. Out: why it goes to plan B, or nothing; and the incident that stands
+for it there, with a plain create. The two are over together: the one that stands in has the other's firing members.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bridge.domain import keys
+from bridge.domain.decision import KeyRule, Policy
+from bridge.domain.delivery import DeliveryState, NameRef, Reason
+from bridge.domain.incident import CreateBody, Incident, IncidentState
+from bridge.domain.lane import LaneState, is_failing
+
+_REFUSED = frozenset({Reason.AUTH, Reason.FORBIDDEN})  # parked until a person has done something
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanB:
+    """What an account's settings say of the account that steps in, and how a create to that one is written."""
+
+    account: str
+    after: timedelta
+    key_rule: KeyRule
+    title_field: str
+    body_field: str
+    scope_field: str | None
+    reads_body: str  # the field of the account's own creates that holds their text
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, str] = field(default_factory=dict)  # which list knows what a default names
+
+    @property
+    def scope(self) -> str:
+        """Where a key is unique there."""
+        return "" if self.scope_field is None else self.defaults.get(self.scope_field, "")
+
+
+def why_now(state: DeliveryState, created_at: datetime, lane: LaneState, plan: PlanB, now: datetime) -> str | None:
+    """Why a create goes to plan B now; None: it does not. What is known to wait longer than allowed goes at once."""
+    if state is DeliveryState.DEAD:
+        return "could not deliver it"
+    if lane.paused_at is not None:
+        return "is paused by an operator"
+    if is_failing(lane):
+        return f"brought no usable answer {lane.failures} times in a row"
+    until = lane.create_parked_until
+    if until is not None and until > now:
+        if lane.create_parked_why in _REFUSED:
+            return "refuses the bridge's key"
+        if until > created_at + plan.after:
+            return f"takes no incidents until {until.isoformat(timespec='seconds')}"
+    if now >= created_at + plan.after:
+        return f"has not taken it for {max(1, int((now - created_at) / timedelta(minutes=1)))} min"
+    return None
+
+
+def series_for(incident: Incident, plan: PlanB) -> str:
+    """What stands for the episodes of one series, one at a time."""
+    return keys.series(plan.account, plan.scope, ["plan_b", incident.series])
+
+
+def stand_in(incident: Incident, plan: PlanB, *, new_id: str, now: datetime, members: int) -> Incident:
+    """The incident at plan B that stands for one of the account."""
+    series = series_for(incident, plan)
+    return Incident(
+        id=new_id,
+        account=plan.account,
+        series=series,
+        scope=plan.scope,
+        rule=incident.rule,
+        key=keys.upstream_key(plan.key_rule, series, None, keys.episode(incident.id, incident.id, 0)),
+        key_rule=plan.key_rule,
+        key_text=None,
+        episode_id=incident.id,
+        episode_n=0,
+        state=IncidentState.PENDING,
+        severity=incident.severity,
+        title=incident.title,
+        policy=Policy(),
+        firing=members,
+        opened_at=now,
+        stands_for=incident.id,
+    )
+
+
+def body_for(incident: Incident, body: CreateBody, plan: PlanB, why: str) -> CreateBody:
+    """A plain create: the account's defaults, the title, and a text that says where it comes from."""
+    told = body.fields.get(plan.reads_body)
+    text = "\n\n".join(
+        part
+        for part in (
+            f"Sent here because account '{incident.account}' {why}. "
+            f"It may still arrive there; both are resolved when the problem is over. "
+            f"Incident {incident.id} of the bridge.",
+            f"Severity: {incident.severity.value}",
+            told if isinstance(told, str) else "",
+        )
+        if part
+    )
+    fields = {**plan.defaults, plan.title_field: incident.title, plan.body_field: text}
+    names = tuple(
+        NameRef(field=name, kind=kind, text=plan.defaults[name])
+        for name, kind in sorted(plan.lists.items())
+        if name in plan.defaults
+    )
+    return CreateBody(fields=fields, names=names, notes=(), is_plain=True)
