@@ -66,8 +66,12 @@ class _Settings(BaseModel):
     fold_by: list[str] | None = Field(
         default=None, description="Paths whose values say which incidents may fold into one; default the rule's id."
     )
-    on_acknowledge: Any = Field(default=None, description="ignore (default) or acknowledge.")
-    on_resolve: Any = Field(default=None, description="resolve (default), ignore, or {resolve: {resolution: text}}.")
+    on_acknowledge: Any = Field(default=None, description="ignore (default), acknowledge, or note.")
+    on_resolve: Any = Field(
+        default=None,
+        description="resolve (default), {resolve: {resolution: text}}, note or {note: text} (says so and leaves it "
+        "open), or ignore.",
+    )
     on_severity_rise: Any = Field(
         default=None,
         description="What a joining alert of a higher severity changes: {update: {field: value}}, or ignore; default "
@@ -297,7 +301,7 @@ class _Compiler:
             self.loading.error(
                 place, f"rule '{self.rule.id}' has both 'dedup' and '{INCIDENT_KEY}'", "keep one of them"
             )
-        on_resolve, resolution = self._on_resolve()
+        on_resolve, resolution = self._on_resolve(account)
         rise = self._on_severity_rise(account)
         rule = Rule(
             id=self.rule.id,
@@ -659,13 +663,14 @@ class _Compiler:
                     self.loading.error(place, message, "write 'on_acknowledge: ignore'")
                 return OnAcknowledge.ACKNOWLEDGE
             case OnAcknowledge.NOTE:
-                self.loading.error(place, "'on_acknowledge: note' is not in this version", "use acknowledge or ignore")
+                self._needs_notes(account, place, "on_acknowledge")
+                return OnAcknowledge.NOTE
             case _:
                 message = f"'on_acknowledge' cannot be {found(value)}"
-                self.loading.error(place, message, "use acknowledge or ignore")
+                self.loading.error(place, message, "use acknowledge, note or ignore")
         return OnAcknowledge.IGNORE
 
-    def _on_resolve(self) -> tuple[OnResolve, Leaf | None]:
+    def _on_resolve(self, account: AccountView | None) -> tuple[OnResolve, Leaf | None]:
         value, path = self._setting("on_resolve")
         place = self.tree.place(path)
         match value:
@@ -675,12 +680,22 @@ class _Compiler:
                 return OnResolve.IGNORE, None
             case {"resolve": {"resolution": resolution, **others}, **more} if not others and not more:
                 return OnResolve.RESOLVE, self._leaf("resolution", resolution, (*path, "resolve", "resolution"))
-            case OnResolve.NOTE | {"note": _}:
-                self.loading.error(place, "'on_resolve: note' is not in this version", "use resolve or ignore")
+            case OnResolve.NOTE:
+                self._needs_notes(account, place, "on_resolve")
+                return OnResolve.NOTE, None
+            case {"note": text, **more} if not more:
+                self._needs_notes(account, place, "on_resolve")
+                return OnResolve.NOTE, self._leaf("resolution", text, (*path, "note"))
             case _:
-                hint = 'use resolve, ignore or {resolve: {resolution: "..."}}'
+                hint = 'use resolve, note, ignore or {resolve: {resolution: "..."}}'
                 self.loading.error(place, f"'on_resolve' cannot be {found(value)}", hint)
         return OnResolve.RESOLVE, None
+
+    def _needs_notes(self, account: AccountView | None, place: Place, key: str) -> None:
+        """Whether the account's incidents can be told anything."""
+        if account is not None and Action.NOTE not in account.destination.actions:
+            message = f"'{key}: note' cannot be done: {account.destination.type} incidents take no notes"
+            self.loading.error(place, message, f"write '{key}: ignore'")
 
     def _on_severity_rise(self, account: AccountView | None) -> Mapping[str, Block] | None:
         value, path = self._setting("on_severity_rise")

@@ -242,7 +242,8 @@ class Afterwards:
 def afterwards(folded: Incident, carrier: Incident, now: datetime) -> Afterwards:
     """What becomes of a folded incident: over with its carrier, or, where the upstream never had that, pending again.
 
-    A problem that fired again while the carrier's resolve was on its way is sent by itself as well.
+    A problem that fired again while the carrier's resolve was on its way is sent by itself as well; so is what fires on
+    when a person closed the carrier upstream and was left in peace long enough.
     """
     alone = replace(folded, state=IncidentState.PENDING, carrier=None, renewal=None, reason=None)
     if carrier.state is IncidentState.DEAD and carrier.confirmed_at is None:
@@ -250,7 +251,8 @@ def afterwards(folded: Incident, carrier: Incident, now: datetime) -> Afterwards
             return Afterwards(incident=alone, sends=True, body=folded.renewal)
         over = replace(folded, state=IncidentState.CANCELLED, live=False, renewal=None, reason=Reason.RECOVERED)
         return Afterwards(incident=over)
-    if folded.firing > 0 and folded.renewal is not None:
+    fires_on = carrier.reason == Reason.CLOSED_UPSTREAM and folded.stands_for is None
+    if folded.firing > 0 and (folded.renewal is not None or fires_on):
         return Afterwards(incident=alone, sends=True, body=folded.renewal)
     ended = IncidentState.CANCELLED if carrier.state is IncidentState.CANCELLED else IncidentState.RESOLVED
     reason = None if carrier.state is IncidentState.DEAD else carrier.reason

@@ -191,7 +191,7 @@ def on_firing(
         incident,
         firing=incident.firing + (0 if again else 1),
         severity=severity if rises else incident.severity,
-        telling=incident.telling if again or member is None else flapped(incident.telling, now),
+        telling=_fires(incident.telling if again or member is None else flapped(incident.telling, now)),
     )
     match incident.state:
         case IncidentState.PENDING if incident.is_reopening:
@@ -295,20 +295,16 @@ def on_resolved(incident: Incident | None, member: Member | None) -> Transition 
         case IncidentState.SENDING:
             why = "the resolve follows the create"
             add = _resolve(incident)
-            return Transition(
-                incident=_silent(left) if add else left,
-                outcome=Outcome.RESOLVING,
-                reason=why,
-                add=add,
-                cancel=_waiting(incident) if add else (),
-            )
+            if not add:
+                return _left_open(left)
+            late = _waiting(incident)
+            return Transition(incident=_silent(left), outcome=Outcome.RESOLVING, reason=why, add=add, cancel=late)
         case IncidentState.FOLDED:
             why = "left the incident it is folded into"
             return Transition(incident=replace(left, renewal=None), outcome=Outcome.RESOLVING, reason=why)
         case IncidentState.OPEN:
             if incident.policy.on_resolve is not OnResolve.RESOLVE:
-                why = "the rule leaves resolving to people"
-                return Transition(incident=left, outcome=Outcome.RESOLVING, reason=why)
+                return _left_open(left)
             resolving = replace(_silent(left), state=IncidentState.RESOLVING, resolve_claimed=False)
             return Transition(
                 incident=resolving, outcome=Outcome.RESOLVING, add=_resolve(incident), cancel=_waiting(incident)
@@ -340,8 +336,8 @@ def on_acknowledged(incident: Incident | None, member: Member | None) -> Transit
             if incident.policy.on_acknowledge is OnAcknowledge.IGNORE:
                 why = "the rule does not pass acknowledgements on"
                 return Transition(incident=incident, outcome=Outcome.IGNORED, reason=why)
-            add = () if incident.acknowledged else (Action.ACKNOWLEDGE,)
-            return Transition(incident=seen, outcome=Outcome.ACKNOWLEDGED, add=add)
+            taken, add = (incident, ()) if incident.acknowledged else _acknowledges(seen)
+            return Transition(incident=taken, outcome=Outcome.ACKNOWLEDGED, add=add)
         case (
             IncidentState.RESOLVING
             | IncidentState.FOLDED
@@ -418,24 +414,18 @@ def on_key_spent(incident: Incident) -> Transition:
 def on_delivered(
     incident: Incident, action: Action, reference: Reference | None, now: datetime, *, reopens: bool = False
 ) -> Transition:
-    """The upstream has it. `reopens`: it can re-open what it resolved."""
+    """The upstream has it. `reopens`: it can re-open what it resolved.
+
+    A create that made one which is closed by now: domain.truth.on_looked follows.
+    """
     match action:
-        case Action.CREATE if reference is not None and reference.closed:
-            over = replace(
-                _known(_silent(incident), reference, now),
-                state=IncidentState.RESOLVED,
-                live=False,
-                resolved_at=now,
-                reason=Reason.CLOSED_UPSTREAM,
-            )
-            return Transition(incident=over, cancel=(Action.RESOLVE, *_MOOT_WHEN_OVER))
         case Action.CREATE | Action.REOPEN:
             known = replace(_known(incident, reference, now), renewal=None, resolved_at=None)
             if incident.firing == 0 and incident.policy.on_resolve is OnResolve.RESOLVE:
                 return Transition(incident=replace(known, state=IncidentState.RESOLVING, resolve_claimed=False))
-            wants = incident.acknowledged and incident.policy.on_acknowledge is OnAcknowledge.ACKNOWLEDGE
-            add = (Action.ACKNOWLEDGE,) if wants else ()
-            return Transition(incident=replace(known, state=IncidentState.OPEN), add=add)
+            there = replace(known, state=IncidentState.OPEN)
+            taken, add = _acknowledges(there) if incident.acknowledged else (there, ())
+            return Transition(incident=taken, add=add)
         case Action.RESOLVE if incident.firing > 0 and incident.renewal is not None and reopens:
             again = replace(
                 incident,
@@ -554,6 +544,34 @@ def _queued_resolve(incident: Incident) -> tuple[Action, ...]:
 
 def _resolve(incident: Incident) -> tuple[Action, ...]:
     return (Action.RESOLVE,) if incident.policy.on_resolve is OnResolve.RESOLVE else ()
+
+
+def _fires(telling: Telling) -> Telling:
+    """Not over after all: that is not said any more."""
+    return replace(telling, over=False) if telling.over else telling
+
+
+def _left_open(left: Incident) -> Transition:
+    """Its last problem is over, and its rule resolves nothing: people do, who may want to hear of it."""
+    if left.policy.on_resolve is not OnResolve.NOTE:
+        return Transition(incident=left, outcome=Outcome.RESOLVING, reason="the rule leaves resolving to people")
+    add = () if left.telling.note_waits else (Action.NOTE,)
+    said = replace(left, telling=replace(left.telling, over=True, note_waits=True))
+    why = "the rule leaves resolving to people; a note says that it is over"
+    return Transition(incident=said, outcome=Outcome.RESOLVING, reason=why, add=add)
+
+
+def _acknowledges(incident: Incident) -> tuple[Incident, tuple[Action, ...]]:
+    """An open incident that somebody took at the sender, and what its rule makes of that."""
+    match incident.policy.on_acknowledge:
+        case OnAcknowledge.IGNORE:
+            return incident, ()
+        case OnAcknowledge.ACKNOWLEDGE:
+            return incident, (Action.ACKNOWLEDGE,)
+        case OnAcknowledge.NOTE:
+            add = () if incident.telling.note_waits else (Action.NOTE,)
+            return replace(incident, telling=replace(incident.telling, acknowledged=True, note_waits=True)), add
+    assert_never(incident.policy.on_acknowledge)
 
 
 def _others(firing: int) -> str:

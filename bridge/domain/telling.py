@@ -14,6 +14,8 @@ FIRST_NOTE_AFTER = timedelta(seconds=10)  # a storm's problems join within secon
 NOTE_EVERY = timedelta(seconds=60)
 NAMED_MAX = 10  # problems that one note names; the others are counted
 TITLE_MAX_CHARS = 100  # of each of them
+OVER = "every problem of this incident is over; it is left open, as its rule says"
+ACKNOWLEDGED = "somebody acknowledged it at the sender"
 SUMMARY_MAX_CHARS = 65_536  # of a summary that notes are added to; a longer one gets none
 
 
@@ -27,10 +29,12 @@ class Telling:
     flaps: int = 0  # times its problems fired again after they were over, in one window
     flapping_since: datetime | None = None  # the first of them
     flaps_told: int = 0
+    over: bool = False  # its last problem is over and the rule wants that said, not done
+    acknowledged: bool = False  # somebody took it at the sender, and the rule wants that said
 
     def next_episode(self) -> "Telling":
         """For the incident that follows: nothing is told there yet, and it goes on flapping."""
-        return replace(self, note_waits=False, noted_at=None, has_updates=False)
+        return replace(self, note_waits=False, noted_at=None, has_updates=False, over=False, acknowledged=False)
 
 
 NOTHING_TOLD = Telling()
@@ -58,7 +62,8 @@ def note_due_at(telling: Telling, now: datetime) -> datetime:
 
 def noted(telling: Telling, now: datetime) -> Telling:
     """The text of the waiting note is made: everything up to now is told by it."""
-    return replace(telling, note_waits=False, noted_at=now, flaps_told=telling.flaps)
+    told = replace(telling, over=False, acknowledged=False)
+    return replace(told, note_waits=False, noted_at=now, flaps_told=telling.flaps)
 
 
 def joined_text(titles: Sequence[str], number: int) -> str:
@@ -74,11 +79,20 @@ def flapping_text(telling: Telling, now: datetime) -> str:
     return f"flapped {telling.flaps} times in {minutes} min"
 
 
-def note_text(telling: Telling, titles: Sequence[str], number: int, now: datetime) -> str | None:
-    """The note that is due: `number` problems joined, these among them. None when there is nothing to tell."""
+def note_text(
+    telling: Telling, titles: Sequence[str], number: int, now: datetime, *, when_over: str | None = None
+) -> str | None:
+    """The note that is due: `number` problems joined, these among them. None when there is nothing to tell.
+
+    `when_over`: what the rule wants said when the last problem is over, in its own words.
+    """
     sentences = [joined_text(titles, number)] if number else []
     if telling.flaps >= FLAPS_TOLD_FROM and telling.flaps > telling.flaps_told:
         sentences.append(flapping_text(telling, now))
+    if telling.acknowledged:
+        sentences.append(ACKNOWLEDGED)
+    if telling.over:
+        sentences.append(when_over or OVER)
     return "\n".join(sentences) or None
 
 

@@ -356,13 +356,15 @@ def test_an_acknowledgement_is_remembered_until_the_incident_is_open(ledger: Led
     assert claim(ledger).delivery.action is Action.ACKNOWLEDGE
 
 
-def test_an_incident_closed_upstream_meanwhile_ends_and_the_next_report_opens_again(ledger: Ledger) -> None:
+def test_an_incident_that_a_person_closed_before_we_heard_of_it_is_left_in_peace_for_a_while(ledger: Ledger) -> None:
     settle(ledger, fires("a"))
     record(ledger, claim(ledger), UNKNOWN)
     look = claim(ledger)
     closed = type(delivered())(reference=Reference(id="P1", closed=True), adopted=True)
     record(ledger, look, closed)
     assert states(ledger) == ["resolved"]
+    assert settle(ledger, fires("a")) == ["duplicate"]
+    assert settle(ledger, ends("a")) == ["resolving"]
     assert settle(ledger, fires("a")) == ["opened"]
 
 

@@ -327,13 +327,44 @@ def test_a_dead_carrier_lets_its_folded_go_by_themselves(lane: Lane) -> None:
     assert {len(ids) for ids in lane.represented().values()} == {1}
 
 
-def test_a_carrier_that_is_over_upstream_takes_its_folded_along(lane: Lane) -> None:
+def closed_by_a_person(lane: Lane) -> None:
     lane.storm(20)
     claimed = claim(lane.ledger)
     answer = delivered("P1")
     record(lane.ledger, claimed, type(answer)(reference=type(answer.reference)(id="P1", closed=True)))
+    assert lane.states() == {"folded": 19, "resolved": 1}
+
+
+def test_a_carrier_that_a_person_closed_keeps_all_of_its_problems_quiet_for_a_while(lane: Lane) -> None:
+    closed_by_a_person(lane)
+    assert settle(lane.ledger, fires("x4")) == ["duplicate"]
+    settle(lane.ledger, *(ends(f"x{n}") for n in range(20)))
     assert lane.states() == {"resolved": 20}
     assert settle(lane.ledger, fires("x4")) == ["opened"]
+
+
+def test_what_fires_on_after_that_while_pages_again_whoever_carried_it_and_though_nobody_reports(lane: Lane) -> None:
+    closed_by_a_person(lane)
+    settle(lane.ledger, *(ends(f"x{n}") for n in range(3, 20)))
+    lane.later(timedelta(minutes=61))
+    assert lane.ledger.renewals_opened() == 1
+    lane.sends()
+    lane.later(timedelta(minutes=5))
+    lane.sends()
+    lane.later(timedelta(minutes=5))
+    lane.sends()
+    assert {name: len(ids) for name, ids in lane.represented().items()} == {"x0": 1, "x1": 1, "x2": 1}
+    assert sorted(lane.live_members()) == ["x0", "x1", "x2"]
+
+
+def test_a_carrier_and_its_folded_page_again_together_when_the_lane_is_behind_still(lane: Lane) -> None:
+    closed_by_a_person(lane)
+    lane.later(timedelta(minutes=61))
+    assert lane.ledger.renewals_opened() == 1
+    sent = lane.sends()
+    assert sent.delivery.fields["title"].startswith("20 alerts: ")
+    assert len(lane.represented()) == 20
+    assert {len(ids) for ids in lane.represented().values()} == {1}
 
 
 def test_after_a_first_claim_the_body_never_changes(lane: Lane) -> None:

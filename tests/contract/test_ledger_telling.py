@@ -463,6 +463,84 @@ def test_only_what_was_resolved_is_re_opened(ledger: Moved, on_resolve: OnResolv
     assert claimed_actions(ledger) == ([Action.REOPEN] if done else [])
 
 
+# -- said, not done
+
+
+SAYS = Policy(on_resolve=OnResolve.NOTE, on_acknowledge=OnAcknowledge.NOTE)
+
+
+def notes_told(ledger: Moved, lane: str = "pd") -> list[str]:
+    """The texts of the notes that are due now, delivered."""
+    ledger.later(seconds=61)
+    said = []
+    while isinstance(found := ledger.claim(lane), Claimed):
+        assert found.delivery.action is Action.NOTE
+        said.append(found.delivery.fields["note"])
+        record(ledger, found, delivered("P1"))
+    return said
+
+
+def test_its_last_problem_over_is_said_and_the_incident_left_open(ledger: Moved) -> None:
+    opened(ledger, policy=SAYS)
+    settle(ledger, of_one("b", policy=SAYS))
+    notes_told(ledger)
+    assert settle(ledger, ends("a")) == ["resolving"]
+    assert waiting(ledger) == []
+    settle(ledger, ends("b"))
+    assert notes_told(ledger) == ["every problem of this incident is over; it is left open, as its rule says"]
+    assert states(ledger) == ["open"]
+
+
+def test_a_rule_may_say_it_in_its_own_words(ledger: Moved) -> None:
+    opened(ledger, policy=replace(SAYS, resolution="recovered, close it when the customer agrees"))
+    settle(ledger, ends("a"))
+    assert notes_told(ledger) == ["recovered, close it when the customer agrees"]
+
+
+def test_over_and_firing_again_before_it_was_said_says_nothing(ledger: Moved) -> None:
+    opened(ledger, policy=SAYS)
+    settle(ledger, ends("a"))
+    settle(ledger, of_one("a", policy=SAYS))
+    assert notes_told(ledger) == []
+    settle(ledger, ends("a"))
+    assert len(notes_told(ledger)) == 1
+
+
+def test_over_while_the_create_is_on_its_way_is_said_after_it(ledger: Moved) -> None:
+    settle(ledger, of_one("a", policy=SAYS))
+    create = claim(ledger)
+    settle(ledger, ends("a"))
+    record(ledger, create, delivered("P1"))
+    assert notes_told(ledger) == ["every problem of this incident is over; it is left open, as its rule says"]
+
+
+def test_the_first_acknowledgement_is_said_once(ledger: Moved) -> None:
+    opened(ledger, policy=SAYS)
+    settle(ledger, of_one("b", policy=SAYS))
+    notes_told(ledger)
+    for name in ("a", "b"):
+        assert settle(ledger, ends(name, Status.ACKNOWLEDGED)) == ["acknowledged"]
+    assert notes_told(ledger) == ["somebody acknowledged it at the sender"]
+
+
+def test_an_acknowledgement_before_the_incident_is_open_is_said_when_it_is(ledger: Moved) -> None:
+    settle(ledger, of_one("a", policy=SAYS))
+    settle(ledger, ends("a", Status.ACKNOWLEDGED))
+    record(ledger, claim(ledger), delivered("P1"))
+    assert notes_told(ledger) == ["somebody acknowledged it at the sender"]
+
+
+def test_what_joined_and_what_is_over_is_one_note(ledger: Moved) -> None:
+    opened(ledger, policy=SAYS)
+    settle(ledger, of_one("b", policy=SAYS), of_one("c", policy=SAYS))
+    settle(ledger, ends("a", Status.ACKNOWLEDGED))
+    (said,) = notes_told(ledger)
+    assert said.splitlines() == [
+        "2 more problems joined: b is down, c is down",
+        "somebody acknowledged it at the sender",
+    ]
+
+
 # -- flapping
 
 

@@ -138,6 +138,19 @@ unmatched: last
     assert str(first.place) == "rules/a.yaml:4:9"
 
 
+@pytest.mark.parametrize(
+    ("written_as", "says"),
+    [("note", None), ('{note: "{{ alert.title }} is over"}', "Something is wrong is over")],
+)
+def test_an_end_may_be_said_and_not_done(tmp_path: Path, written_as: str, says: str | None) -> None:
+    more = f"    on_resolve: {written_as}\n    on_acknowledge: note\n"
+    text = MINIMAL.replace("    match: {}\n", "    match: {}\n" + more) + "unmatched: record\n"
+    book, _ = load(written(tmp_path, a=text))
+    (decided,) = decide((alert("datadog"),), book, DESTINATIONS)
+    policy = decided.decisions[0].policy
+    assert (policy.on_resolve, policy.resolution, policy.on_acknowledge) == (OnResolve.NOTE, says, OnAcknowledge.NOTE)
+
+
 def trace(book: RuleBook, one: Alert) -> list[tuple[str, Any]]:
     return [(match.rule, match.failed and match.failed.condition) for match in book.match(one)]
 

@@ -523,6 +523,8 @@ class LaneWork:
                     reopens = self._reopens(incident)
                     done = on_delivered(incident, claimed.delivery.action, reference, self.now, reopens=reopens)
                     self._follow(done, incident)
+                    if claimed.delivery.action is Action.CREATE and reference is not None and reference.closed:
+                        self._looked(done.incident, reference)
                 recorded = Recorded(state=state, reason=None)
             case RetryIn():
                 recorded = self._retry(row, incident, step, detail)

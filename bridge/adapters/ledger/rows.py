@@ -175,7 +175,7 @@ def telling_from(text: str | None) -> Telling:
     stored = json.loads(text)
     for name in ("noted_at", "flapping_since"):
         stored[name] = None if stored[name] is None else datetime.fromisoformat(stored[name])
-    return Telling(**stored)
+    return Telling(**stored)  # a field that the row was written without has its default
 
 
 _INCIDENT_FIELDS = tuple(field.name for field in fields(Incident))

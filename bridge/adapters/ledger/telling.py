@@ -75,7 +75,8 @@ def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:
     """The note that waits for an incident, with everything that is to be told by now."""
     since = incident.telling.noted_at or incident.opened_at
     found = _JOINED.rows(connection, incident=incident.id, since=since)
-    text = note_text(incident.telling, [row["title"] for row in found], found[0]["number"] if found else 0, now)
+    titles, number = [row["title"] for row in found], found[0]["number"] if found else 0
+    text = note_text(incident.telling, titles, number, now, when_over=incident.policy.resolution)
     if text is None:
         return Note(why="what it was to tell is over")
     if incident.key_rule is KeyRule.WHILE_OPEN:
