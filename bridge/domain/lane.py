@@ -36,6 +36,8 @@ FAILING_AFTER = 3  # failures in a row
 PROBE_FIRST = timedelta(seconds=10)
 PROBE_MAX = timedelta(seconds=60)
 LEASE = timedelta(seconds=30)
+ARMED = timedelta(seconds=10)  # a job that nobody began within it counts as lost, and the lane gets another: jobs hold
+# nothing, so one too many is a look at the lane, while one too few would be a page that waits for a whole lease
 SEND_DEADLINE = timedelta(seconds=10)
 JUMP_NOTICED = timedelta(seconds=1)  # transactions that meet differ by milliseconds in what they take for now
 
@@ -223,7 +225,7 @@ def sane(pace: Pace, state: LaneState, now: datetime) -> LaneState:
         create_parked_until=_at_most(state.create_parked_until, now + PARK_MAX),
         update_parked_until=_at_most(state.update_parked_until, now + PARK_MAX),
         probe_at=_at_most(state.probe_at, now + PROBE_MAX),
-        armed_until=_at_most(state.armed_until, now + LEASE),
+        armed_until=_at_most(state.armed_until, now + ARMED),
         slowed_at=_at_most(state.slowed_at, now),
         behind_since=_at_most(state.behind_since, now),
     )

@@ -75,6 +75,23 @@ def test_a_refused_key_does_not_shorten_the_wait_the_upstream_asked_for(lanes: L
     assert claim(lanes.ledger, "a").delivery.action.value == "create"
 
 
+# -- whose turn it is
+
+
+def test_of_more_lanes_than_there_is_room_for_each_has_its_turn(lanes: Lanes) -> None:
+    """The first ones by name are due again at once; nobody behind them waits for that to end."""
+    names = "abcdef"
+    served: list[str] = []
+    for _ in range(3):
+        settle(lanes.ledger, *(fires(f"{name}{len(served)}", account=name) for name in names))
+        due = lanes.ledger.due_lanes(2)
+        served += due
+        for lane in due:
+            while isinstance(found := lanes.ledger.claim(lane), Claimed):
+                record(lanes.ledger, found, delivered(f"P-{found.delivery.id}"))
+    assert sorted(served) == list(names)
+
+
 # -- probes
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Delivered, LaneClass, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.domain.lane import (
-    LEASE,
+    ARMED,
     PARK_MAX,
     LaneState,
     Pace,
@@ -180,6 +180,6 @@ def test_an_hour_on_the_clock_freezes_nothing() -> None:
     )
     back = sane(PACE, state, NOW)
     assert back.create_parked_until == NOW + PARK_MAX
-    assert back.armed_until == NOW + LEASE
+    assert back.armed_until == NOW + ARMED
     assert slot(PACE, back, UPDATE, NOW + timedelta(seconds=60), in_flight=0).anyone
     assert tokens(PACE, back, UPDATE, NOW + timedelta(seconds=3)) > 1

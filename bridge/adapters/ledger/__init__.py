@@ -61,6 +61,7 @@ class Ledger:
         self.paces: dict[str, Pace] = upkeep.routes_paces(self.routes)
         self.new_id = Ulids()
         self.names = NameBook()
+        self._served = ""  # the last lane of a round that had no room for all
 
     # -- web
 
@@ -201,19 +202,23 @@ class Ledger:
     def due_lanes(self, most: int) -> list[str]:
         """Up to `most` lanes to send a job to; they are armed, so that nobody else sends one for a lease.
 
-        Failing lanes are probed: they come last, and never more of them than half of the living workers.
+        Where more are due, the others have their turn the next time. Failing lanes are probed: they come last, and
+        never more of them than half of the living workers.
         """
         with self.database.reading() as transaction:
-            if not upkeep.due_lanes(transaction, self.paces, self.routes):
-                return []
+            found = upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served)
+        if not found:
+            return []
 
         def armed(transaction: Transaction) -> list[str]:
-            due = upkeep.due_lanes(transaction, self.paces, self.routes)[:most]
+            due = upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served, only=found)
             if due:
                 upkeep.arm(transaction, due)
             return due
 
-        return self._written(armed)
+        due = self._written(armed)
+        self._served = due[-1] if len(due) == most else ""
+        return due
 
     def lanes_disarmed(self, lane: str | None = None) -> None:
         """The jobs sent to this lane, or to all lanes, are known to be lost: they may be sent again."""

@@ -197,7 +197,7 @@ _UNROUTED = Route(lane="", pace=UNROUTED)
 
 @cache
 def _next_of(accounts: int) -> Statement:
-    """The next candidate of a lane, of this many accounts: the configured ones, for nobody can send for another."""
+    """The next candidate of a lane, of this many accounts: those configured for it, as nobody can send for another."""
     return Statement(
         select(deliveries.c.id, deliveries.c.series, crowded().label("crowded"))
         .where(
@@ -315,7 +315,7 @@ class LaneWork:
 
     def _claim_class(self, of: LaneClass, now_slot: Slot) -> Claim:
         below = EVERYTHING if now_slot.anyone else 0
-        accounts = padded(self.routes)
+        accounts = padded([name for name, route in self.routes.items() if route.lane == self.lane])
         statement = _next_of(len(accounts))
         crowd = self.folds.crowd(self.state)
         asked = {"lane": self.lane, "of": of.value, "now": self.now, "below": below, "crowd": crowd}
