@@ -21,7 +21,7 @@ from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
 from bridge.domain.checkup import Finding, Health
 from bridge.domain.delivery import HttpRequest, HttpResponse
 from bridge.sandbox import SandboxServer, seed
-from tests.e2e.processes import eventually, free_port, write_configuration
+from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, eventually, free_port, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
 
 pytestmark = pytest.mark.e2e
@@ -219,6 +219,22 @@ def test_somebody_s_redis_may_not_evict(tmp_path: Path, server: SandboxServer, p
         out = doctor(tmp_path, server).out
     assert f"{mark}  redis: " in out
     assert ("evicts keys when it is full (maxmemory-policy allkeys-lru)" in out) == (policy == "allkeys-lru")
+
+
+def test_where_criticals_go_when_an_account_stands_still_is_said(tmp_path: Path, server: SandboxServer) -> None:
+    accounts = {
+        "pd": {**PAGERDUTY, "plan_b": "io"},
+        "pd2": {**PAGERDUTY, "plan_b": "pd3", "plan_b_after": "90s"},
+        "pd3": PAGERDUTY,
+        "io": INCIDENT_IO,
+    }
+    write_configuration(tmp_path, accounts=accounts)
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    out = doctor(tmp_path, server).out
+    assert "ok       account pd: criticals that wait longer than 5 min open at 'io' as well\n" in out
+    assert "warning  account pd2: its plan B 'pd3' is a pagerduty account as well: both stand still together\n" in out
+    assert run(tmp_path, "lanes", "--pause", "pd").code == FINE
+    assert "resume it to go on; criticals open at 'io' as well" in run(tmp_path, "lanes").out
 
 
 def test_what_is_away_is_said_with_what_to_do(tmp_path: Path, server: SandboxServer) -> None:

@@ -24,7 +24,7 @@ from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 from bridge.domain.errors import BridgeError, ConfigError, Grade
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.setup import names_checked
-from bridge.entrypoints.cli.tables import printed
+from bridge.entrypoints.cli.tables import age, printed
 
 FREE_MIN_BYTES = 1 << 30
 REDIS_TIMEOUT_S = 3.0
@@ -92,6 +92,21 @@ def _everything(config: Path) -> Iterator[Finding]:
                 yield odd(part, "and the sandbox does not run now", "it does while 'incident-bridge up' runs")
                 continue
         yield from looked
+    yield from _plans_b(settings)
+
+
+def _plans_b(settings: Settings) -> Iterator[Finding]:
+    """Where critical incidents go when an account stands still, and whether that is another upstream at all."""
+    for name, account in sorted(settings.accounts.items()):
+        if account.plan_b is None:
+            continue
+        part, other = f"account {name}", settings.accounts[account.plan_b]
+        after = age(account.plan_b_after.total_seconds())
+        if other.type == account.type:
+            sentence = f"its plan B '{account.plan_b}' is a {other.type} account as well: both stand still together"
+            yield odd(part, sentence, "name an account of another upstream, if you have one")
+        else:
+            yield well(part, f"criticals that wait longer than {after} open at '{account.plan_b}' as well")
 
 
 def _names(loaded: Any) -> Iterator[Finding]:

@@ -153,7 +153,7 @@ def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) ->
             "tokens": f"{item['tokens']:g} of {item['burst']}" if item["tokens"] is not None else "-",
             "waiting": _waiting(item),
             "oldest": age(item["oldest_wait_s"]),
-            "parked": item["parked"] or (FAR_BEHIND if item["folding"] else None),
+            "parked": _held_back(item, settings),
         }
         for item in items
     ]
@@ -169,6 +169,15 @@ def _upstream(item: Any) -> str | None:
 def _members(item: Any) -> str:
     own = len(item["members"])
     return f"{own} and {item['folded']} folded" if item["folded"] else str(own)
+
+
+def _held_back(item: Any, settings: Any) -> str | None:
+    """Why a lane waits, and where its criticals go meanwhile."""
+    why = item["parked"] or (FAR_BEHIND if item["folding"] else None)
+    account = settings.accounts.get(item["account"])
+    if why is None or account is None or account.plan_b is None:
+        return why
+    return f"{why}; criticals open at '{account.plan_b}' as well"
 
 
 def _waiting(item: Any) -> str:
