@@ -343,12 +343,17 @@ def _rule_item(rule: Any) -> dict[str, Any]:
     return {"id": rule.id, "account": rule.account, "mode": rule.mode, "file": place.file, "line": place.line}
 
 
-def redis_of(settings: Settings) -> tuple[Any, str]:
-    """Where Redis is: the address, and the keeper of our own server when it is embedded (else None)."""
+def redis_of(settings: Settings, *, wait_s: float = 0.0) -> tuple[Any, str]:
+    """Where Redis is: the address, and the keeper of our own server when it is embedded (else None).
+
+    An embedded one is given `wait_s` to answer: it is not missing, it only starts together with us.
+    """
     if settings.redis != "embedded":
         return None, settings.redis
     from bridge.adapters.valkey import ValkeyKeeper
 
     keeper = ValkeyKeeper(settings.var_dir)
     keeper.start()
+    if wait_s:
+        keeper.wait_ready(wait_s)
     return keeper, keeper.url

@@ -8,6 +8,8 @@ import click
 
 from bridge.entrypoints.cli import config_option, say, unused_config_option
 
+EMBEDDED_READY_S = 2.0  # what a server that starts with us may take before its absence is worth a line
+
 
 def _started(kind: str, config: Path) -> Any:
     """Everything a process of this kind checks before it works; the children of `up` inherit what it has checked."""
@@ -51,7 +53,7 @@ def worker(config: Path) -> int:
 
     loaded = _started("worker", config)
     ledger = wiring.open_ledger(loaded.settings)
-    keeper, url = wiring.redis_of(loaded.settings)
+    keeper, url = wiring.redis_of(loaded.settings, wait_s=EMBEDDED_READY_S)
     stop = threading.Event()
     http = Http()
     drainer = jobs.Drainer(ledger, wiring.destinations(loaded.settings), http, stopping=stop.is_set)
@@ -82,7 +84,7 @@ def clock(config: Path) -> int:
 
     loaded = _started("clock", config)
     ledger = wiring.open_ledger(loaded.settings)
-    keeper, url = wiring.redis_of(loaded.settings)
+    keeper, url = wiring.redis_of(loaded.settings, wait_s=EMBEDDED_READY_S)
     stop = _on_signal()
     http = Http()
     drainer = Drainer(ledger, wiring.destinations(loaded.settings), http, stopping=stop.is_set)
