@@ -182,6 +182,10 @@ class _Loading:
         if not _is_web_address(_url(file.server.public_url)):
             shown = self._shown(("server", "public_url"), file.server.public_url)
             self.error(("server", "public_url"), f"{shown} is not an address", "write it as https://bridge.example.com")
+        elif _is_another_port(file.server.public_url, int(port)):
+            advice = f"write http://127.0.0.1:{port}, or the address of the proxy before it"
+            shown = self._shown(("server", "public_url"), file.server.public_url)
+            self.warn(("server", "public_url"), f"{shown} is this machine, but nothing listens at its port", advice)
         return ServerSettings(
             host=host.strip("[]"),
             port=int(port),
@@ -492,6 +496,12 @@ def _url(text: str) -> SplitResult | None:
         return url if url.port is None or url.port > 0 else None
     except ValueError:  # brackets of IPv6 or a port that are none
         return None
+
+
+def _is_another_port(public_url: str, port: int) -> bool:
+    """Whether links would lead to this machine and to a port that is not ours: of a `listen` that was moved alone."""
+    url = _url(public_url)
+    return port != 0 and url is not None and is_loopback(url.hostname or "") and url.port not in (None, port)
 
 
 def _is_web_address(url: SplitResult | None) -> bool:

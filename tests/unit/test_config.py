@@ -267,3 +267,18 @@ def test_plan_b_needs_a_key_of_its_own(tmp_path: Path) -> None:
 def test_how_long_to_wait_for_plan_b_says_nothing_without_one(tmp_path: Path) -> None:
     made = load(tmp_path, SOURCE + ACCOUNT.replace("from: bot@example.com", "from: b@example.com, plan_b_after: 1m"))
     assert [one.message for one in made.warnings] == ["'plan_b_after' has no effect without 'plan_b'"]
+
+
+@pytest.mark.parametrize(
+    ("server", "warns"),
+    [
+        ("listen: 127.0.0.1:9000", True),
+        ('listen: 127.0.0.1:9000, public_url: "http://localhost:8080"', True),
+        ('listen: 127.0.0.1:9000, public_url: "http://127.0.0.1:9000"', False),
+        ('listen: 0.0.0.0:9000, public_url: "https://bridge.example.com"', False),
+        ('listen: 127.0.0.1:9000, public_url: "http://localhost"', False),
+    ],
+)
+def test_a_listen_that_was_moved_alone_is_warned_of(server: str, warns: bool, tmp_path: Path) -> None:
+    found = [str(one) for one in load(tmp_path, f"server: {{{server}}}\n" + SOURCE + ACCOUNT).warnings]
+    assert any("but nothing listens at its port\n    write http://127.0.0.1:9000" in one for one in found) == warns
