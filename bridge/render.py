@@ -1100,9 +1100,12 @@ _SIMPLE_NODES = frozenset(
         *(nodes.Compare, nodes.Operand),
     }
 )
-_PLAIN_FILTERS = "upper|lower|title|trim|capitalize|string|length|tojson|urlencode|striptags"
+_PLAIN_FILTERS = (
+    r"upper|lower|title|trim|capitalize|string|length|tojson|urlencode|striptags"
+    r"|(?:default|d)\('[^'\\{}\n]*'(?:, *true)?\)|truncate\(\d{1,6}\)"
+)
 _PLAIN_FIELD = rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)})|payload)(?:\.[A-Za-z]\w*)*"
-_PLAIN = re.compile(  # what is sound at sight: fields of the alert, and filters that want nothing
+_PLAIN = re.compile(  # what is sound at sight: fields of the alert, and filters that want little
     rf"(?:[^{{]++|\{{(?![{{%#])|\{{\{{ *{_PLAIN_FIELD}(?: *\| *(?:{_PLAIN_FILTERS}))* *\}}\}})*", re.ASCII
 )
 

@@ -1,5 +1,6 @@
 """Commands around setting up: init, check, passwd, db upgrade."""
 
+import gc
 import shutil
 import sys
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def check(offline: bool, as_json: bool, config: Path) -> int:
 
     problems: tuple[Problem, ...]
     summary = ""
+    gc.disable()  # a large rule book is a great many small objects that all stay
     try:
         loaded = wiring.load(config)
     except ConfigError as error:
@@ -77,6 +79,8 @@ def check(offline: bool, as_json: bool, config: Path) -> int:
             f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
             f"{_count(len(loaded.book.rules), 'rule')}: all fine"
         )
+    finally:
+        gc.enable()
     wrong = [problem for problem in problems if problem.grade == "error"]
     if as_json:
         printed({"problems": [_problem_json(problem) for problem in problems], "ok": not wrong})
