@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Tree, read_tree
@@ -25,11 +26,12 @@ from bridge.domain.delivery import Action
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
-from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, Rule, RuleBook, table_key
+from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, PathUse, Rule, RuleBook, table_key
 from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
 from bridge.rules.paths import parse as parse_path
+from bridge.rules.references import references, references_in_template
 
 RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
 RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
@@ -113,6 +115,7 @@ class _Loading:
     rules: list[Rule] = field(default_factory=list)
     contents: list[Any] = field(default_factory=list)
     names: list[NameUse] = field(default_factory=list)
+    paths: list[PathUse] = field(default_factory=list)
     ids: dict[str, Place] = field(default_factory=dict)
     unmatched: tuple[str, Place] | None = None
     without_match: dict[str, Place] = field(default_factory=dict)
@@ -153,8 +156,11 @@ def load_rulebook(
     if any(problem.grade is Grade.ERROR for problem in once):
         raise ConfigError(once)
     unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
+    once |= dict.fromkeys(book_warnings(loading.rules))
     content = canonical({"rules": loading.contents, "unmatched": unmatched, "templates": templates}).decode()
-    book = RuleBook.of(loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names))
+    book = RuleBook.of(
+        loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names), paths=loading.paths
+    )
     return book, tuple(sorted(once, key=lambda problem: problem.place))
 
 
@@ -213,7 +219,11 @@ def _load_file(path: Path, shown: str, loading: _Loading) -> None:
         has_incident = isinstance(entry.get("incident"), Mapping)
         compiler = _Compiler(tree=tree, at=at, rule=rule, has_incident=has_incident, defaults=defaults, loading=loading)
         compiled = compiler.compiled()
-        loading.rules += [compiled] if compiled is not None else []
+        if compiled is not None:
+            loading.rules.append(compiled)
+            account = loading.accounts.get(compiled.account)
+            if account is not None:
+                loading.problems += warnings_of(compiled, rule.incident, tree, at, account.destination)
         loading.contents.append([written.defaults, entry])
 
 
@@ -355,6 +365,7 @@ class _Compiler:
             return ()
         try:
             place = self.tree.place((*self.at, "when"))
+            self._note_paths(references(self.rule.when, optional=False), place)
             expression = self.loading.renderer.compile_expression(self.rule.when, place)
         except ConfigError as error:
             self.loading.problems += error.problems
@@ -401,6 +412,8 @@ class _Compiler:
             hint = nearest(word, (*HEADS, *GROUPS), "conditions") if word else _PATHS_HINT
             self.loading.error(self.tree.key_place(path), message, hint)
             return
+        if read.head == "payload" and wanted != {"exists": False}:
+            self._note_path(read, self.tree.key_place(path))
         if not isinstance(wanted, Mapping):
             yield from self._operator(Equals, name, read, wanted, path)
             return
@@ -577,6 +590,8 @@ class _Compiler:
         renderer = self.loading.renderer
         match value:
             case str() if value.strip():
+                if "payload" in value:
+                    self._note_paths(references_in_template(value, optional=False), place)
                 return self._checked(lambda: renderer.compile_text(value, place))
             case bool() | int() | float():
                 return Constant(constant=value)
@@ -585,6 +600,7 @@ class _Compiler:
                 return self._checked(lambda: renderer.template(value["template"], at))
             case Mapping() if value.keys() == {"expr"} and isinstance(value["expr"], str):
                 at = self.tree.place((*path, "expr"))
+                self._note_paths(references(value["expr"], optional=False), at)
                 return self._checked(lambda: renderer.compile_expression(value["expr"], at))
             case Mapping() if "from" in value:
                 return self._lookup(name, value, path)
@@ -617,12 +633,27 @@ class _Compiler:
 
     def _path(self, text: Any, path: YamlPath) -> AlertPath | None:
         try:
-            return parse_path(text if isinstance(text, str) else "")
+            read = parse_path(text if isinstance(text, str) else "")
+            if read.head == "payload":
+                self._note_path(read, self.tree.place(path))
+            return read
         except BadPath as error:
             message = str(error) if isinstance(text, str) else f"a path is a text, found {found(text)}"
             hint = nearest(error.word, HEADS, "fields") if error.word else _PATHS_HINT
             self.loading.error(self.tree.place(path), message, hint)
             return None
+
+    def _note_path(self, read: AlertPath, place: Place) -> None:
+        """Remember a path, for whoever has payloads to hold it against."""
+        self.loading.paths.append(PathUse(place=place, rule=self.rule.id, path=read))
+
+    def _note_paths(self, texts: Iterable[str], place: Place) -> None:
+        for text in dict.fromkeys(texts):
+            if text.startswith("payload"):
+                try:
+                    self._note_path(parse_path(text), place)
+                except BadPath:
+                    continue  # no path that a rule could write: nothing is known of it
 
     def _paths(self, name: str) -> tuple[AlertPath, ...] | None:
         texts, at = self._setting(name)
