@@ -18,6 +18,7 @@ from bridge.rules.references import references, references_in_template
 
 VICTIMS_MAX = 3  # of one rule that are named; more of them are one warning
 
+_MATTERS = ("service", "severity")  # they fall back where others are left out: DESIGN section 5
 _FIELDS_THAT_CHANGE = {
     "status": "it differs between firing and recovery",
     "severity": "it may rise while the problem lasts",
@@ -113,7 +114,7 @@ def _fallback_warnings(
 ) -> Iterator[Problem]:
     for name, value in incident.items():
         about = to.fields.get(name)
-        if about is None or about.lookup is None or not about.required or name in to.defaults:
+        if about is None or about.lookup is None or name in to.defaults or not (about.required or name in _MATTERS):
             continue
         if not _depends_on_data(value):
             continue

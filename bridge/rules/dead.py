@@ -97,7 +97,8 @@ class _Earlier:
             if position >= before:
                 break
             yield position
-        for condition in held:
+        sure = (one.groups[0] if isinstance(one, AnyOf) and one.groups else (one,) for one in held)
+        for condition in (condition for group in sure for condition in group):  # who takes all takes one alternative
             for path, values in condition.equalities():
                 for position in self._by_value.get((path.text, next(iter(values))), ()):
                     if position >= before:

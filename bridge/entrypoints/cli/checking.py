@@ -153,7 +153,7 @@ def key_problems(proof: KeyProof, *, may_join: bool) -> tuple[Problem, ...]:
     for violation in proof.violations:
         grade = Grade.WARNING if may_join and violation.kind is Kind.JOINED else Grade.ERROR
         message = _SAID[violation.kind].format(rule=violation.rule.id, source=violation.first.source)
-        hint = "\n    ".join((_told(violation.first), _told(violation.second), _advice(violation)))
+        hint = "\n".join((_told(violation.first), _told(violation.second), _advice(violation)))
         problems.append(Problem(place=violation.rule.place, message=message, hint=hint, grade=grade))
     for (rule, kind), count in proof.counts.items():
         if count > VIOLATIONS_MAX:

@@ -89,29 +89,35 @@ def check(offline: bool, keys: bool, may_join: bool, folder: Path | None, as_jso
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
             problems = (*problems, *checking.key_problems(proof, may_join=may_join))
-            keys_sentence = f"keys: {_count(proof.reports, 'report')} of {_count(proof.problems, 'problem')}"
+            seen = f"{_count(proof.reports, 'report')} of {_count(proof.problems, 'problem')}"
+            joined = ", and each key one problem" if not proof.counts else "; some share one"
+            keys_sentence = f"{seen}: each problem has one key{joined}"
         summary = (
             f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
-            f"{_count(len(loaded.book.rules), 'rule')}: all fine"
+            f"{_count(len(loaded.book.rules), 'rule')}: "
         )
     finally:
         gc.enable()
+    problems = tuple(sorted(problems, key=lambda problem: problem.place))
     wrong = [problem for problem in problems if problem.grade == "error"]
+    odd = len(problems) - len(wrong)
     if as_json:
-        printed({"problems": [_problem_json(problem) for problem in problems], "ok": not wrong})
+        listed = [_problem_json(problem) for problem in problems]
+        printed({"problems": listed, "errors": len(wrong), "warnings": odd, "ok": not wrong})
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
         click.echo(str(problem), err=True)
     if wrong:
         touched = len({problem.place.file for problem in wrong})
-        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}")
+        beside = f", and {_count(odd, 'warning')}" if odd else ""
+        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}{beside}")
         return PROBLEMS_FOUND
     _lanes_said(loaded.settings)
     if found.unproven:
         say(found.sentence)
-    if keys:
+    if keys_sentence:
         click.echo(keys_sentence)
-    click.echo(summary)
+    click.echo(f"{summary}{_count(odd, 'warning') if odd else 'all fine'}")
     return 0
 
 
