@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.config.maps import put_in
 from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
@@ -99,6 +100,9 @@ class _RuleFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     defaults: dict[str, Any] = Field(default={}, description="Settings for every rule of this file.")
+    maps: dict[str, Any] = Field(
+        default={}, description="Maps by name, for {from: path, map: name} in this file's rules."
+    )
     rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
     unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
 
@@ -111,6 +115,7 @@ class _Loading:
     source_names: Collection[str]
     renderer: Renderer
     unread: frozenset[str] = frozenset()  # accounts that are there and could not be read
+    allowed: tuple[str, Collection[str]] | None = None  # a folder and the only accounts its files may use
     problems: list[Problem] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     contents: list[Any] = field(default_factory=list)
@@ -134,10 +139,12 @@ def load_rulebook(
     source_names: Collection[str],
     root: Path,
     unread: Collection[str] = (),
+    allowed: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> tuple[RuleBook, tuple[Problem, ...]]:
     """Read every rule file (not `*.test.yaml`) under a folder, in the order of their paths, with the templates.
 
     `unread` names accounts that are there and could not be read: a rule may name them, and nothing more is said of it.
+    `allowed` are the only accounts that files below a folder of `rules_dir` may use, by its path ending in a slash.
     Returns the book and what it warns of. Raises ConfigError with every Problem when any of them is an error. Files are
     named relative to `root`.
     """
@@ -150,6 +157,7 @@ def load_rulebook(
     )
     files = _rule_files(rules_dir)
     for path in files:
+        loading.allowed = _allowed_for(path.relative_to(rules_dir).as_posix(), allowed)
         _load_file(path, _shown(path, root), loading)
     _check_whole(loading, Place(file=_shown(files[0] if files else rules_dir, root)))
     once = dict.fromkeys(problems)  # a default of a file is read for each of its rules
@@ -191,6 +199,12 @@ def _text_of(path: Path, place: Place, problems: list[Problem]) -> str | None:
     return None
 
 
+def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str, Collection[str]] | None:
+    """The innermost folder of a file that is restricted, and to which accounts."""
+    folders = [folder for folder in allowed if file.startswith(folder)]
+    return max(((folder, allowed[folder]) for folder in folders), key=lambda one: len(one[0]), default=None)
+
+
 def _load_file(path: Path, shown: str, loading: _Loading) -> None:
     text = _text_of(path, Place(file=shown), loading.problems)
     if text is None:
@@ -199,8 +213,9 @@ def _load_file(path: Path, shown: str, loading: _Loading) -> None:
     loading.problems += tree.problems
     if not isinstance(tree.value, Mapping):
         if not tree.problems and tree.value is not None:  # a file of comments only is an empty one
-            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, rules, unmatched")
+            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, maps, rules, unmatched")
         return
+    loading.problems += put_in(tree)
     try:
         written = _RuleFile.model_validate(tree.value)
     except ValidationError as error:
@@ -348,6 +363,11 @@ class _Compiler:
         elif name is not None and name not in known and name not in self.loading.unread:
             message = f"rule '{self.rule.id}' sends to account '{name}', which does not exist"
             hint = nearest(name, known, "accounts in bridge.yaml") if known else "bridge.yaml has no accounts"
+            self.loading.error(self.tree.place(path), message, hint)
+        elif name is not None and self.loading.allowed is not None and name not in self.loading.allowed[1]:
+            folder, accounts = self.loading.allowed
+            message = f"rule '{self.rule.id}' sends to account '{name}', which rules in {folder} may not use"
+            hint = f"accounts for them, by 'rules_accounts' in bridge.yaml: {', '.join(sorted(accounts)) or 'none'}"
             self.loading.error(self.tree.place(path), message, hint)
         return known.get(name) if name is not None else None
 
@@ -623,6 +643,8 @@ class _Compiler:
             hint = nearest(str(odd), ("from", "map", "else"), "keys")
             self.loading.error(self.tree.key_place((*path, odd)), f"unknown key '{odd}'", hint)
         table = value.get("map")
+        if isinstance(table, str):
+            return None  # the name of a map that does not hold together, which has been said
         if not isinstance(table, Mapping) or not table:
             self.loading.error(self.tree.place(path), f"'{name}' reads a path but has no 'map'", _LEAF_HINT)
             return None

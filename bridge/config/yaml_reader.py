@@ -54,6 +54,24 @@ class Tree:
         key_mark, mark = self._found(path)
         return _place(self.file, mark if key_mark is None else key_mark)
 
+    def lend(self, to: Path, of: Path) -> None:
+        """What stands at `to` is from now on what stands at `of`: places inside it are those where it is written."""
+        spot, target = self._spot(of), self._spot(to[:-1])
+        if spot is not None and target is not None and isinstance(target[1], dict) and to[-1] in target[1]:
+            target[1][to[-1]] = (target[1][to[-1]][0], spot)
+
+    def _spot(self, path: Path) -> Spot | None:
+        spot = self.root
+        for step in path:
+            inner = None if spot is None else spot[1]
+            if isinstance(inner, dict) and step in inner:
+                spot = inner[step][1]
+            elif isinstance(inner, list) and isinstance(step, int):
+                spot = inner[step]
+            else:
+                return None
+        return spot
+
     def _found(self, path: Path) -> tuple[Any, Any]:
         """The marks of the key and the value at a path; of what is missing no key's, and its nearest parent's."""
         if self.root is None:

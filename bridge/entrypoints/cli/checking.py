@@ -147,11 +147,11 @@ def key_proof(book: RuleBook, destinations: Mapping[str, Destination], known: Kn
     return proof
 
 
-def key_problems(proof: KeyProof, *, may_join: bool) -> tuple[Problem, ...]:
+def key_problems(proof: KeyProof, *, joins: bool) -> tuple[Problem, ...]:
     """What violates it, at the rule, with the two events that prove it; beyond VIOLATIONS_MAX they are only counted."""
     problems = []
     for violation in proof.violations:
-        grade = Grade.WARNING if may_join and violation.kind is Kind.JOINED else Grade.ERROR
+        grade = Grade.WARNING if joins and violation.kind is Kind.JOINED else Grade.ERROR
         message = _SAID[violation.kind].format(rule=violation.rule.id, source=violation.first.source)
         hint = "\n".join((_told(violation.first), _told(violation.second), _advice(violation)))
         problems.append(Problem(place=violation.rule.place, message=message, hint=hint, grade=grade))
@@ -159,7 +159,7 @@ def key_problems(proof: KeyProof, *, may_join: bool) -> tuple[Problem, ...]:
         if count > VIOLATIONS_MAX:
             place = proof.book.by_id[rule].place
             message = f"and {count - VIOLATIONS_MAX:,} more of rule '{rule}' like these: {_KINDS[kind]}"
-            grade = Grade.WARNING if may_join and kind is Kind.JOINED else Grade.ERROR
+            grade = Grade.WARNING if joins and kind is Kind.JOINED else Grade.ERROR
             problems.append(Problem(place=place, message=message, grade=grade))
     return tuple(sorted(problems, key=lambda problem: problem.place))
 
@@ -189,6 +189,6 @@ def _printable(text: str) -> str:
 
 def _advice(violation: Violation) -> str:
     if violation.kind is Kind.JOINED:
-        return "name more in 'dedup' (default: [source, fingerprint]); if they are to share an incident, add --may-join"
+        return "name more in 'dedup' (default: [source, fingerprint]); if they are to share an incident, add --joins"
     differs = " and ".join(f"'{name}'" for name in violation.differs) or "the key"
     return f"{differs} differs: take it out of the key, so that the second report finds the incident of the first"

@@ -54,7 +54,7 @@ def _files_of(path: Path) -> list[Path]:
 @click.command()
 @click.option("--offline", is_flag=True, help="Prove names by rules/names.lock.json alone; do not open the ledger.")
 @click.option("--keys", is_flag=True, help="Prove that keys hold: one per problem, and another for another problem.")
-@click.option("--may-join", is_flag=True, help="With --keys: several problems may share an incident; only say it.")
+@click.option("--joins", is_flag=True, help="With --keys: several problems may share an incident; only say it.")
 @click.option(
     "--events",
     "folder",
@@ -63,7 +63,7 @@ def _files_of(path: Path) -> list[Path]:
 )
 @json_option
 @config_option
-def check(offline: bool, keys: bool, may_join: bool, folder: Path | None, as_json: bool, config: Path) -> int:
+def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: bool, config: Path) -> int:
     """Check bridge.yaml, every rule, every template, and the upstreams' names in them; needs no Redis, no upstream.
 
     Names are looked up in the ledger's lists, where there are some, else in names.lock.json beside the rules
@@ -88,7 +88,7 @@ def check(offline: bool, keys: bool, may_join: bool, folder: Path | None, as_jso
         problems = (*loaded.warnings, *found.problems, *checking.path_problems(loaded.book, known))
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
-            problems = (*problems, *checking.key_problems(proof, may_join=may_join))
+            problems = (*problems, *checking.key_problems(proof, joins=joins))
             seen = f"{_count(proof.reports, 'report')} of {_count(proof.problems, 'problem')}"
             joined = ", and each key one problem" if not proof.counts else "; some share one"
             keys_sentence = f"{seen}: each problem has one key{joined}"
