@@ -42,6 +42,9 @@ CHARS_PER_STEP = 64  # of text that is only copied or searched
 OUTPUT_MAX_CHARS = 65_536  # of one render; more is cut
 SOURCE_MAX_CHARS = 65_536
 DEPTH_MAX = 60  # of a template's own nesting, an operator counting as one: its compiler is recursive
+SIMPLE_DEPTH_MAX = (
+    12  # of a template that is compiled late; its compiler writes nested brackets, and Python has a limit
+)
 STEPS_PER_FOUND = 4  # each match of a regex takes some microseconds
 NATIVE_DEPTH_MAX = 100  # levels of lists and mappings in a value that leaves a template
 RANGE_MAX = 10_000
@@ -750,12 +753,14 @@ def _findings(
     tree: nodes.Template, templates: Collection[str], sees: Collection[str], *, inherits_names: bool
 ) -> Iterator[_Finding]:
     """Everything wrong with a parsed template, in no order."""
-    for node in tree.find_all(nodes.Node):
+    every = [node for level in _levels(tree) for node in level]
+    for node in every:
         yield from _of_node(node, templates)
-    if inherits_names or next(tree.find_all((nodes.Import, nodes.FromImport)), None) is not None:
+    if inherits_names or any(isinstance(node, nodes.Import | nodes.FromImport) for node in every):
         return
-    names = list(tree.find_all(nodes.Name))
-    made = {name.name for name in names if name.ctx != "load"} | {macro.name for macro in tree.find_all(nodes.Macro)}
+    names = [node for node in every if isinstance(node, nodes.Name)]
+    made = {name.name for name in names if name.ctx != "load"}
+    made |= {node.name for node in every if isinstance(node, nodes.Macro)}
     known = made | (_KNOWN_NAMES - {*SEEN_BY_RULES}) | {*sees} | _REFUSED_NAMES  # the last have their own sentence
     for name in names:
         if name.ctx == "load" and name.name not in known and not name.name.startswith("_"):
@@ -891,7 +896,7 @@ class Text:
 
     source: str
     constant: str | None = None
-    template: Template | None = field(default=None, repr=False, compare=False)
+    template: "Template | _Later | None" = field(default=None, repr=False, compare=False)
 
     def value(self, alert: Alert) -> str:
         """The text for an alert, at most OUTPUT_MAX_CHARS with an ellipsis. Raises RenderError."""
@@ -1017,14 +1022,19 @@ class Renderer:
     def _text(self, source: str, place: Place) -> Text:
         if not any(mark in source for mark in ("{{", "{%", "{#")):
             return Text(source=source, constant=source)
-        return Text(source=source, template=self._compiled(self._parsed(source, place), place))
+        if len(source) <= SOURCE_MAX_CHARS and self._sees is SEEN_BY_RULES and _PLAIN.fullmatch(source) is not None:
+            return Text(source=source, template=_Later(self._sandbox, source))
+        tree = self._parsed(source, place)
+        if _is_simple(tree) and not self._problems(tree, place):
+            return Text(source=source, template=_Later(self._sandbox, source))
+        return Text(source=source, template=self._compiled(tree, place))
 
     def _compiled(self, tree: nodes.Template, place: Place) -> Template:
         problems = self._problems(tree, place)
         if problems:
             raise ConfigError(problems)
         try:
-            return Template.from_code(self._sandbox, self._sandbox.compile(tree), self._sandbox.make_globals(None))
+            return _template(self._sandbox, tree)
         except _COMPILING_FAILS as error:
             raise ConfigError([_refused(error, place)]) from error
 
@@ -1063,13 +1073,59 @@ class Renderer:
 _COMPILING_FAILS = (TemplateSyntaxError, SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def _is_deep(tree: nodes.Template) -> bool:
+def _levels(tree: nodes.Template) -> Iterator[list[nodes.Node]]:
+    """The nodes of a template, level by level: no depth is a recursion."""
     level: list[nodes.Node] = [tree]
-    for _ in range(DEPTH_MAX):
+    while level:
+        yield level
         level = [child for node in level for child in node.iter_child_nodes()]
-        if not level:
-            return False
-    return True
+
+
+def _is_deep(tree: nodes.Template) -> bool:
+    return any(depth == DEPTH_MAX for depth, _ in enumerate(_levels(tree)))
+
+
+def _is_simple(tree: nodes.Template) -> bool:
+    """Whether what was found sound in a template is all there is to find: its compiler cannot refuse it any more."""
+    return all(
+        depth < SIMPLE_DEPTH_MAX and all(type(node) in _SIMPLE_NODES for node in level)
+        for depth, level in enumerate(_levels(tree))
+    )
+
+
+_SIMPLE_NODES = frozenset(
+    {
+        *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Const),
+        *(nodes.Filter, nodes.Keyword, nodes.Test, nodes.CondExpr, nodes.If, nodes.Not, nodes.And, nodes.Or),
+        *(nodes.Compare, nodes.Operand),
+    }
+)
+_PLAIN_FILTERS = (
+    r"upper|lower|title|trim|capitalize|string|length|tojson|urlencode|striptags"
+    r"|(?:default|d)\('[^'\\{}\n]*'(?:, *true)?\)|truncate\(\d{1,6}\)"
+)
+_PLAIN_FIELD = rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)})|payload)(?:\.[A-Za-z]\w*)*"
+_PLAIN = re.compile(  # what is sound at sight: fields of the alert, and filters that want little
+    rf"(?:[^{{]++|\{{(?![{{%#])|\{{\{{ *{_PLAIN_FIELD}(?: *\| *(?:{_PLAIN_FILTERS}))* *\}}\}})*", re.ASCII
+)
+
+
+class _Later:
+    """A template known to be sound, compiled when it is first rendered: of a large book most never are."""
+
+    def __init__(self, sandbox: _Sandbox, source: str) -> None:
+        self._made = sandbox, source
+
+    def __getattr__(self, name: str) -> Any:
+        """Asked once for each of what a render needs; from then on both are attributes."""
+        sandbox, source = self._made
+        made = _template(sandbox, sandbox.parse(source))
+        self.root_render_func, self.new_context = made.root_render_func, made.new_context
+        return getattr(made, name)
+
+
+def _template(sandbox: _Sandbox, tree: nodes.Template) -> Template:
+    return Template.from_code(sandbox, sandbox.compile(tree), sandbox.make_globals(None))
 
 
 def _refused(error: Exception, place: Place, *, of_file: bool = False) -> Problem:

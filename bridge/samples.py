@@ -320,6 +320,11 @@ def _scalar(value: Any) -> str:
     return json.dumps(value)
 
 
+def yaml_scalar(value: Any) -> str:
+    """A text, number, boolean or null as YAML on one line."""
+    return _scalar(value)
+
+
 def _flow(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"

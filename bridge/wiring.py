@@ -101,7 +101,8 @@ def _rule_problems(readable: loader.Readable) -> tuple[Problem, ...]:
 def rule_book(settings: Settings) -> tuple[RuleBook, tuple[Problem, ...]]:
     """The compiled rules of a configuration, and what is odd but allowed. Raises ConfigError."""
     views = {name: AccountView(name=name, destination=made) for name, made in destinations(settings).items()}
-    return load_rulebook(settings.rules_dir, settings.templates_dir, views, settings.sources, settings.config_dir)
+    folders = (settings.rules_dir, settings.templates_dir)
+    return load_rulebook(*folders, views, settings.sources, settings.config_dir, allowed=settings.rules_accounts)
 
 
 def refuse_sandbox_in_earnest(settings: Settings) -> None:

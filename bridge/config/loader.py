@@ -156,6 +156,7 @@ class _Loading:
     ) -> Settings:
         root = self.path.parent
         self._check_alarms(file, known)
+        folders = self._rules_accounts(file, root / file.rules, known)
         return Settings(
             config_path=self.path,
             config_dir=root,
@@ -165,6 +166,7 @@ class _Loading:
             redis=self._redis(file.redis),
             rules_dir=root / file.rules,
             templates_dir=root / file.templates,
+            rules_accounts=MappingProxyType(folders),
             retention=RetentionSettings(bodies=file.retention.bodies, history=file.retention.history),
             alarms=file.alarms,
             ui=self._ui(file),
@@ -241,6 +243,22 @@ class _Loading:
             self.error(("alarms", "url"), message, "write it as https://chat.example.com/hook")
         if url and account is not None:
             self.error(("alarms", "account"), "'url' and 'account' exclude each other", "delete one of them")
+
+    def _rules_accounts(self, file: FileModel, rules_dir: Path, known: set[str]) -> dict[str, tuple[str, ...]]:
+        """The accounts that folders of rules are held to; a folder that is not there restricts nobody."""
+        folders = {}
+        for folder, accounts in file.rules_accounts.items():
+            at: YamlPath = ("rules_accounts", folder)
+            name = folder.strip("/")
+            if not name or ".." in name.split("/") or not (rules_dir / name).is_dir():
+                hint = f"name a folder in {file.rules}, such as team-db/"
+                self.error(at, f"there is no folder '{folder}' of rules", hint)
+            for number, account in enumerate(accounts):
+                if account not in known:
+                    hint = nearest(account, known, "accounts")
+                    self.error((*at, number), f"account '{account}' does not exist", hint)
+            folders[f"{name}/"] = tuple(accounts)
+        return folders
 
     def _ui(self, file: FileModel) -> UiSettings:
         tokens = {name: self.secrets.one(value, ("ui", "tokens", name)) for name, value in file.ui.tokens.items()}

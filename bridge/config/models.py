@@ -153,6 +153,10 @@ class FileModel(Model):
     redis: str = Field(default="embedded", description="embedded, or redis://host:port/n")
     rules: str = Field(default="rules/", description="Folder of rule files.")
     templates: str = Field(default="templates/", description="Folder of templates.")
+    rules_accounts: dict[str, list[str]] = Field(
+        default={},
+        description="The only accounts that rules in a folder of `rules` may use, such as {team-db/: [pagerduty-db]}.",
+    )
     retention: RetentionModel = Field(default=RetentionModel(), description="How long things are kept.")
     alarms: AlarmsModel = Field(default=AlarmsModel(), description="Who hears when the bridge itself is in trouble.")
     ui: UiModel = Field(default=UiModel(), description="Who may use UI and API.")
@@ -255,3 +259,4 @@ class Settings:
     sources: Mapping[str, SourceSettings]
     accounts: Mapping[str, AccountSettings]
     warnings: tuple[Problem, ...]
+    rules_accounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by folder, with a slash at its end

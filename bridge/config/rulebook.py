@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bridge.config.maps import put_in
+from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Tree, read_tree
@@ -25,11 +27,12 @@ from bridge.domain.delivery import Action
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
-from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, Rule, RuleBook, table_key
+from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, PathUse, Rule, RuleBook, table_key
 from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
 from bridge.rules.paths import parse as parse_path
+from bridge.rules.references import references, references_in_template
 
 RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
 RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
@@ -101,6 +104,9 @@ class _RuleFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     defaults: dict[str, Any] = Field(default={}, description="Settings for every rule of this file.")
+    maps: dict[str, Any] = Field(
+        default={}, description="Maps by name, for {from: path, map: name} in this file's rules."
+    )
     rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
     unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
 
@@ -113,10 +119,12 @@ class _Loading:
     source_names: Collection[str]
     renderer: Renderer
     unread: frozenset[str] = frozenset()  # accounts that are there and could not be read
+    allowed: tuple[str, Collection[str]] | None = None  # a folder and the only accounts its files may use
     problems: list[Problem] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     contents: list[Any] = field(default_factory=list)
     names: list[NameUse] = field(default_factory=list)
+    paths: list[PathUse] = field(default_factory=list)
     ids: dict[str, Place] = field(default_factory=dict)
     unmatched: tuple[str, Place] | None = None
     without_match: dict[str, Place] = field(default_factory=dict)
@@ -135,10 +143,12 @@ def load_rulebook(
     source_names: Collection[str],
     root: Path,
     unread: Collection[str] = (),
+    allowed: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> tuple[RuleBook, tuple[Problem, ...]]:
     """Read every rule file (not `*.test.yaml`) under a folder, in the order of their paths, with the templates.
 
     `unread` names accounts that are there and could not be read: a rule may name them, and nothing more is said of it.
+    `allowed` are the only accounts that files below a folder of `rules_dir` may use, by its path ending in a slash.
     Returns the book and what it warns of. Raises ConfigError with every Problem when any of them is an error. Files are
     named relative to `root`.
     """
@@ -151,14 +161,18 @@ def load_rulebook(
     )
     files = _rule_files(rules_dir)
     for path in files:
+        loading.allowed = _allowed_for(path.relative_to(rules_dir).as_posix(), allowed)
         _load_file(path, _shown(path, root), loading)
     _check_whole(loading, Place(file=_shown(files[0] if files else rules_dir, root)))
     once = dict.fromkeys(problems)  # a default of a file is read for each of its rules
     if any(problem.grade is Grade.ERROR for problem in once):
         raise ConfigError(once)
     unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
+    once |= dict.fromkeys(book_warnings(loading.rules))
     content = canonical({"rules": loading.contents, "unmatched": unmatched, "templates": templates}).decode()
-    book = RuleBook.of(loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names))
+    book = RuleBook.of(
+        loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names), paths=loading.paths
+    )
     return book, tuple(sorted(once, key=lambda problem: problem.place))
 
 
@@ -189,6 +203,12 @@ def _text_of(path: Path, place: Place, problems: list[Problem]) -> str | None:
     return None
 
 
+def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str, Collection[str]] | None:
+    """The innermost folder of a file that is restricted, and to which accounts."""
+    folders = [folder for folder in allowed if file.startswith(folder)]
+    return max(((folder, allowed[folder]) for folder in folders), key=lambda one: len(one[0]), default=None)
+
+
 def _load_file(path: Path, shown: str, loading: _Loading) -> None:
     text = _text_of(path, Place(file=shown), loading.problems)
     if text is None:
@@ -197,8 +217,9 @@ def _load_file(path: Path, shown: str, loading: _Loading) -> None:
     loading.problems += tree.problems
     if not isinstance(tree.value, Mapping):
         if not tree.problems and tree.value is not None:  # a file of comments only is an empty one
-            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, rules, unmatched")
+            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, maps, rules, unmatched")
         return
+    loading.problems += put_in(tree)
     try:
         written = _RuleFile.model_validate(tree.value)
     except ValidationError as error:
@@ -217,7 +238,11 @@ def _load_file(path: Path, shown: str, loading: _Loading) -> None:
         has_incident = isinstance(entry.get("incident"), Mapping)
         compiler = _Compiler(tree=tree, at=at, rule=rule, has_incident=has_incident, defaults=defaults, loading=loading)
         compiled = compiler.compiled()
-        loading.rules += [compiled] if compiled is not None else []
+        if compiled is not None:
+            loading.rules.append(compiled)
+            account = loading.accounts.get(compiled.account)
+            if account is not None:
+                loading.problems += warnings_of(compiled, rule.incident, tree, at, account.destination)
         loading.contents.append([written.defaults, entry])
 
 
@@ -343,6 +368,11 @@ class _Compiler:
             message = f"rule '{self.rule.id}' sends to account '{name}', which does not exist"
             hint = nearest(name, known, "accounts in bridge.yaml") if known else "bridge.yaml has no accounts"
             self.loading.error(self.tree.place(path), message, hint)
+        elif name is not None and self.loading.allowed is not None and name not in self.loading.allowed[1]:
+            folder, accounts = self.loading.allowed
+            message = f"rule '{self.rule.id}' sends to account '{name}', which rules in {folder} may not use"
+            hint = f"accounts for them, by 'rules_accounts' in bridge.yaml: {', '.join(sorted(accounts)) or 'none'}"
+            self.loading.error(self.tree.place(path), message, hint)
         return known.get(name) if name is not None else None
 
     def _match(self) -> tuple[Condition, ...] | None:
@@ -359,6 +389,7 @@ class _Compiler:
             return ()
         try:
             place = self.tree.place((*self.at, "when"))
+            self._note_paths(references(self.rule.when, optional=False), place)
             expression = self.loading.renderer.compile_expression(self.rule.when, place)
         except ConfigError as error:
             self.loading.problems += error.problems
@@ -405,6 +436,8 @@ class _Compiler:
             hint = nearest(word, (*HEADS, *GROUPS), "conditions") if word else _PATHS_HINT
             self.loading.error(self.tree.key_place(path), message, hint)
             return
+        if read.head == "payload" and wanted != {"exists": False}:
+            self._note_path(read, self.tree.key_place(path))
         if not isinstance(wanted, Mapping):
             yield from self._operator(Equals, name, read, wanted, path)
             return
@@ -581,6 +614,8 @@ class _Compiler:
         renderer = self.loading.renderer
         match value:
             case str() if value.strip():
+                if "payload" in value:
+                    self._note_paths(references_in_template(value, optional=False), place)
                 return self._checked(lambda: renderer.compile_text(value, place))
             case bool() | int() | float():
                 return Constant(constant=value)
@@ -589,6 +624,7 @@ class _Compiler:
                 return self._checked(lambda: renderer.template(value["template"], at))
             case Mapping() if value.keys() == {"expr"} and isinstance(value["expr"], str):
                 at = self.tree.place((*path, "expr"))
+                self._note_paths(references(value["expr"], optional=False), at)
                 return self._checked(lambda: renderer.compile_expression(value["expr"], at))
             case Mapping() if "from" in value:
                 return self._lookup(name, value, path)
@@ -611,6 +647,8 @@ class _Compiler:
             hint = nearest(str(odd), ("from", "map", "else"), "keys")
             self.loading.error(self.tree.key_place((*path, odd)), f"unknown key '{odd}'", hint)
         table = value.get("map")
+        if isinstance(table, str):
+            return None  # the name of a map that does not hold together, which has been said
         if not isinstance(table, Mapping) or not table:
             self.loading.error(self.tree.place(path), f"'{name}' reads a path but has no 'map'", _LEAF_HINT)
             return None
@@ -621,12 +659,27 @@ class _Compiler:
 
     def _path(self, text: Any, path: YamlPath) -> AlertPath | None:
         try:
-            return parse_path(text if isinstance(text, str) else "")
+            read = parse_path(text if isinstance(text, str) else "")
+            if read.head == "payload":
+                self._note_path(read, self.tree.place(path))
+            return read
         except BadPath as error:
             message = str(error) if isinstance(text, str) else f"a path is a text, found {found(text)}"
             hint = nearest(error.word, HEADS, "fields") if error.word else _PATHS_HINT
             self.loading.error(self.tree.place(path), message, hint)
             return None
+
+    def _note_path(self, read: AlertPath, place: Place) -> None:
+        """Remember a path, for whoever has payloads to hold it against."""
+        self.loading.paths.append(PathUse(place=place, rule=self.rule.id, path=read))
+
+    def _note_paths(self, texts: Iterable[str], place: Place) -> None:
+        for text in dict.fromkeys(texts):
+            if text.startswith("payload"):
+                try:
+                    self._note_path(parse_path(text), place)
+                except BadPath:
+                    continue  # no path that a rule could write: nothing is known of it
 
     def _paths(self, name: str) -> tuple[AlertPath, ...] | None:
         texts, at = self._setting(name)

@@ -301,6 +301,7 @@ def rules_schema(destinations: Types) -> Schema:
     entry = _with_meanings(_object(_RuleEntry))
     whole = _object(_RuleFile)
     whole["properties"]["defaults"] |= settings
+    whole["properties"]["maps"] |= {"additionalProperties": _table({"$ref": "#/definitions/leaf"})}
     whole["properties"]["rules"] |= {"items": {"$ref": "#/definitions/rule"}}
     entry["properties"]["id"] |= {"pattern": f"^{RULE_ID.pattern}$", "not": {"const": "record"}}
     entry["properties"]["match"] = _described({"$ref": "#/definitions/conditions"}, entry["properties"]["match"])
@@ -421,12 +422,8 @@ def _leaf(choices: list[str] | None = None) -> Schema:
     rendered = [_only("template", template), _only("expr", expression)]
     inner: Schema = {"anyOf": [*written, *rendered]} if choices is not None else {"$ref": "#/definitions/leaf"}
     path = {"type": "string", "description": "The path whose value is looked up, such as severity or labels.team."}
-    table = {
-        "type": "object",
-        "minProperties": 1,
-        "additionalProperties": inner,
-        "description": "What is used, by the value there.",
-    }
+    named = {"type": "string", "description": "The name of one of the file's `maps`."}
+    table = {"anyOf": [_table(inner), named], "description": "What is used, by the value there; or a map's name."}
     otherwise = {"allOf": [inner], "description": "What is used for every other value."}
     look_up = {
         "type": "object",
@@ -435,6 +432,11 @@ def _leaf(choices: list[str] | None = None) -> Schema:
         "properties": {"from": path, "map": table, "else": otherwise},
     }
     return {"anyOf": [*written, *rendered, look_up]}
+
+
+def _table(inner: Schema) -> Schema:
+    about = "What is used, by the value at the path."
+    return {"type": "object", "minProperties": 1, "additionalProperties": inner, "description": about}
 
 
 def _data() -> Schema:

@@ -7,6 +7,7 @@ is read several times faster.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,9 @@ TEXT_MAX_CHARS = 4 * 1024 * 1024
 RETOLD_MAX_CHARS = 64 * 1024  # PyYAML's own parser says better what is wrong than libyaml, but is over ten times slower
 
 Path = tuple[str | int, ...]
+Spot = tuple[Any, Any]
+"""Where a value began (a mark of the parser's), with the spots inside it: of a mapping {key: (mark of the key, spot)},
+of a list [spot], of a scalar None. A Place is made of it when somebody asks: most values of a file need none."""
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
@@ -29,7 +33,6 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 # what YAML 1.2 section 5.1 does not count as printable; found before the parsers, which stop at it in two ways
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-UNTAGGED = ""  # what a node is called whose type the core schema decides
 _DIGITS_MAX = 400  # longer numbers stay text
 
 
@@ -40,16 +43,49 @@ class Tree:
     file: str
     value: Any
     problems: tuple[Problem, ...] = ()
-    places: dict[Path, Place] = field(default_factory=dict, repr=False)
-    key_places: dict[Path, Place] = field(default_factory=dict, repr=False)
+    root: Spot | None = field(default=None, repr=False)
 
     def place(self, path: Path) -> Place:
         """Where the value at a path stands; of what is missing, where its nearest parent stands."""
-        return _nearest(self.places, path, self.file)
+        return _place(self.file, self._found(path)[1])
 
     def key_place(self, path: Path) -> Place:
         """Where the key at a path stands; of a list's item or the missing, where the value or its parent stands."""
-        return self.key_places.get(path) or self.place(path)
+        key_mark, mark = self._found(path)
+        return _place(self.file, mark if key_mark is None else key_mark)
+
+    def lend(self, to: Path, of: Path) -> None:
+        """What stands at `to` is from now on what stands at `of`: places inside it are those where it is written."""
+        spot, target = self._spot(of), self._spot(to[:-1])
+        if spot is not None and target is not None and isinstance(target[1], dict) and to[-1] in target[1]:
+            target[1][to[-1]] = (target[1][to[-1]][0], spot)
+
+    def _spot(self, path: Path) -> Spot | None:
+        spot = self.root
+        for step in path:
+            inner = None if spot is None else spot[1]
+            if isinstance(inner, dict) and step in inner:
+                spot = inner[step][1]
+            elif isinstance(inner, list) and isinstance(step, int):
+                spot = inner[step]
+            else:
+                return None
+        return spot
+
+    def _found(self, path: Path) -> tuple[Any, Any]:
+        """The marks of the key and the value at a path; of what is missing no key's, and its nearest parent's."""
+        if self.root is None:
+            return None, None
+        key_mark: Any = None
+        mark, inner = self.root
+        for step in path:
+            if isinstance(inner, dict) and step in inner:
+                key_mark, (mark, inner) = inner[step]
+            elif isinstance(inner, list) and isinstance(step, int) and 0 <= step < len(inner):
+                key_mark, (mark, inner) = None, inner[step]
+            else:
+                return None, mark
+        return key_mark, mark
 
 
 def read_tree(text: str, file: str) -> Tree:
@@ -64,7 +100,7 @@ def read_tree(text: str, file: str) -> Tree:
         return _failed(file, Place(file=file, line=line, column=column), what, "delete it")
     problems: list[Problem] = []
     try:
-        node = _composed(text, file, problems)
+        value, root = _built(text, file, problems)
     except _TooDeep as error:
         return _failed(file, _place(file, error.mark), f"nested deeper than {DEPTH_MAX} levels", "flatten it")
     except yaml.MarkedYAMLError as error:
@@ -73,15 +109,8 @@ def read_tree(text: str, file: str) -> Tree:
         return _failed(file, _place(file, mark), f"this is not YAML: {what}", _syntax_hint(what))
     except yaml.YAMLError as error:
         return _failed(file, Place(file=file), f"this is not YAML: {error}".split("\n")[0], "write it as UTF-8 text")
-    reader = _Reader(file, problems)
-    value = None if node is None else reader.read(node, ())
-    return Tree(
-        file=file,
-        value=value,
-        problems=tuple(sorted(reader.problems, key=lambda problem: problem.place)),
-        places=reader.places,
-        key_places=reader.key_places,
-    )
+    in_order = tuple(sorted(problems, key=lambda problem: problem.place))
+    return Tree(file=file, value=value, problems=in_order, root=root)
 
 
 class _TooDeep(Exception):
@@ -92,129 +121,133 @@ class _TooDeep(Exception):
         self.mark = mark
 
 
-def _composed(text: str, file: str, problems: list[Problem]) -> yaml.Node | None:
-    """The only document's node; what stands in it but may not is added to the problems."""
+def _built(text: str, file: str, problems: list[Problem]) -> tuple[Any, Spot | None]:
+    """The only document's value and spots; what stands in it but may not is added to the problems."""
     try:
-        return _Composer(file, problems).node(text, _PARSER)
+        return _Builder(file, problems).built(text, _PARSER)
     except yaml.YAMLError:
         if len(text) > RETOLD_MAX_CHARS:
             raise
     problems.clear()
-    return _Composer(file, problems).node(text, yaml.SafeLoader)
+    return _Builder(file, problems).built(text, yaml.SafeLoader)
 
 
-class _Composer:
-    """Builds nodes from a parser's events with a stack of its own, so that no depth is a recursion."""
+class _Open:
+    """A mapping or list whose end is still to come."""
+
+    __slots__ = ("inner", "key", "key_mark", "keys_next", "value")
+
+    def __init__(self, value: Any, inner: Any) -> None:
+        self.value, self.inner = value, inner
+        self.keys_next = isinstance(value, dict)  # whether the next node is a key
+        self.key: str | None = None  # of the next value; None: the value is dropped
+        self.key_mark: Any = None
+
+
+class _Builder:
+    """Builds values and spots from a parser's events with a stack of its own, so that no depth is a recursion."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file, self.problems = file, problems
-        self.open: list[yaml.CollectionNode] = []
-        self.root: yaml.Node | None = None
-        self.documents = 0
+        self.open: list[_Open] = []
+        self.value: Any = None
+        self.root: Spot | None = None
 
-    def node(self, text: str, parser: Any) -> yaml.Node | None:
-        """The root; None when the text holds none. Raises yaml.YAMLError, and _TooDeep before it gets expensive."""
-        for event in yaml.parse(text, Loader=parser):
-            mark: Any = event.start_mark
-            match event:
-                case yaml.DocumentStartEvent():
-                    self.documents += 1
-                    if self.documents > 1:
-                        self._problem(event, "a second document begins here", "one file holds one: leave out '---'")
-                        return self.root
-                case yaml.MappingStartEvent():
-                    self._begin(event, yaml.MappingNode)
-                case yaml.SequenceStartEvent():
-                    self._begin(event, yaml.SequenceNode)
-                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                    self._end()
-                case yaml.ScalarEvent():
-                    scalar = yaml.ScalarNode(event.tag or UNTAGGED, event.value, mark, style=event.style)
-                    self._add(event, scalar)
-                case yaml.AliasEvent():
-                    what = f"the alias '*{event.anchor}' repeats another part of the file"
-                    self._problem(event, what, "write it out, or use `defaults`")
-                    self._place(yaml.ScalarNode(UNTAGGED, "", mark))
-        return self.root
+    def built(self, text: str, parser: Any) -> tuple[Any, Spot | None]:
+        """The root. Raises yaml.YAMLError, and _TooDeep before it gets expensive."""
+        documents = 0
+        events: Iterator[Any] = yaml.parse(text, Loader=parser)
+        for event in events:
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                self._scalar(event)
+            elif kind is yaml.MappingStartEvent:
+                self._begin(event, {}, {})
+            elif kind is yaml.SequenceStartEvent:
+                self._begin(event, [], [])
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                self.open.pop()
+            elif kind is yaml.AliasEvent:
+                what = f"the alias '*{event.anchor}' repeats another part of the file"
+                self._problem(event.start_mark, what, "write it out, or use `defaults` or `maps`")
+                self._place(event.start_mark, None, None, key="", is_plain=False)
+            elif kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    hint = "one file holds one: leave out '---'"
+                    self._problem(event.start_mark, "a second document begins here", hint)
+                    break
+        return self.value, self.root
 
-    def _begin(self, event: Any, kind: type[yaml.CollectionNode]) -> None:
+    def _scalar(self, event: Any) -> None:
+        if event.anchor is not None or event.tag is not None:
+            self._check_marked(event)
+        is_plain = event.style is None or event.style == ""
+        text = event.value
+        if self.open and self.open[-1].keys_next:
+            self._place(event.start_mark, text, None, key=text, is_plain=is_plain)
+        else:
+            value = core_value(text) if is_plain and event.tag is None else text
+            self._place(event.start_mark, value, None, key=None, is_plain=is_plain)
+
+    def _begin(self, event: Any, value: Any, inner: Any) -> None:
         if len(self.open) == DEPTH_MAX:
             raise _TooDeep(event.start_mark)
-        node = kind(event.tag, [], event.start_mark)
-        self._add(event, node)
-        self.open.append(node)
+        if event.anchor is not None or event.tag is not None:
+            self._check_marked(event)
+        self._place(event.start_mark, value, inner, key=None, is_plain=False)
+        self.open.append(_Open(value, inner))
 
-    def _end(self) -> None:
-        node = self.open.pop()
-        if isinstance(node, yaml.MappingNode):
-            flat = node.value
-            node.value = list(zip(flat[::2], flat[1::2], strict=True))
-
-    def _add(self, event: Any, node: yaml.Node) -> None:
+    def _check_marked(self, event: Any) -> None:
         if event.anchor is not None:
-            self._problem(event, f"the anchor '&{event.anchor}' is not read", "leave it out")
+            self._problem(event.start_mark, f"the anchor '&{event.anchor}' is not read", "leave it out")
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             written = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            self._problem(event, f"the tag {written} means nothing here", "leave it out")
-        self._place(node)
+            self._problem(event.start_mark, f"the tag {written} means nothing here", "leave it out")
 
-    def _place(self, node: yaml.Node) -> None:
-        if self.open:
-            self.open[-1].value.append(node)
-        elif self.root is None:
-            self.root = node
+    def _place(self, mark: Any, value: Any, inner: Any, *, key: str | None, is_plain: bool) -> None:
+        """Put a node where it belongs: into the open mapping or list, or as the root. `key`: its text as a key."""
+        if not self.open:
+            if self.root is None:
+                self.value, self.root = value, (mark, inner)
+            return
+        outer = self.open[-1]
+        if outer.keys_next:
+            outer.keys_next = False
+            outer.key, outer.key_mark = self._key(outer, mark, key, is_plain=is_plain), mark
+        elif type(outer.value) is list:
+            outer.value.append(value)
+            outer.inner.append((mark, inner))
+        else:
+            outer.keys_next = True
+            if outer.key is not None:
+                outer.value[outer.key] = value
+                outer.inner[outer.key] = (outer.key_mark, (mark, inner))
 
-    def _problem(self, event: Any, message: str, hint: str) -> None:
-        self.problems.append(Problem(place=_place(self.file, event.start_mark), message=message, hint=hint))
-
-
-class _Reader:
-    """Turns nodes into values and writes down where each stands."""
-
-    def __init__(self, file: str, problems: list[Problem]) -> None:
-        self.file, self.problems = file, problems
-        self.places: dict[Path, Place] = {}
-        self.key_places: dict[Path, Place] = {}
-
-    def read(self, node: yaml.Node, path: Path) -> Any:
-        self.places[path] = _place(self.file, node.start_mark)
-        match node:
-            case yaml.MappingNode():
-                return self._mapping(node, path)
-            case yaml.SequenceNode():
-                return [self.read(item, (*path, number)) for number, item in enumerate(node.value)]
-            case yaml.ScalarNode():
-                return self._scalar(node)
+    def _key(self, outer: _Open, mark: Any, key: str | None, *, is_plain: bool) -> str | None:
+        """The key of the value that comes next; None, with a problem, when that value is dropped."""
+        if key is None:
+            self._problem(mark, "a key is one word or text, not a list or mapping", "write it as text")
+        elif key == "<<" and is_plain:
+            self._problem(mark, "`<<` merges are not read", "write the keys out, or use `defaults`")
+        elif key in outer.value:
+            line = outer.inner[key][0].line + 1
+            self._problem(mark, f"'{key}' is given twice, first at line {line}", "delete one of them")
+        else:
+            return key
         return None
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        value: dict[str, Any] = {}
-        first_at: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._problem(key_node, "a key is one word or text, not a list or mapping", "write it as text")
-                continue
-            key = key_node.value
-            if key == "<<" and key_node.style in (None, ""):
-                self._problem(key_node, "`<<` merges are not read", "write the keys out, or use `defaults`")
-                continue
-            if key in first_at:
-                self._problem(key_node, f"'{key}' is given twice, first at line {first_at[key]}", "delete one of them")
-                continue
-            first_at[key] = key_node.start_mark.line + 1
-            self.key_places[(*path, key)] = _place(self.file, key_node.start_mark)
-            value[key] = self.read(value_node, (*path, key))
-        return value
+    def _problem(self, mark: Any, message: str, hint: str) -> None:
+        self.problems.append(Problem(place=_place(self.file, mark), message=message, hint=hint))
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
-        return core_value(node.value) if node.style in (None, "") and node.tag == UNTAGGED else node.value
 
-    def _problem(self, node: yaml.Node, message: str, hint: str) -> None:
-        self.problems.append(Problem(place=_place(self.file, node.start_mark), message=message, hint=hint))
+_PLAIN_TEXT = frozenset('ABCDEGHIJKLMOPQRSUVWXYZabcdeghijklmopqrsuvwxyz_/$^([{<>=*"')  # no special word begins so
 
 
 def core_value(text: str) -> Any:
     """What an unquoted scalar means in YAML 1.2's core schema (a leading zero, as in 012, is nobody's number: text)."""
+    if text[:1] in _PLAIN_TEXT:  # most scalars, cheaply
+        return text
     if text in _NULL:
         return None
     if text in _TRUE:
@@ -233,14 +266,6 @@ def core_value(text: str) -> Any:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
-
-
-def _nearest(places: dict[Path, Place], path: Path, file: str) -> Place:
-    for length in range(len(path), -1, -1):
-        found = places.get(path[:length])
-        if found is not None:
-            return found
-    return Place(file=file)
 
 
 def _place(file: str, mark: Any) -> Place:

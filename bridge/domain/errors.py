@@ -47,7 +47,8 @@ class Problem:
     def __str__(self) -> str:
         mark = "warning: " if self.grade is Grade.WARNING else ""
         first = f"{self.place}: {mark}{self.message}"
-        return f"{first}\n    {self.hint}" if self.hint else first
+        indented = self.hint.replace("\n", "\n    ")
+        return f"{first}\n    {indented}" if self.hint else first
 
 
 class BridgeError(Exception):

@@ -20,13 +20,14 @@ from bridge.adapters.ledger.schema import deliveries, metadata
 from bridge.config.names_lock import read_lock
 from bridge.config.rule_tests import Answer, Case, Expect, Send, Step
 from bridge.destinations.base import Destination
-from bridge.domain.alert import Notice, Webhook
+from bridge.domain.alert import Alert, Notice, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.delivery import HttpRequest, HttpResponse, NamedThing, NoAnswer, Reason
 from bridge.domain.errors import DecodeError, Place
 from bridge.entrypoints.worker import Drainer
 from bridge.pipeline import decide
-from bridge.rules.expectations import differences, shown
+from bridge.rules.coverage import Coverage
+from bridge.rules.expectations import changed, differences, shown
 from bridge.sandbox import clock
 from bridge.sandbox.app import Sandbox
 from bridge.sandbox.calls import Deed, Scripted
@@ -48,6 +49,7 @@ class Miss:
     place: Place
     at: timedelta
     sentences: tuple[str, ...]
+    today: tuple[tuple[tuple[Any, ...], Any], ...] = ()  # what would hold: (path in the expectation, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ class Stage:
         self._http = _InProcess(self._sandboxes)
         self._routes = wiring.routes(loaded.settings)
         self._empty = self._empty_ledger()
+        self.coverage = Coverage(loaded.book)
 
     def play(self, case: Case) -> Played:
         """Play one case from an empty ledger."""
@@ -153,6 +156,9 @@ class Stage:
         """What the rules say of a webhook. Raises DecodeError."""
         webhook = Webhook(source=send.source, headers=send.headers, body=send.body, received_at=now)
         readings = self._sources[send.source].alerts_in(webhook)
+        for reading in readings:
+            if isinstance(reading, Alert):
+                self.coverage.take(reading)
         return webhook, decide(readings, self._book, self._destinations)
 
     @property
@@ -239,7 +245,9 @@ class _Playing:
                     self.stage.scripted(answer)
                 case Expect(wanted=wanted):
                     found = tuple(self._differences(wanted))
-                    self.misses += [Miss(place=step.place, at=step.at, sentences=found)] if found else []
+                    if found:
+                        today = tuple(self._today(wanted))
+                        self.misses.append(Miss(place=step.place, at=step.at, sentences=found, today=today))
         return Played(case=self.case, misses=tuple(self.misses), matched=frozenset(self.matched))
 
     # -- time
@@ -304,9 +312,7 @@ class _Playing:
     def _differences(self, wanted: Mapping[str, Any]) -> Iterator[str]:
         account = wanted.get("account")
         records = self.stage.records(account)
-        states = [state_of(record) for record in records]
-        counted = {"created": len(states), "open": sum(state in OPEN for state in states)}
-        counted["resolved"] = counted["created"] - counted["open"]
+        counted = self._counted(account)
         for name in counted.keys() & wanted.keys():
             if wanted[name] != counted[name]:
                 titles = "; ".join(f"{_title(record)} ({state_of(record)})" for record in records) or "none"
@@ -317,6 +323,29 @@ class _Playing:
             yield from self._because(wanted["because"])
         if "request" in wanted:
             yield from self._request(wanted["request"], account)
+
+    def _counted(self, account: str | None) -> dict[str, int]:
+        states = [state_of(record) for record in self.stage.records(account)]
+        open_ = sum(state in OPEN for state in states)
+        return {"created": len(states), "open": open_, "resolved": len(states) - open_}
+
+    def _today(self, wanted: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """What each part of an expectation that does not hold would have to be."""
+        account = wanted.get("account")
+        for name, count in self._counted(account).items():
+            if name in wanted and wanted[name] != count:
+                yield (name,), count
+        if "matched" in wanted and any(self._matched(wanted["matched"])):
+            yield ("matched",), next((rule for one in self.last for rule in one.matched), None)
+        if "because" in wanted and any(self._because(wanted["because"])):
+            missed = next((match for one in self.last for match in one.tried if match.failed is not None), None)
+            if missed is not None and missed.failed is not None:
+                today = {"rule": missed.rule, "condition": missed.failed.condition}
+                yield from (((("because", key)), today[key]) for key in wanted["because"] if key in today)
+        if "request" in wanted and any(self._request(wanted["request"], account)):
+            decisions = [one for each in self.last for one in each.decisions if account in (None, one.account)]
+            if decisions:
+                yield from changed(wanted["request"], {"incident": dict(decisions[-1].fields)}, ("request",))
 
     def _matched(self, rule: str | None) -> Iterator[str]:
         found = list(dict.fromkeys(rule for one in self.last for rule in one.matched))

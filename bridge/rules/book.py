@@ -95,6 +95,15 @@ class NameUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PathUse:
+    """A path of a rule, and where it stands: what known payloads can be held against."""
+
+    place: Place
+    rule: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One entry of rules/*.yaml, compiled."""
 
@@ -150,10 +159,21 @@ class RuleBook:
     by_id: Mapping[str, Rule] = field(repr=False, compare=False)
     index: _Index = field(repr=False, compare=False)
     names: tuple[NameUse, ...] = field(default=(), repr=False, compare=False)
+    paths: tuple[PathUse, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], *, unmatched: str | None, content: str, names: Iterable[NameUse] = ()) -> Self:
-        """The book of these rules, whose ids differ; `names` are those of the upstreams that stand in them."""
+    def of(
+        cls,
+        rules: Iterable[Rule],
+        *,
+        unmatched: str | None,
+        content: str,
+        names: Iterable[NameUse] = (),
+        paths: Iterable[PathUse] = (),
+    ) -> Self:
+        """The book of these rules, whose ids differ; `names` are those of the upstreams that stand in them, `paths`
+        what they read of an alert.
+        """
         ordered = tuple(rules)
         return cls(
             rules=ordered,
@@ -163,6 +183,7 @@ class RuleBook:
             by_id=MappingProxyType({rule.id: rule for rule in ordered}),
             index=_index(ordered),
             names=tuple(names),
+            paths=tuple(paths),
         )
 
     def match(self, alert: Alert) -> tuple[Match, ...]:

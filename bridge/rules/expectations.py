@@ -13,6 +13,7 @@ import re2
 MATCHERS = ("contains", "regex", "absent", "one_of")
 SHOWN_MAX_CHARS = 200
 _MISSING = object()
+_ABSENT = {"absent": True}
 
 
 def differences(wanted: Any, actual: Any, path: str) -> Iterator[str]:
@@ -27,6 +28,26 @@ def differences(wanted: Any, actual: Any, path: str) -> Iterator[str]:
         yield from _sequence(wanted, actual, path)
     elif not _is_same(wanted, actual):
         yield f"{path} is {shown(actual)}, wanted {shown(wanted)}"
+
+
+def changed(wanted: Any, actual: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The places of `wanted` that do not hold, with what is there today: what an update would write."""
+    match wanted:
+        case {"contains": _} if len(wanted) == 1 and isinstance(actual, str):
+            if any(differences(wanted, actual, "")):
+                yield (*path, "contains"), actual
+        case Mapping() if len(wanted) == 1 and next(iter(wanted)) in MATCHERS:
+            if any(differences(wanted, actual, "")):
+                yield path, _ABSENT if actual is _MISSING else actual
+        case Mapping() if isinstance(actual, Mapping):
+            for name, value in wanted.items():
+                yield from changed(value, actual.get(name, _MISSING), (*path, name))
+        case list() if isinstance(actual, list | tuple) and len(actual) == len(wanted):
+            for number, (one, there) in enumerate(zip(wanted, actual, strict=True)):
+                yield from changed(one, there, (*path, number))
+        case _:
+            if any(differences(wanted, actual, "")):
+                yield path, _ABSENT if actual is _MISSING else actual
 
 
 def shown(value: Any) -> str:

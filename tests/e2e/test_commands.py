@@ -117,7 +117,7 @@ def test_check_says_that_all_is_fine_and_what_a_reader_may_have_missed(quiet: Pa
     ran = run(quiet, "check")
     assert (ran.code, ran.out) == (FINE, f"{len(SOURCES)} sources, 2 accounts, 3 rules: all fine\n")
     assert "account pd talks to the built-in sandbox: no page leaves this machine\n" in ran.err
-    assert run(quiet, "check", "--json").json == {"problems": [], "ok": True}
+    assert run(quiet, "check", "--json").json == {"problems": [], "errors": 0, "warnings": 0, "ok": True}
 
 
 BROKEN = {

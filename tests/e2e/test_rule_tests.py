@@ -89,6 +89,37 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
         send(),
         expect("10m", created=0),
     ),
+    "an open key is found by looking": (
+        {"upstream": {**PD, "lost": True}},
+        {"at": "1ms", "upstream": {**PD, "status": 500}},
+        {
+            "at": "2ms",
+            "upstream": {
+                **PD,
+                "status": 400,
+                "body": {
+                    "error": {
+                        "message": "Arguments Caused Error",
+                        "code": 2002,
+                        "errors": ["Open incident with matching dedup key already exists on this service"],
+                    }
+                },
+            },
+        },
+        send(at="3ms"),
+        expect("10m", created=1, open=1),
+    ),
+    "a name that is not found goes out plain": (
+        {
+            "upstream": {
+                **PD,
+                "status": 400,
+                "body": {"error": {"message": "Invalid Input", "code": 2001, "errors": ["Service not found"]}},
+            }
+        },
+        send(),
+        expect("5m", created=1, open=1),
+    ),
     "which rule, and which condition said no": (
         send(),
         expect(matched="rest", because={"rule": "to-io", "condition": "labels.account"}),
@@ -206,6 +237,55 @@ def test_for_a_script_and_for_a_ci(folder: Path) -> None:
     suite = ElementTree.fromstring((folder / "out.xml").read_text())
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert "created is 1, wanted 2" in str(suite.find("testcase/failure").get("message"))  # type: ignore[union-attr]
+
+
+ODD = """# what we promise
+- name: it holds   # keep me
+  steps:
+    - {send: fixtures/fires.json, to: lab}
+    - at: 1m
+      expect:
+        created: 2        # two of them?
+        matched: to-pd
+        because: {rule: nobody, condition: labels.account}
+        request: {incident: {title: "other", service: {contains: 'nothing'}, urgency: {one_of: [a, b]}}}
+"""
+
+
+def test_update_writes_todays_result_and_leaves_the_rest_as_it_is(folder: Path) -> None:
+    file = folder / "rules" / "a.test.yaml"
+    file.write_text(ODD)
+    ran = run(folder, "test", "--update")
+    assert ran.code == PROBLEMS
+    assert "rules/a.test.yaml:10:87: 'request.incident.urgency' is yours to change: today it is " in ran.err
+    text = file.read_text()
+    wanted = ODD.replace("created: 2 ", "created: 1 ").replace("matched: to-pd", "matched: rest")
+    wanted = wanted.replace("rule: nobody", "rule: to-pd").replace('"other"', '"disk full"')
+    assert text.split("\n")[:-2] == wanted.split("\n")[:-2]
+    assert "contains: 'nothing'" not in text
+    file.write_text(text.replace(", urgency: {one_of: [a, b]}", ""))
+    again = run(folder, "test", "--update")
+    assert (again.code, again.err) == (FINE, "")
+    assert "1 test passes" in again.out
+
+
+def test_update_of_what_holds_writes_nothing(folder: Path) -> None:
+    played(folder, send(), expect(created=1))
+    file = folder / "rules" / "a.test.yaml"
+    before = file.stat().st_mtime_ns
+    assert run(folder, "test", "--update").code == FINE
+    assert file.stat().st_mtime_ns == before
+
+
+def test_coverage_names_rules_and_conditions_that_no_test_has_seen(folder: Path) -> None:
+    ran = played(folder, send(), send("other", at="1s"), expect(account="io", created=1))
+    assert "rules hit: 2 of 3; never matched: to-pd\n" in ran.out
+    assert "conditions seen both true and false: 1 of 2\n  never true: to-pd by labels.account\n" in ran.out
+    report = run(folder, "test", "--json").json
+    assert report["conditions"] == [
+        {"rule": "to-pd", "condition": "labels.account", "true": False, "false": True},
+        {"rule": "to-io", "condition": "labels.account", "true": True, "false": True},
+    ]
 
 
 def test_one_file_some_names_and_none(folder: Path) -> None:

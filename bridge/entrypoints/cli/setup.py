@@ -1,5 +1,6 @@
 """Commands around setting up: init, check, passwd, db upgrade."""
 
+import gc
 import shutil
 import sys
 from dataclasses import dataclass
@@ -52,19 +53,30 @@ def _files_of(path: Path) -> list[Path]:
 
 @click.command()
 @click.option("--offline", is_flag=True, help="Prove names by rules/names.lock.json alone; do not open the ledger.")
+@click.option("--keys", is_flag=True, help="Prove that keys hold: one per problem, and another for another problem.")
+@click.option("--joins", is_flag=True, help="With --keys: several problems may share an incident; only say it.")
+@click.option(
+    "--events",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Events that 'export' wrote, for --keys and for paths, instead of the ledger's.",
+)
 @json_option
 @config_option
-def check(offline: bool, as_json: bool, config: Path) -> int:
+def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: bool, config: Path) -> int:
     """Check bridge.yaml, every rule, every template, and the upstreams' names in them; needs no Redis, no upstream.
 
     Names are looked up in the ledger's lists, where there are some, else in names.lock.json beside the rules
-    ('incident-bridge names pull' writes both). Exit code 0: all holds together. 1: problems were found, each with its
-    place and what to do.
+    ('incident-bridge names pull' writes both). What rules read of payloads is held against the newest events and the
+    shipped samples. Exit code 0: all holds together, warnings aside. 1: problems were found, each with its place and
+    what to do.
     """
     from bridge import wiring
+    from bridge.entrypoints.cli import checking
 
     problems: tuple[Problem, ...]
-    summary = ""
+    summary = keys_sentence = ""
+    gc.disable()  # a large rule book is a great many small objects that all stay
     try:
         loaded = wiring.load(config)
     except ConfigError as error:
@@ -72,25 +84,40 @@ def check(offline: bool, as_json: bool, config: Path) -> int:
     else:
         settings = loaded.settings
         found = names_checked(loaded, offline=offline)
-        problems = (*loaded.warnings, *found.problems)
+        known = checking.Known(settings=settings, folder=folder, offline=offline)
+        problems = (*loaded.warnings, *found.problems, *checking.path_problems(loaded.book, known))
+        if keys:
+            proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
+            problems = (*problems, *checking.key_problems(proof, joins=joins))
+            seen = f"{_count(proof.reports, 'report')} of {_count(proof.problems, 'problem')}"
+            joined = ", and each key one problem" if not proof.counts else "; some share one"
+            keys_sentence = f"{seen}: each problem has one key{joined}"
         summary = (
             f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
-            f"{_count(len(loaded.book.rules), 'rule')}: all fine"
+            f"{_count(len(loaded.book.rules), 'rule')}: "
         )
+    finally:
+        gc.enable()
+    problems = tuple(sorted(problems, key=lambda problem: problem.place))
     wrong = [problem for problem in problems if problem.grade == "error"]
+    odd = len(problems) - len(wrong)
     if as_json:
-        printed({"problems": [_problem_json(problem) for problem in problems], "ok": not wrong})
+        listed = [_problem_json(problem) for problem in problems]
+        printed({"problems": listed, "errors": len(wrong), "warnings": odd, "ok": not wrong})
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
         click.echo(str(problem), err=True)
     if wrong:
         touched = len({problem.place.file for problem in wrong})
-        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}")
+        beside = f", and {_count(odd, 'warning')}" if odd else ""
+        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}{beside}")
         return PROBLEMS_FOUND
     _lanes_said(loaded.settings)
     if found.unproven:
         say(found.sentence)
-    click.echo(summary)
+    if keys_sentence:
+        click.echo(keys_sentence)
+    click.echo(f"{summary}{_count(odd, 'warning') if odd else 'all fine'}")
     return 0
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import click
@@ -13,15 +13,24 @@ from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.tables import printed
 from bridge.rules.book import RuleBook
+from bridge.rules.coverage import Tried
+
+if TYPE_CHECKING:
+    from bridge.entrypoints.rehearsal import Miss
+
+RULES_SAID = 20  # in one line about conditions
 
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FILE|FOLDER]...")
 @click.option("-k", "word", metavar="TEXT", help="Only tests whose name holds TEXT.")
+@click.option("--update", is_flag=True, help="Write today's result into the expectations that fail; read the diff.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results for a CI as well.")
 @json_option
 @config_option
-def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json: bool, config: Path) -> int:
+def test(
+    paths: tuple[Path, ...], word: str | None, update: bool, junit: Path | None, as_json: bool, config: Path
+) -> int:
     """Run the *.test.yaml files of the rules folder, or those named: what would be paged, retried and resolved.
 
     The code of production decides and delivers, on a ledger in memory and stand-ins of the upstreams; an hour of a test
@@ -44,11 +53,13 @@ def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json:
     stage = Stage(loaded)
     results: list[dict[str, Any]] = []
     matched: set[str] = set()
+    missed: list[tuple[Case, Miss]] = []
     for case in wanted:
         began = time.monotonic()
         with logs.silenced():
             played = stage.play(case)
         matched |= played.matched
+        missed += [(case, miss) for miss in played.misses]
         results.append(_result(case, played.misses, time.monotonic() - began))
         if not as_json:
             _said(results[-1])
@@ -56,11 +67,54 @@ def test(paths: tuple[Path, ...], word: str | None, junit: Path | None, as_json:
     failed = sum(not result["ok"] for result in results)
     if junit is not None:
         junit.write_bytes(_junit(results))
+    tried = list(stage.coverage.conditions())
     if as_json:
-        printed({"tests": results, "never_matched": never, "ok": not failed and not problems})
+        conditions = [
+            {"rule": one.rule, "condition": one.condition, "true": one.was_true, "false": one.was_false}
+            for one in tried
+        ]
+        ok = not failed and not problems
+        printed({"tests": results, "never_matched": never, "conditions": conditions, "ok": ok})
     else:
         _summed_up(len(results), failed, loaded.book, never)
+        _conditions_said(tried, frozenset(never))
+    if update and missed:
+        return PROBLEMS_FOUND if problems or not _updated(root, missed) else 0
     return PROBLEMS_FOUND if failed or problems else 0
+
+
+def _updated(root: Path, missed: Sequence[tuple[Case, "Miss"]]) -> bool:
+    """Write what can be written; answers whether that is all."""
+    from bridge.entrypoints.cli.updating import update
+
+    done = update(root, missed)
+    for path, number in done.written.items():
+        say(f"wrote {path}: {number} value{'s' * (number != 1)}; read the diff before you keep it")
+    for left in done.left:
+        say(f"{left.place}: '{left.path}' is yours to change: today it is {left.today}")
+    unread = [miss for _, miss in missed if not miss.today]
+    for miss in unread:
+        say(f"{miss.place}: yours to change: {'; '.join(miss.sentences)}")
+    return not done.left and not unread
+
+
+def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:
+    """Which answer of which condition no test has seen; of a rule that never matched only what never held."""
+    if not tried:
+        return
+    both = sum(one.was_true and one.was_false for one in tried)
+    click.echo(f"conditions seen both true and false: {both} of {len(tried)}")
+    for word, unseen in (
+        ("true", [one for one in tried if not one.was_true]),
+        ("false", [one for one in tried if not one.was_false and one.rule not in never]),
+    ):
+        by_rule: dict[str, list[str]] = {}
+        for one in unseen:
+            by_rule.setdefault(one.rule, []).append(one.condition)
+        rules = [f"{rule} by {', '.join(names)}" for rule, names in by_rule.items()]
+        if rules:
+            more = f"; and {len(rules) - RULES_SAID} rules more" if len(rules) > RULES_SAID else ""
+            click.echo(f"  never {word}: {'; '.join(rules[:RULES_SAID])}{more}")
 
 
 def _cases(files: Iterable[Path], root: Path, settings: Any) -> tuple[list[Case], list[Problem]]:

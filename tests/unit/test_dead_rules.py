@@ -1,0 +1,166 @@
+"""Rules that can never match: what is called dead is dead, and the plain cases are found."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.domain.alert import Alert, Severity, Status
+from bridge.domain.errors import Grade
+from bridge.rules.conditions import refusal
+from bridge.rules.dead import dead_rules
+from tests.unit.test_rulebook import load, written
+
+RULES = """
+defaults: {{account: pagerduty-prod}}
+rules:
+  - {{id: first, match: {first}, incident: {{title: x, service: y}}}}
+  - {{id: second, match: {second}, incident: {{title: x, service: y}}}}
+unmatched: record
+"""
+
+
+def said(root: Path, first: str, second: str) -> list[str]:
+    _, problems = load(written(root, a=RULES.format(first=first, second=second)))
+    return [problem.message for problem in problems if problem.grade is Grade.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{}", "{source: lab}"),
+        ("{source: lab}", "{source: lab}"),
+        ("{source: lab}", "{source: lab, severity: critical}"),
+        ("{severity: [critical, error]}", "{severity: critical, labels.team: db}"),
+        ("{labels.team: {glob: 'db-*'}}", "{labels.team: [db-a, db-b]}"),
+        ("{labels.team: {regex: '^db'}}", "{labels.team: db}"),
+        ("{labels.team: {exists: true}}", "{labels.team: {contains: db}}"),
+        ("{payload.n: {gt: 3}}", "{payload.n: {gt: 5}}"),
+        ("{payload.n: {gte: 3}}", "{payload.n: 7}"),
+        ("{payload.n: {lte: 3}}", "{payload.n: {lt: 3}}"),
+        ("{not: {labels.env: dev}}", "{labels.env: prod}"),
+        ("{not: {labels.env: dev}}", "{not: {labels.env: [dev, staging]}}"),
+        ("{labels.env: {ne: dev}}", "{labels.env: prod}"),
+        ("{any: [{source: lab}, {labels.a: b}]}", "{labels.a: b, title: {regex: x}}"),
+        ("{all: [{source: lab}, {labels.a: b}]}", "{labels.a: b, source: lab}"),
+        ("{severity: [critical, error]}", "{any: [{severity: critical}, {severity: error, labels.a: b}]}"),
+    ],
+)
+def test_a_rule_behind_one_that_takes_all_of_it_is_dead(tmp_path: Path, first: str, second: str) -> None:
+    place = "rules/a.yaml:4:10"
+    wanted = f"rule 'second' can never match: rule 'first' before it ({place}) takes every alert it would"
+    assert said(tmp_path, first, second) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("{source: lab, severity: critical}", "{source: lab}"),
+        ("{severity: critical}", "{severity: [critical, error]}"),
+        ("{payload.tags: {ne: a}}", "{payload.tags: b}"),  # a list may hold both
+        ("{not: {payload.tags: a}}", "{payload.tags: b}"),
+        ("{severity: {exists: true}}", "{severity: error}"),  # one that was not given reads error, and does not exist
+        ("{payload.n: {gt: 5}}", "{payload.n: {gt: 3}}"),
+        ("{labels.team: {regex: '^db$'}}", "{labels.team: [db, dba]}"),
+        ("{any: [{source: lab}, {labels.a: b}]}", "{labels.a: c}"),
+        ("{not: {source: lab, labels.a: b}}", "{source: lab}"),
+    ],
+)
+def test_a_rule_that_can_match_is_not_called_dead(tmp_path: Path, first: str, second: str) -> None:
+    assert said(tmp_path, first, second) == []
+
+
+@pytest.mark.parametrize("setting", ["continue: true", "mode: shadow"])
+def test_a_rule_that_does_not_end_the_search_kills_none(tmp_path: Path, setting: str) -> None:
+    text = RULES.format(first="{}", second="{}").replace("id: first,", f"id: first, {setting},")
+    _, problems = load(written(tmp_path, a=text))
+    assert problems == ()
+
+
+@pytest.mark.parametrize(
+    ("match", "named"),
+    [
+        ("{labels.env: dev, not: {labels.env: [dev, staging]}}", "'labels.env' and 'not'"),
+        ("{labels.env: {in: [dev], ne: dev}}", "'labels.env.in' and 'labels.env.ne'"),
+        ("{source: lab, all: [{source: zendesk}]}", "'source' and 'all[0].source'"),
+    ],
+)
+def test_conditions_that_exclude_each_other_are_named(tmp_path: Path, match: str, named: str) -> None:
+    wanted = f"rule 'second' can never match: its conditions {named} exclude each other"
+    assert said(tmp_path, "{source: datadog}", match) == [wanted]
+
+
+def test_a_catch_all_is_told_once_however_many_stand_behind_it(tmp_path: Path) -> None:
+    rules = "".join(
+        f"  - {{id: r{number}, match: {{labels.n: '{number}'}}, incident: {{title: x, service: y}}}}\n"
+        for number in range(500)
+    )
+    text = RULES.format(first="{}", second="{source: lab}").replace("unmatched:", f"{rules}unmatched:")
+    _, problems = load(written(tmp_path, a=text))
+    assert [problem.message for problem in problems] == [
+        "rule 'second' and 500 others after it can never match: rule 'first' before it (rules/a.yaml:4:10) takes every "
+        "alert it would"
+    ]
+
+
+VALUES = st.sampled_from(["a", "b", "c"])
+ON = st.tuples(
+    st.sampled_from(["labels.x", "payload.x", "labels.y"]),
+    st.one_of(
+        VALUES,
+        st.lists(VALUES, min_size=1, max_size=2),
+        st.builds(
+            lambda operator, value: {operator: value},
+            st.sampled_from(["ne", "contains", "regex", "glob"]),
+            st.sampled_from(["a", "b", "[ab]", "*"]).filter(lambda text: text != "*"),
+        ),
+        st.booleans().map(lambda wanted: {"exists": wanted}),
+    ),
+)
+BLOCK = st.lists(ON, max_size=3).map(dict)
+
+
+@st.composite
+def matches(draw: st.DrawFn) -> Mapping[str, Any]:
+    block: dict[str, Any] = draw(BLOCK)
+    if draw(st.booleans()):
+        block["not"] = draw(BLOCK.filter(bool))
+    if draw(st.booleans()):
+        kind = draw(st.sampled_from(["any", "all"]))
+        block[kind] = draw(st.lists(BLOCK.filter(bool), min_size=1, max_size=2))
+    return block
+
+
+ALERTS = st.builds(
+    lambda x, y, held: Alert(
+        source="lab",
+        source_type="generic",
+        fingerprint="f",
+        status=Status.FIRING,
+        severity=Severity.ERROR,
+        title="t",
+        labels=MappingProxyType({name: value for name, value in (("x", x), ("y", y)) if value is not None}),
+        payload={} if held is None else {"x": held},
+    ),
+    st.none() | VALUES,
+    st.none() | VALUES,
+    st.none() | VALUES | st.lists(VALUES, max_size=3),
+)
+
+
+@given(first=matches(), second=matches(), alerts=st.lists(ALERTS, min_size=20, max_size=20))
+def test_what_is_called_dead_never_decides(
+    tmp_path_factory: pytest.TempPathFactory, first: Mapping[str, Any], second: Mapping[str, Any], alerts: list[Alert]
+) -> None:
+    book, _ = load(written(tmp_path_factory.mktemp("r"), a=RULES.format(first=dict(first), second=dict(second))))
+    dead = {one.rule.id: one.by for one in dead_rules(book.rules)}
+    for alert in alerts:
+        for rule in book.rules:
+            if rule.id in dead and refusal(rule.conditions or (), alert) is None:
+                killer = dead[rule.id]
+                assert killer is not None
+                assert refusal(killer.conditions or (), alert) is None

@@ -1,0 +1,107 @@
+"""Named maps of a rule file, and the accounts that a folder of rules is held to."""
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config.rulebook import load_rulebook
+from bridge.domain.alert import Severity
+from bridge.domain.errors import ConfigError
+from bridge.pipeline import decide
+from tests.unit.test_rulebook import ACCOUNTS, DESTINATIONS, SOURCES, alert, load, problems, written
+
+FILE = """
+maps:
+  priorities: {{critical: P1, error: P2}}
+  services: {{a: Checkout API, b: {{expr: alert.title}}}}
+  severities: {{sev1: critical}}
+defaults: {{account: pagerduty-prod, severity: {{from: labels.sev, map: severities, else: error}}}}
+rules:
+  - id: one
+    match: {{}}
+    incident:
+      title: x
+      service: {{from: labels.service, map: services, else: Catch-all}}
+      priority: {{from: severity, map: {used}}}
+unmatched: record
+"""
+
+
+def test_a_named_map_says_what_it_would_say_in_its_place(tmp_path: Path) -> None:
+    book, _ = load(written(tmp_path, a=FILE.format(used="priorities")))
+    (decided,) = decide(
+        (alert("lab", severity=Severity.CRITICAL, labels={"service": "b", "sev": "sev1"}),), book, DESTINATIONS
+    )
+    (decision,) = decided.decisions
+    assert (decision.fields["service"], decision.fields["priority"]) == ("Something is wrong", "P1")
+    assert decision.severity is Severity.CRITICAL
+
+
+def test_an_unknown_map_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    assert problems(written(tmp_path, a=FILE.format(used="prioritis"))) == [
+        "rules/a.yaml:13:39: there is no map 'prioritis'\n"
+        "    did you mean 'priorities'? maps of this file: priorities, services, severities"
+    ]
+
+
+def test_maps_belong_to_their_file(tmp_path: Path) -> None:
+    other = FILE.format(used="priorities").replace("maps:", "defaults:", 1)
+    text = "\n".join(line for line in other.split("\n") if "critical: P1" not in line and "sev1" not in line)
+    text = text.replace("defaults:\n", "").replace("  services: {a: Checkout API, b: {expr: alert.title}}\n", "")
+    found = problems(written(tmp_path, a=FILE.format(used="priorities"), b=text.replace("id: one", "id: two")))
+    assert [line for line in found if "map" in line][:1] == [
+        "rules/b.yaml:2:71: there is no map 'severities'\n    this file has no 'maps:'"
+    ]
+
+
+def test_what_is_wrong_in_a_map_is_told_where_it_is_written_and_once(tmp_path: Path) -> None:
+    text = FILE.format(used="priorities").replace("error: P2", "error: '{{ alert.sevrity }}'")
+    twice = text.replace("priority:", "priority: {from: severity, map: priorities}\n      escalation_policy:")
+    (found,) = problems(written(tmp_path, a=twice))
+    assert found.startswith("rules/a.yaml:3:37: alert has no field 'sevrity'")
+
+
+@pytest.mark.parametrize("shape", ["[a, b]", "x", "{}"])
+def test_a_map_is_a_mapping(tmp_path: Path, shape: str) -> None:
+    text = FILE.format(used="priorities").replace("{critical: P1, error: P2}", shape)
+    (found,) = problems(written(tmp_path, a=text))
+    assert found.startswith("rules/a.yaml:3:15: map 'priorities' wants values and texts, found")
+
+
+# -- accounts by folder
+
+RULE = "rules: [{{id: {id}, account: {account}, match: {{}}, incident: {{{title}: x}}}}]\n"
+
+
+def load_with(root: Path, allowed: dict[str, list[str]]) -> list[str]:
+    try:
+        load_rulebook(root / "rules", root / "templates", ACCOUNTS, SOURCES, root, allowed=allowed)
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def team_files(root: Path) -> Path:
+    top = RULE.format(id="top", account="incident-io", title="name").replace("{}", "{source: lab}")
+    written(root, a=f"{top}unmatched: record\n")
+    for folder, account, title in (("team-db", "incident-io", "name"), ("team-db/own", "pagerduty-prod", "title")):
+        path = root / "rules" / folder / "rules.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(RULE.format(id=folder, account=account, title=title))
+    return root
+
+
+def test_rules_of_a_folder_may_use_only_the_accounts_given_to_it(tmp_path: Path) -> None:
+    root = team_files(tmp_path)
+    assert load_with(root, {}) == []
+    assert load_with(root, {"team-db/": ["pagerduty-prod"]}) == [
+        "rules/team-db/rules.yaml:1:32: rule 'team-db' sends to account 'incident-io', which rules in team-db/ may not "
+        "use\n    accounts for them, by 'rules_accounts' in bridge.yaml: pagerduty-prod"
+    ]
+
+
+def test_the_innermost_folder_counts(tmp_path: Path) -> None:
+    root = team_files(tmp_path)
+    assert load_with(root, {"team-db/": ["incident-io"], "team-db/own/": ["pagerduty-prod"]}) == []
+    (refused,) = load_with(root, {"team-db/": ["incident-io"]})
+    assert refused.startswith("rules/team-db/own/rules.yaml:1:36: rule 'team-db/own' sends to account 'pagerduty-prod'")
