@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.adapters.files import secret_kept_in
-from bridge.adapters.ledger import Heartbeat, Ledger, Route
+from bridge.adapters.ledger import Heartbeat, Ledger, Origin, Route, StoredBook
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.names import PROOF_MAX_AGE
 from bridge.adapters.ledger.upgrade import require_current
@@ -18,7 +18,8 @@ from bridge.config import loader
 from bridge.config.models import AccountSettings, Settings
 from bridge.config.names_lock import FILE as NAMES_LOCK
 from bridge.config.names_lock import Known, read_lock
-from bridge.config.rulebook import load_rulebook
+from bridge.config.rule_files import RuleFiles, digest_of, read_files
+from bridge.config.rulebook import compile_rulebook, load_rulebook, read_match
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Destination
 from bridge.destinations.incident_io import BASE_URL as INCIDENT_IO_URL
@@ -35,10 +36,12 @@ from bridge.domain.truth import Trust
 from bridge.explain import Explanation, LaneView, explain
 from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
+from bridge.rules.conditions import Condition
 from bridge.sources import SOURCES
 from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source
 
 SANDBOX_URL_VARIABLE = "BRIDGE_SANDBOX_URL"
+WATCH_VARIABLE = "BRIDGE_WATCH"  # set by `up`: web processes take changed rules by themselves
 SANDBOX_URL_DEFAULT = "http://127.0.0.1:8081"
 
 
@@ -53,6 +56,9 @@ class Loaded:
     settings: Settings
     book: RuleBook
     warnings: tuple[Problem, ...]
+    files: RuleFiles  # what the book was compiled from
+    digest: str  # of everything that a reload looks at
+    config_digest: str  # of bridge.yaml, which a reload leaves alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +84,68 @@ def load(config: Path, *, receives: bool = True) -> Loaded:
         settings = load_settings(config, receives=receives)
     except loader.BrokenSettings as error:
         raise ConfigError((*error.problems, *_rule_problems(error.readable))) from error
+    return load_rules(settings)
+
+
+def load_rules(settings: Settings) -> Loaded:
+    """Read every rule file beside a configuration. Raises ConfigError with every problem in any of them."""
+    digest, config = rules_digest(settings), config_digest(settings)  # before they are read: what changes is noticed
+    files, said = read_files(settings.rules_dir, settings.templates_dir, settings.config_dir)
     try:
-        book, warnings = rule_book(settings)
+        book, warnings = book_of(settings, files, said)
     except ConfigError as error:
         raise ConfigError((*settings.warnings, *error.problems)) from error
-    return Loaded(settings=settings, book=book, warnings=(*settings.warnings, *warnings))
+    return Loaded(
+        settings=settings,
+        book=book,
+        warnings=(*settings.warnings, *warnings),
+        files=files,
+        digest=digest,
+        config_digest=config,
+    )
+
+
+def rule_files(settings: Settings) -> RuleFiles:
+    """The texts of rules and templates as they are on disk now. Raises ConfigError when one cannot be read."""
+    files, said = read_files(settings.rules_dir, settings.templates_dir, settings.config_dir)
+    if said:
+        raise ConfigError(said)
+    return files
+
+
+def rules_digest(settings: Settings) -> str:
+    """A hash over all files that a reload looks at."""
+    return digest_of(settings.rules_dir, settings.templates_dir)
+
+
+def config_digest(settings: Settings) -> str:
+    """A hash over bridge.yaml as it is now; empty when it cannot be read."""
+    try:
+        return hashlib.sha256(settings.config_path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def book_of(settings: Settings, files: RuleFiles, said: Sequence[Problem] = ()) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """The rule book of these texts for a configuration's accounts and sources. Raises ConfigError."""
+    views = {name: AccountView(name=name, destination=made) for name, made in destinations(settings).items()}
+    return compile_rulebook(files, views, settings.sources, said=said, allowed=settings.rules_accounts)
+
+
+def stored_book(loaded: Loaded) -> StoredBook:
+    """A rule book as the ledger keeps it."""
+    return StoredBook(hash=loaded.book.hash, content=loaded.book.content, files=loaded.files.as_json())
+
+
+def origin(settings: Settings, digest: str, by: str) -> Origin:
+    """From where a book is taken: this host and this configuration."""
+    place = f"{platform.node() or 'localhost'}:{settings.config_path}"
+    return Origin(place=place, digest=digest, by=by)
+
+
+def match_of(settings: Settings, match: Any) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
+    """A silence's `match`, as YAML text or as data: its data and its conditions. Raises ConfigError."""
+    return read_match(match, settings.sources)
 
 
 def _rule_problems(readable: loader.Readable) -> tuple[Problem, ...]:

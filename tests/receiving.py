@@ -1,7 +1,6 @@
 """The receiver for tests: its real route, rules and writer over a ledger on disk, without a process around it."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +13,7 @@ from bridge.adapters.ledger.upgrade import upgrade
 from bridge.adapters.ledger.writer import Writer
 from bridge.entrypoints.web import receiver
 from bridge.entrypoints.web.app import create_app
-from bridge.pipeline import decide
+from bridge.entrypoints.web.keeper import Keeper
 from bridge.sources.absent import is_absent
 from bridge.sources.base import Certificate, Source
 from tests.e2e.processes import ACCOUNTS, write_configuration
@@ -48,10 +47,9 @@ class Desk:
         self._writer = Writer(self.ledger.settle, lambda _lanes: None)
         made = receiver.Receiver(
             sources=self.sources,
-            decide=partial(decide, book=loaded.book, destinations=wiring.destinations(loaded.settings)),
+            ruling=Keeper(loaded, self.ledger).current,
             settle=lambda prepare: self._writer.settle(lambda: noted(prepare())),
             new_id=self.ledger.new_id,
-            book=loaded.book.hash,
             body_max_bytes=BODY_MAX_BYTES,
             count=lambda source, what: self.counted.append((source, what)),
         )

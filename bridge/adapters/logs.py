@@ -30,6 +30,11 @@ EPISODES_RENEWED = "episodes_renewed"
 PLAN_B_OPENED = "plan_b_opened"
 ALARM = "alarm"
 ALARM_UNSAID = "alarm_unsaid"
+RULES_TAKEN = "rules_taken"
+RULES_NOT_TAKEN = "rules_not_taken"
+RELOAD_FINISHED = "reload_finished"
+RELOAD_REFUSED = "reload_refused"
+SILENCE_UNREADABLE = "silence_unreadable"
 
 
 def configure(process: str) -> None:

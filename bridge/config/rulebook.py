@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.config.maps import put_in
+from bridge.config.rule_files import RuleFiles, read_files
 from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
@@ -152,55 +153,60 @@ def load_rulebook(
     Returns the book and what it warns of. Raises ConfigError with every Problem when any of them is an error. Files are
     named relative to `root`.
     """
-    problems: list[Problem] = []
-    templates = _templates(templates_dir, root, problems)
-    renderer = Renderer(templates, folder=_shown(templates_dir, root))
+    files, problems = read_files(rules_dir, templates_dir, root)
+    return compile_rulebook(files, accounts, source_names, unread, problems, allowed)
+
+
+def compile_rulebook(
+    files: RuleFiles,
+    accounts: Mapping[str, AccountView],
+    source_names: Collection[str],
+    unread: Collection[str] = (),
+    said: Iterable[Problem] = (),
+    allowed: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """The book of these texts, as `load_rulebook` answers; `said` is what was wrong with reading them."""
+    problems = [*said]
+    renderer = Renderer(files.templates, folder=files.templates_folder)
     problems += renderer.problems
     loading = _Loading(
         accounts=accounts, source_names=source_names, renderer=renderer, problems=problems, unread=frozenset(unread)
     )
-    files = _rule_files(rules_dir)
-    for path in files:
-        loading.allowed = _allowed_for(path.relative_to(rules_dir).as_posix(), allowed)
-        _load_file(path, _shown(path, root), loading)
-    _check_whole(loading, Place(file=_shown(files[0] if files else rules_dir, root)))
+    for shown, text in files.rules:
+        loading.allowed = _allowed_for(shown.removeprefix(f"{files.rules_folder}/"), allowed)
+        _load_file(text, shown, loading)
+    _check_whole(loading, Place(file=files.rules[0][0] if files.rules else files.rules_folder))
     once = dict.fromkeys(problems)  # a default of a file is read for each of its rules
     if any(problem.grade is Grade.ERROR for problem in once):
         raise ConfigError(once)
     unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
     once |= dict.fromkeys(book_warnings(loading.rules))
-    content = canonical({"rules": loading.contents, "unmatched": unmatched, "templates": templates}).decode()
+    held = {"rules": loading.contents, "unmatched": unmatched, "templates": files.templates}
+    content = canonical(held).decode()
     book = RuleBook.of(
         loading.rules, unmatched=unmatched, content=content, names=dict.fromkeys(loading.names), paths=loading.paths
     )
     return book, tuple(sorted(once, key=lambda problem: problem.place))
 
 
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
+    """A `match` block that stands by itself, YAML text or what it reads as: its data and its conditions.
 
-
-def _rule_files(folder: Path) -> list[Path]:
-    paths = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
-    return sorted(path for path in paths if not path.name.endswith((".test.yaml", ".test.yml")))
-
-
-def _templates(folder: Path, root: Path, problems: list[Problem]) -> dict[str, str]:
-    texts = {
-        path.relative_to(folder).as_posix(): _text_of(path, Place(file=_shown(path, root)), problems)
-        for path in sorted(folder.rglob("*.j2"))
-    }
-    return {name: text for name, text in texts.items() if text is not None}
-
-
-def _text_of(path: Path, place: Place, problems: list[Problem]) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        problems.append(Problem(place=place, message=f"the file cannot be read: {error.strerror or 'unreadable'}"))
-    except UnicodeDecodeError:
-        problems.append(Problem(place=place, message="the file is not UTF-8", hint="write it as UTF-8 text"))
-    return None
+    Raises ConfigError with every Problem in it; the file of their places is `match`.
+    """
+    tree = read_tree(match, "match") if isinstance(match, str) else Tree(file="match", value=match)
+    loading = _Loading(accounts={}, source_names=source_names, renderer=Renderer({}), problems=[*tree.problems])
+    if not tree.problems and (not isinstance(tree.value, Mapping) or not tree.value):
+        hint = "write conditions as in a rule's 'match', as labels.env: dev, one per line; all must hold"
+        loading.error(Place(file="match"), f"conditions are wanted, found {found(tree.value)}", hint)
+    conditions: tuple[Condition, ...] = ()
+    if not loading.problems:
+        rule = _RuleEntry(id="match", match={str(key): one for key, one in tree.value.items()}, incident={})
+        compiler = _Compiler(tree=tree, at=(), rule=rule, has_incident=False, defaults=_Settings(), loading=loading)
+        conditions = compiler.standing()
+    if loading.problems:
+        raise ConfigError(loading.problems)
+    return dict(tree.value), conditions
 
 
 def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str, Collection[str]] | None:
@@ -209,10 +215,7 @@ def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str
     return max(((folder, allowed[folder]) for folder in folders), key=lambda one: len(one[0]), default=None)
 
 
-def _load_file(path: Path, shown: str, loading: _Loading) -> None:
-    text = _text_of(path, Place(file=shown), loading.problems)
-    if text is None:
-        return
+def _load_file(text: str, shown: str, loading: _Loading) -> None:
     tree = read_tree(text, shown)
     loading.problems += tree.problems
     if not isinstance(tree.value, Mapping):
@@ -383,6 +386,10 @@ class _Compiler:
                 return None
             return when
         return (*self._conditions(self.rule.match, (*self.at, "match"), ""), *when)
+
+    def standing(self) -> tuple[Condition, ...]:
+        """The conditions of a match that belongs to no rule and begins at the top of its tree."""
+        return self._conditions(self.rule.match or {}, self.at, "")
 
     def _when(self) -> tuple[When, ...]:
         if self.rule.when is None:

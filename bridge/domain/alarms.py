@@ -35,6 +35,7 @@ class CauseKind(StrEnum):
     LONG_WAIT = "long_wait"
     NO_WORKER = "no_worker"
     NO_CLOCK = "no_clock"
+    RELOAD_REFUSED = "reload_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,26 @@ class AccountView:
     plan_b: str | None = None  # the account that gets its critical incidents meanwhile
 
 
-def causes(accounts: Sequence[AccountView], last_beats: Mapping[str, datetime], now: datetime) -> tuple[Cause, ...]:
-    """Everything that needs a person now. `last_beats`: the newest heartbeat of each kind of process."""
+def causes(
+    accounts: Sequence[AccountView],
+    last_beats: Mapping[str, datetime],
+    now: datetime,
+    refused: Sequence[str] = (),
+) -> tuple[Cause, ...]:
+    """Everything that needs a person now. `last_beats`: the newest heartbeat of each kind of process.
+
+    `refused`: the problems for which the last reload of the rules was refused.
+    """
     found = [_with_plan_b(cause, account) for account in accounts for cause in _of_account(account, now)]
-    return (*found, *_silent(last_beats, now))
+    return (*found, *_silent(last_beats, now), *_of_reload(refused))
+
+
+def _of_reload(refused: Sequence[str]) -> Iterator[Cause]:
+    if refused:
+        more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+        sentence = f"changed rules are not in force, the last good ones are: {refused[0]}{more}"
+        advice = "mend what 'incident-bridge check' and 'incident-bridge test' say, then run 'incident-bridge reload'"
+        yield Cause(kind=CauseKind.RELOAD_REFUSED, about="", sentence=sentence, advice=advice)
 
 
 def is_due(told_at: datetime | None, now: datetime) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.domain.alert import Reading, Severity
 from bridge.domain.delivery import NameRef
+from bridge.domain.silences import Silence
 
 
 class Outcome(StrEnum):
@@ -120,6 +121,7 @@ class Decision:
     policy: Policy
     rise: Change | None = None  # what this report changes in an open incident of lower severity; None: the usual fields
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # see CreateBody
+    silences: tuple[Silence, ...] = ()  # those that match its alert; whether one hides it, settle sees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,9 +26,9 @@ from bridge.entrypoints import worker
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web import receiver
 from bridge.entrypoints.web.app import create_app
+from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.poker import Poker
 from bridge.entrypoints.web.server import Server
-from bridge.pipeline import decide
 
 AFTER_COMMIT = "after commit before reply"
 AFTER_CLAIM = "after claim before send"
@@ -85,7 +84,7 @@ def run_dying_web(loaded: wiring.Loaded, doom: Doom, bind: str) -> None:
 
     def make_app() -> Any:
         logs.configure("web")
-        settings, book = loaded.settings, loaded.book
+        settings = loaded.settings
         ledger = wiring.open_ledger(settings)
         _, url = wiring.redis_of(settings)
         writer = Writer(ledger.settle, Poker(Queue(url).poke))
@@ -103,10 +102,9 @@ def run_dying_web(loaded: wiring.Loaded, doom: Doom, bind: str) -> None:
 
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
-            decide=partial(decide, book=book, destinations=wiring.destinations(settings)),
+            ruling=Keeper(loaded, ledger).current,
             settle=settle,
             new_id=ledger.new_id,
-            book=book.hash,
             body_max_bytes=settings.server.max_body_bytes,
             count=lambda _source, _what: None,
         )

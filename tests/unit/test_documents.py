@@ -31,6 +31,8 @@ from bridge.entrypoints.cli.sending import sample_names
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
+from bridge.entrypoints.web.keeper import Ruling
+from bridge.rules.book import RuleBook
 from bridge.sources import SOURCES
 from bridge.sources.base import NoAuth
 from bridge.wiring import rule_book
@@ -59,6 +61,9 @@ ENVIRONMENT = {  # what the documents' examples name
     "BRIDGE_UI_PASSWORD_HASH": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "BRIDGE_API_TOKEN": "a-token",
 }
+
+
+NO_RULES = RuleBook.of((), unmatched=None, content="")
 
 
 def named(path: Path) -> str:
@@ -245,7 +250,7 @@ def test_every_command_a_document_names_exists(path: Path) -> None:
         if command is None:
             assert len(words) == 1 or "|" in said, f"{named(path)}: incident-bridge {said}"
             continue
-        for option in re.findall(r"(?<![\w-])--[a-z]+", said):
+        for option in re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", said):
             assert option in options(command), f"{named(path)}: incident-bridge {said}"
 
 
@@ -268,15 +273,14 @@ def test_the_http_table_names_every_route_and_no_other(tmp_path: Path) -> None:
     gate = Gate(username="admin", password_hash=None, tokens={}, public_url="http://127.0.0.1:8080")
     incoming = receiver.Receiver(
         sources={},
-        decide=lambda readings: tuple(Decided(reading=reading) for reading in readings),
+        ruling=lambda: Ruling(book=NO_RULES, decide=lambda readings: ()),
         settle=lambda prepare: ledger.settle([prepare()])[0][0],
         new_id=Ulids(),
-        book="",
         body_max_bytes=1,
         count=lambda source, what: None,
     )
     reading = api.Api(ledger=ledger, gate=gate, rates={}, rules=list, poke=lambda lanes: None)
-    pages = ui.Ui(ledger=ledger, gate=gate, rates={}, rules=list, book="", poke=lambda lanes: None, missing=list)
+    pages = ui.Ui(ledger=ledger, gate=gate, rates={}, rules=list, book=str, poke=lambda lanes: None, missing=list)
     parts = (receiver.blueprint(incoming), api.blueprint(reading), health.blueprint(ledger, gate, health.Tally(), {}))
     app = create_app((*parts, ui.blueprint(pages)))
     ledger.close()

@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.dialects import postgresql, sqlite
-
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import (
     alarms,
+    books,
     callbacks,
     fetches,
     history,
@@ -18,11 +17,14 @@ from bridge.adapters.ledger import (
     names,
     overview,
     plan_b,
+    probes,
     reads,
     renewals,
+    silences,
     truth,
     upkeep,
 )
+from bridge.adapters.ledger.books import InForce, Origin, RulesState, StoredBook
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.fetches import Fetch, Fetched
@@ -31,17 +33,20 @@ from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneBusy, Lan
 from bridge.adapters.ledger.names import NameBook, NameList
 from bridge.adapters.ledger.overview import Overview
 from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
-from bridge.adapters.ledger.schema import rule_books
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
+from bridge.adapters.ledger.silences import Preview
 from bridge.adapters.ledger.upkeep import Heartbeat
 from bridge.domain.alarms import Cause
+from bridge.domain.alert import Alert
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.lane import Line, Pace
+from bridge.domain.silences import Silence
 
 __all__ = [
-    "Claim", "Claimed", "EventQuery", "Fetch", "Fetched", "Finished", "Heartbeat", "Ledger", "NamesNeeded", "Page",
-    "Receipt", "Recorded", "Route", "Settled", "StoredEvent", "Stretch", "receipt",
+    "Claim", "Claimed", "EventQuery", "Fetch", "Fetched", "Finished", "Heartbeat", "InForce", "Ledger", "NamesNeeded",
+    "Origin", "Page", "Preview", "Receipt", "Recorded", "Route", "RulesState", "Settled", "StoredBook", "StoredEvent",
+    "Stretch", "receipt",
 ]  # fmt: skip
 
 REDO_MAX = 3
@@ -289,7 +294,11 @@ class Ledger:
 
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows."""
-        return self._written(lambda transaction: upkeep.prune(transaction, bodies, history))
+
+        def pruned(transaction: Transaction) -> int:
+            return upkeep.prune(transaction, bodies, history) + silences.prune(transaction, history)
+
+        return self._written(pruned)
 
     def alarms_standing(self, max_waits: Mapping[str, timedelta]) -> tuple[Cause, ...]:
         """Everything that needs a person now; `max_waits` are those of the configured accounts."""
@@ -314,15 +323,81 @@ class Ledger:
         """An accepted event says how the call it asked for ended; it is owed no more."""
         self._written(lambda transaction: callbacks.remark(transaction, event_id, text))
 
-    def book_stored(self, book_hash: str, content: str) -> None:
-        """The rule book is on record under its hash."""
-        dialect = sqlite if self.database.is_sqlite else postgresql
+    # -- the rule book in force, and silences
 
-        def stored(transaction: Transaction) -> None:
-            row = {"hash": book_hash, "stored_at": transaction.now, "content": content}
-            transaction.connection.execute(dialect.insert(rule_books).on_conflict_do_nothing(), row)
+    def book_started(self, book: StoredBook, origin: Origin) -> bool:
+        """A process started with this book; True when it is in force by that: see books.start."""
+        return self._written(lambda transaction: books.start(transaction, book, origin))
 
-        self._written(stored)
+    def book_taken(self, book: StoredBook, origin: Origin) -> bool:
+        """This book is in force on every host; False when it was already."""
+        return self._written(lambda transaction: books.take(transaction, book, origin))
+
+    def reload_refused(self, problems: Sequence[Mapping[str, Any]], by: str, origin: Origin | None = None) -> None:
+        """A reload was refused, with these problems; the book in force stays.
+
+        Without an origin: a process could not take the book in force.
+        """
+        self._written(lambda transaction: books.refuse(transaction, problems, by, origin))
+
+    def files_seen(self, place: str) -> str | None:
+        """The digest of the rules' files as they were last taken, or refused, from a place."""
+        with self.database.reading() as transaction:
+            return books.seen(transaction, place)
+
+    def in_force(self) -> InForce:
+        """Which book decides, and the numbers that say whether anything changed."""
+        with self.database.reading() as transaction:
+            return books.numbers(transaction)
+
+    def rules_state(self) -> RulesState:
+        """Since when which book decides, and what became of the last reload."""
+        with self.database.reading() as transaction:
+            return books.state(transaction)
+
+    def book(self, book_hash: str) -> StoredBook | None:
+        """A rule book on record, with the texts it is compiled from; None when there is none."""
+        with self.database.reading() as transaction:
+            return books.stored(transaction, book_hash)
+
+    def parked_probed(self) -> frozenset[str]:
+        """Lanes whose key or permission was refused may be tried now; which they are."""
+        return self._written(lambda transaction: probes.unpark(transaction))
+
+    def silence_added(self, silence: Silence) -> dict[str, Any]:
+        """A silence holds; answers it as the API shows it."""
+
+        def added(transaction: Transaction) -> dict[str, Any]:
+            silences.add(transaction, silence)
+            return silences.one(transaction, silence.id) or {}
+
+        return self._written(added)
+
+    def silence_ended(self, silence_id: str, by: str) -> dict[str, Any] | None:
+        """A silence is over before its time, and stays on record; None when there is none of this id."""
+        return self._written(lambda transaction: silences.end(transaction, silence_id, by))
+
+    def silence(self, silence_id: str) -> dict[str, Any] | None:
+        with self.database.reading() as transaction:
+            return silences.one(transaction, silence_id)
+
+    def silences(self, *, limit: int = silences.LIST_MAX, before: str | None = None) -> Page:
+        """Silences: active and pending first, then those that are over."""
+        with self.database.reading() as transaction:
+            return silences.listed(transaction, limit=limit, before=before)
+
+    def silences_standing(self) -> tuple[Silence, ...]:
+        """Those that are not over."""
+        with self.database.reading() as transaction:
+            return silences.standing(transaction)
+
+    def silence_preview(
+        self, matches: Callable[[Alert], bool], *, criticals: bool, within: timedelta, reads_payload: bool
+    ) -> Preview:
+        """What a silence would have hidden lately."""
+        payloads = self._payloads if reads_payload else None
+        with self.database.reading() as transaction:
+            return silences.preview(transaction, matches, payloads, criticals=criticals, within=within)
 
     # -- people
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from bridge.adapters.ledger import books
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import lane_from
@@ -48,7 +49,8 @@ def standing(
         )
         for name in sorted(max_waits)
     ]
-    return causes(views, {row[0]: row[1] for row in connection.execute(beats)}, now)
+    refused = [f"{one['file']}:{one['line']}: {one['message']}" for one in books.state(transaction).refused]
+    return causes(views, {row[0]: row[1] for row in connection.execute(beats)}, now, refused)
 
 
 def claim(transaction: Transaction, found: Sequence[Cause]) -> list[Cause]:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import deliveries, heartbeats, lanes, name_fetches
+from bridge.domain.delivery import Reason
 from bridge.domain.lane import FAILING_AFTER, LEASE, failing_share
 
 WORKER = "worker"  # kind of a heartbeat
@@ -35,6 +37,20 @@ def room(connection: Connection, routes: Mapping[str, Route], now: datetime) -> 
     beats = heartbeats.c.beat_at.between(now - BEATS_WITHIN, now + BEATS_WITHIN)
     workers = _number(connection, heartbeats, heartbeats.c.kind == WORKER, beats)
     return failing_share(workers) - sending - fetching
+
+
+def unpark(transaction: Transaction) -> frozenset[str]:
+    """Lanes that wait because their key (401) or a permission (403) was refused may be tried at once; which they are.
+
+    Somebody may have mended it. The first call tells; refused again, it parks the lane for another minute.
+    """
+    found: set[str] = set()
+    for of in ("create", "update"):
+        until, why = lanes.c[f"{of}_parked_until"], lanes.c[f"{of}_parked_why"]
+        refused = (until > transaction.now) & why.in_((Reason.AUTH.value, Reason.FORBIDDEN.value))
+        free = update(lanes).where(refused).values({until.name: None, why.name: None}).returning(lanes.c.name)
+        found |= set(transaction.connection.execute(free).scalars())
+    return frozenset(found)
 
 
 def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:

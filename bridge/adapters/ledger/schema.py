@@ -88,6 +88,8 @@ alerts = Table(
 )
 Index("alerts_fingerprint", alerts.c.fingerprint, alerts.c.event_id)
 Index("alerts_incident", alerts.c.incident_id, alerts.c.event_id)
+_SILENCED = "outcome = 'silenced'"
+Index("alerts_silenced", alerts.c.event_id, sqlite_where=text(_SILENCED), postgresql_where=text(_SILENCED))
 
 problems = Table(
     "problems",
@@ -337,6 +339,47 @@ rule_books = Table(
     Column("hash", Text, primary_key=True),
     Column("stored_at", Instant, nullable=False),
     Column("content", Text, nullable=False),
+    Column("files", Text),  # JSON: config.rule_files.RuleFiles, every text it is compiled from; null before 0007
+)
+
+in_force = Table(  # one row: what every process asks for once a second
+    "in_force",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("book", Text),  # hash of the current rule book; null until a process has started with one
+    Column("book_no", Integer, nullable=False),  # one more with each book that becomes current
+    Column("taken_at", Instant),  # when it became current
+    Column("taken_by", Text),
+    Column("checked_at", Instant),  # the last reload that found nothing wrong, whether it changed anything or not
+    Column("refused_at", Instant),  # the last reload was refused; null when it was not
+    Column("refused_by", Text),
+    Column("refused", Text),  # JSON: its problems
+    Column("silences_no", Integer, nullable=False),  # one more with each change of the silences
+)
+
+book_places = Table(
+    "book_places",
+    metadata,
+    Column("place", Text, primary_key=True),  # host and configuration
+    Column("digest", Text, nullable=False),  # of the files as they were last taken, or refused, from there
+    Column("seen_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Text, primary_key=True),  # ULID: sorts by the time it was made
+    Column("match", Text, nullable=False),  # JSON: conditions, as a rule's `match`
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("criticals", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ended_at", Instant),  # a person ended it before its time
+    Column("ended_by", Text),
+    sqlite_with_rowid=False,
 )
 
 sweeps = Table(

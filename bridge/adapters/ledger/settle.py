@@ -38,6 +38,7 @@ from bridge.domain.incident import (
     on_resolved,
 )
 from bridge.domain.reports import LastReport, last_report, why_ignored
+from bridge.domain.silences import hiding
 from bridge.domain.telling import flapping_is_due, flapping_text
 from bridge.domain.truth import on_reported
 
@@ -303,8 +304,8 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
         touched.add(row["series"])
         if row["carrier_series"] is not None:
             touched.add(row["carrier_series"])
-    decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
-    wanted = {d.series: d for d in decisions}
+    decisions = (d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE)
+    wanted = {d.series: d for d in decisions if hiding(d.silences, d.severity, changes.now) is None}
     touched |= wanted.keys()
     if touched:
         _lock_series(connection, world, touched, wanted)
@@ -434,6 +435,9 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     about: dict[str, Any] = {"rule": decision.rule, "account": decision.account, "series": decision.series}
     if decision.mode is Mode.SHADOW:
         return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
+    silence = hiding(decision.silences, decision.severity, world.changes.now)
+    if silence is not None:
+        return {**_decision(Outcome.SILENCED, **about, reason=silence.sentence), "silence": silence.id}
     body = body_of(decision, _episode_id(alert, one))
     incident, ended = _standing(world, decision.series), world.ended.get(decision.series)
     last = incident or ended

@@ -37,6 +37,8 @@ _COMMANDS = {
     "schema": "bridge.entrypoints.cli.schema:schema",
     "names": "bridge.entrypoints.cli.naming:names",
     "doctor": "bridge.entrypoints.cli.doctor:doctor",
+    "reload": "bridge.entrypoints.cli.reloading:reload",
+    "silences": "bridge.entrypoints.cli.silencing:silences",
 }
 _SHORT = {
     "up": "Run everything on this machine: web, workers, clock, Redis.",
@@ -49,6 +51,7 @@ _SHORT = {
     "doctor": "Look at everything a page depends on, and say what to do.",
     "names": "Ask the accounts for their names now; show those that are kept.",
     "test": "Run the rules' own tests: what would be paged, retried, resolved.",
+    "reload": "Put changed rules in force, in every process on every host.",
     "explain": "Say why a body or a stored event pages or not, down to the request.",
     "diff": "Compare what two rule books make of stored events.",
     "capture": "Write a stored event as a redacted fixture with its test.",
@@ -61,6 +64,7 @@ _SHORT = {
     "incidents": "List incidents.",
     "lanes": "Show every account's lane: rate, tokens, what waits.",
     "dead": "List, show, replay or discard dead letters.",
+    "silences": "List, try, add or end silences: alerts that page nobody for a while.",
 }
 
 

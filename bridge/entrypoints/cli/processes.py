@@ -27,16 +27,28 @@ def _started(kind: str, config: Path) -> Any:
 @click.option("--threads", type=click.IntRange(8, 1024), default=128, show_default=True, help="Threads of each.")
 @config_option
 def serve(processes: int, threads: int, config: Path) -> int:
-    """Run the web process: webhooks, read API, health. SIGTERM finishes what is under way."""
+    """Run the web process: webhooks, read API, health. SIGTERM finishes what is under way, SIGHUP reloads the rules."""
     from bridge import wiring
+    from bridge.entrypoints.reloading import published
+    from bridge.entrypoints.web.keeper import Bell
     from bridge.entrypoints.web.running import WebProcess
     from bridge.entrypoints.web.server import Server
 
     loaded = _started("web", config)
     if click.get_current_context().obj is None:  # `up` has seen to it
-        wiring.open_ledger(loaded.settings).close()  # a wrong schema is said once, before anything is forked
-    web = WebProcess(loaded)
-    Server(loaded.settings.server.bind, web.start, processes=processes, threads=threads, on_stop=web.stop).run()
+        ledger = wiring.open_ledger(loaded.settings)  # a wrong schema is said once, before anything is forked
+        published(loaded, ledger, "start of serve")
+        ledger.close()
+    bell = Bell()
+    web = WebProcess(loaded, bell)
+    Server(
+        loaded.settings.server.bind,
+        web.start,
+        processes=processes,
+        threads=threads,
+        on_stop=web.stop,
+        on_hangup=bell.ring,
+    ).run()
     return 0
 
 

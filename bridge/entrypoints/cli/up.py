@@ -32,6 +32,7 @@ def up(demo: bool, workers: int, config: Path) -> int:
 
     os.environ["BRIDGE_CONFIG"] = str(config.absolute())
     os.environ["BRIDGE_SANDBOX"] = "1"
+    os.environ[wiring.WATCH_VARIABLE] = "1"
     loaded = wiring.load(config)
     settings = loaded.settings
     for warning in loaded.warnings:
@@ -40,7 +41,7 @@ def up(demo: bool, workers: int, config: Path) -> int:
     settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _only_one(settings.var_dir)
     _port_is_free(settings.server.host, settings.server.port)
-    _ledger_is_current(settings)
+    _ledger_is_current(loaded)
     procfile = _procfile(settings)
     commands = commands_in(procfile.read_text(encoding="utf-8"), str(procfile))
     supervisor = Supervisor(commands, counts={"worker": workers}, run_command=partial(run, inherited=loaded))
@@ -114,21 +115,30 @@ def _sandbox_port() -> int:
     return SANDBOX_PORT
 
 
-def _ledger_is_current(settings: Any) -> None:
-    """Apply missing migrations, in a process of its own: what they need in memory is not for every child to share."""
+def _ledger_is_current(loaded: Any) -> None:
+    """Apply missing migrations and put the rules in force, in a process of its own: what that needs in memory is not
+    for every child to share.
+    """
+    from bridge import wiring
+
+    settings = loaded.settings
+    origin = wiring.origin(settings, loaded.digest, "start of up")
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as apart:
-        before, after = apart.submit(_upgraded, settings.ledger).result()
+        before, after = apart.submit(_upgraded, settings.ledger, wiring.stored_book(loaded), origin).result()
     if before is not None and before != after:
         say(f"the ledger went from version {before} to {after}")
 
 
-def _upgraded(url: str) -> tuple[str | None, str]:
+def _upgraded(url: str, book: Any, origin: Any) -> tuple[str | None, str]:
+    from bridge.adapters.ledger import Ledger
     from bridge.adapters.ledger.engine import Database
     from bridge.adapters.ledger.upgrade import upgrade
 
     database = Database(url)
     try:
-        return upgrade(database)
+        versions = upgrade(database)
+        Ledger(database, {}).book_started(book, origin)
+        return versions
     finally:
         database.close()
 

@@ -11,7 +11,10 @@ from flask import Blueprint, Response, request
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
+from bridge.entrypoints.reloading import Reloader, book_json
+from bridge.entrypoints.web import reloads, silences
 from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
 
 Read = Callable[..., Response]
@@ -26,6 +29,8 @@ class Api:
     rates: Mapping[str, tuple[str, str]]  # account -> (type, rate in the owner's words)
     rules: Callable[[], list[dict[str, Any]]]
     poke: Callable[[frozenset[str]], None]
+    keeper: Keeper | None = None  # the rules in force, in a running web process
+    reloader: Reloader | None = None
 
 
 class BadQuery(Exception):
@@ -61,6 +66,8 @@ def blueprint(api: Api) -> Blueprint:
     _add_reads(routes, api)
     _add_actions(routes, api)
     _add_lane_actions(routes, api)
+    reloads.add_routes(routes, api.reloader)
+    silences.add_routes(routes, api.ledger, api.keeper)
     return routes
 
 
@@ -96,7 +103,8 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/rules")
     def rules() -> Response:
-        return _json({"items": api.rules(), "next": None})
+        here = None if api.keeper is None else api.keeper.current().hash
+        return _json({"items": api.rules(), "next": None, "book": book_json(api.ledger, api.reloader, here)})
 
 
 def _add_actions(routes: Blueprint, api: Api) -> None:

@@ -16,6 +16,7 @@ from bridge.adapters.ledger import Ledger
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.receiver import answer
+from bridge.entrypoints.web.reloads import reload_families, rules_told
 
 ALIVE_WITHIN = timedelta(seconds=30)  # three heartbeats
 METRICS_AGE_S = 5.0
@@ -49,9 +50,11 @@ def blueprint(ledger: Ledger, gate: Gate, tally: Tally, rates: Mapping[str, tupl
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        """200 once the ledger takes writes and web, worker and clock beat."""
+        """200 once the ledger takes writes and web, worker and clock beat; a refused reload is said, no more."""
         missing = not_ready(ledger, writable)
-        return answer(503, status="not ready", missing=missing) if missing else answer(200, status="ready")
+        if missing:
+            return answer(503, status="not ready", missing=missing)
+        return answer(200, status="ready", rules=rules_told(ledger.rules_state()))
 
     @routes.get("/metrics")
     def metrics() -> Response:
@@ -148,4 +151,4 @@ class _Collector:
         )
         for one in self._ledger.alive(timedelta(minutes=10)):
             beats.add_metric([one["kind"], one["process"]], one["beat_age_s"])
-        return [events, told, waiting, oldest, parked, beats]
+        return [events, told, waiting, oldest, parked, beats, *reload_families(self._ledger.rules_state())]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from flask import Blueprint, Request, Response, request
@@ -34,15 +34,28 @@ AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so tha
 Decide = Callable[[tuple[Reading, ...]], tuple[Decided, ...]]
 
 
+class Ruling(Protocol):
+    """What decides a webhook, and the hash of the rule book it does so with: one value, swapped as a whole."""
+
+    @property
+    def hash(self) -> str:
+        """Of the rule book."""
+        ...
+
+    @property
+    def decide(self) -> Decide:
+        """What the rules say of readings."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
     """Everything a webhook needs on its way to the ledger."""
 
     sources: Mapping[str, Source]
-    decide: Decide
+    ruling: Callable[[], Ruling]  # asked once for each webhook
     settle: Callable[[Callable[[], Receipt]], Settled]  # makes the receipt and puts it on disk
     new_id: Callable[[], str]
-    book: str
     body_max_bytes: int
     count: Callable[[str, str], None]  # (source, what): counted, not stored
 
@@ -124,6 +137,7 @@ def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:
 
 def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, delivery_id: str | None) -> Receipt:
     """Read, decide and prepare; in the writer's thread as a rule. Raises DecodeError."""
+    ruling = receiver.ruling()
     return receipt(
         event_id=receiver.new_id(),
         source=source.name,
@@ -132,8 +146,8 @@ def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, d
         body=safe.body,
         packed_body=packed,
         delivery_id=delivery_id,
-        decided=receiver.decide(source.alerts_in(safe)),
-        book=receiver.book,
+        decided=ruling.decide(source.alerts_in(safe)),
+        book=ruling.hash,
     )
 
 

@@ -1,7 +1,7 @@
 """One web process at work: its objects are made after the fork and closed before it ends."""
 
 import gc
-from functools import partial
+import os
 from typing import Any
 
 from bridge import wiring
@@ -11,30 +11,32 @@ from bridge.adapters.ledger.writer import Writer
 from bridge.adapters.queue import Queue
 from bridge.entrypoints.alarming import Watch, alarms_of
 from bridge.entrypoints.beating import Pulse
+from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
+from bridge.entrypoints.web.keeper import Bell, Keeper, Rounds, Watcher
 from bridge.entrypoints.web.poker import Poker
-from bridge.pipeline import decide
 
 GC_EVERY = 20_000  # allocations; a webhook leaves no cycles behind, and looking for them costs a tenth of its time
 
 
 class WebProcess:
-    """Makes the application of a forked web process, and takes it down."""
+    """Makes the application of a forked web process, and takes it down. A `bell` in the parent asks for a reload."""
 
-    def __init__(self, loaded: wiring.Loaded) -> None:
-        self._loaded = loaded
+    def __init__(self, loaded: wiring.Loaded, bell: Bell | None = None) -> None:
+        self._loaded, self._bell = loaded, bell
         self._running: tuple[Any, ...] | None = None
 
     def start(self) -> Any:
         """The WSGI application, with its ledger, writer thread and heartbeat running."""
-        settings, book = self._loaded.settings, self._loaded.book
+        settings = self._loaded.settings
         logs.configure("web")
         gc.freeze()
         gc.set_threshold(GC_EVERY)
         ledger = wiring.open_ledger(settings)
-        ledger.book_stored(book.hash, book.content)
+        rules = Keeper(self._loaded, ledger)
+        rules.look()
         keeper, url = wiring.redis_of(settings)
         poker = Poker(Queue(url).poke)
         writer = Writer(ledger.settle, poker)
@@ -42,7 +44,15 @@ class WebProcess:
         pulse.start()
         watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
         watch.start()
-        self._running = (pulse, writer, poker, keeper, watch)
+
+        def took(lanes: frozenset[str]) -> None:
+            rules.look()
+            poker(lanes)
+
+        reloader = Reloader(self._loaded, ledger, took)
+        rounds = Rounds(rules, reloader, self._bell, self._watcher(ledger, reloader))
+        rounds.start()
+        self._running = (pulse, writer, poker, keeper, watch, rounds)
         gate = Gate(
             username=settings.ui.username,
             password_hash=settings.ui.password_hash,
@@ -53,22 +63,30 @@ class WebProcess:
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
-            decide=partial(decide, book=book, destinations=wiring.destinations(settings)),
+            ruling=rules.current,
             settle=writer.settle,
             new_id=ledger.new_id,
-            book=book.hash,
             body_max_bytes=settings.server.max_body_bytes,
             count=tally.count,
         )
-        rules = wiring.rules_listing(book)
-        reading = api.Api(ledger=ledger, gate=gate, rates=rates, rules=lambda: rules, poke=poker)
+        reading = api.Api(
+            ledger=ledger,
+            gate=gate,
+            rates=rates,
+            rules=lambda: wiring.rules_listing(rules.current().book),
+            poke=poker,
+            keeper=rules,
+            reloader=reloader,
+        )
         writable = health.Writable(ledger)
         pages = ui.Ui(
             ledger=ledger,
             gate=gate,
             rates=rates,
-            rules=lambda: rules,
-            book=book.hash,
+            rules=lambda: wiring.rules_listing(rules.current().book),
+            book=lambda: rules.current().hash,
+            keeper=rules,
+            reloader=reloader,
             poke=poker,
             missing=lambda: health.not_ready(ledger, writable),
         )
@@ -84,13 +102,25 @@ class WebProcess:
             https=settings.server.public_url.startswith("https:"),
         )
 
+    def _watcher(self, ledger: Any, reloader: Reloader) -> Watcher | None:
+        """Under `up` files are taken as they change."""
+        if not os.environ.get(wiring.WATCH_VARIABLE):
+            return None
+        settings = self._loaded.settings
+        return Watcher(
+            (settings.rules_dir, settings.templates_dir),
+            settings.var_dir / "watch.lock",
+            lambda: ledger.files_seen(reloader.place) != wiring.rules_digest(settings),
+        )
+
     def stop(self) -> None:
         """Write what waits, poke what was written, take the heartbeat back."""
         if self._running is None:
             return
-        pulse, writer, poker, keeper, watch = self._running
+        pulse, writer, poker, keeper, watch, rounds = self._running
         self._running = None
         watch.stop()
+        rounds.stop()
         writer.close()
         poker.close()
         pulse.stop()

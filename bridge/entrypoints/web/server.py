@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import ThreadWorker
 
 from bridge.adapters import cpu
@@ -156,6 +157,18 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return self.alive
 
 
+class _Parent(Arbiter):  # type: ignore[misc]
+    """gunicorn's parent, whose SIGHUP reloads the rules: its own would end every child and start others."""
+
+    def __init__(self, app: Any, on_hangup: Callable[[], None]) -> None:
+        self._on_hangup = on_hangup
+        super().__init__(app)
+
+    def handle_hup(self) -> None:
+        """SIGHUP."""
+        self._on_hangup()
+
+
 class Server(BaseApplication):  # type: ignore[misc]
     """The web process tree: one parent, PROCESSES children, each with its own objects made after the fork."""
 
@@ -167,8 +180,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         processes: int = PROCESSES,
         threads: int = THREADS,
         on_stop: Callable[[], None] = lambda: None,
+        on_hangup: Callable[[], None] = lambda: None,
     ) -> None:
         self._bind, self._make_app, self._on_stop = bind, make_app, on_stop
+        self._on_hangup = on_hangup
         self._processes, self._threads = processes, threads
         super().__init__()
 
@@ -197,6 +212,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        _Parent(self, self._on_hangup).run()
 
     def load(self) -> Any:
         """Called in each child: the WSGI application."""

@@ -19,8 +19,10 @@ from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.decision import Outcome
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import IncidentState
+from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api
 from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.ui import sessions, words
 
 PAGES = (
@@ -47,9 +49,11 @@ class Ui:
     gate: Gate
     rates: Mapping[str, tuple[str, str]]
     rules: Callable[[], list[dict[str, Any]]]
-    book: str  # hash of the rule book in force
+    book: Callable[[], str]  # hash of the rule book in force
     poke: Callable[[frozenset[str]], None]
     missing: Callable[[], list[str]]  # sentences on what keeps the bridge from working
+    keeper: Keeper | None = None  # the rules in force, in a running web process
+    reloader: Reloader | None = None
 
 
 def blueprint(ui: Ui) -> Blueprint:
@@ -81,7 +85,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "who": ui.gate.username if protected else "this machine only",
             "can_leave": protected and sessions.is_known(ui.gate),
             "banner": None if protected else "No login is configured (ui.auth): only this machine is answered.",
-            "book": ui.book,
+            "book": ui.book(),
         }
 
     @routes.after_request

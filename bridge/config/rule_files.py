@@ -1,0 +1,128 @@
+"""The files a rule book is compiled from, as texts: read from disk once, or brought back from the ledger.
+
+In: a folder of rules and one of templates. Out: RuleFiles. What compiles them (config.rulebook) touches no disk, so
+that every process on every host makes the same book of the same texts.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from bridge.config.rule_tests import SUFFIXES as TEST_SUFFIXES
+from bridge.domain.errors import Place, Problem
+
+VERSION = 1
+_WATCHED = frozenset({".yaml", ".yml", ".j2", ".json"})  # rules, templates, tests and what tests send
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFiles:
+    """Every text that a rule book needs; files are named as people know them, relative to the configuration."""
+
+    rules: tuple[tuple[str, str], ...]  # (name, text) in the order they are read
+    templates: Mapping[str, str]  # by their name inside their folder
+    rules_folder: str
+    templates_folder: str
+
+    def as_json(self) -> str:
+        """For the ledger."""
+        held = {
+            "v": VERSION,
+            "rules": [list(one) for one in self.rules],
+            "templates": dict(self.templates),
+            "rules_folder": self.rules_folder,
+            "templates_folder": self.templates_folder,
+        }
+        return json.dumps(held, ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `as_json` wrote."""
+        held: dict[str, Any] = json.loads(text)
+        return cls(
+            rules=tuple((name, content) for name, content in held["rules"]),
+            templates=held["templates"],
+            rules_folder=held["rules_folder"],
+            templates_folder=held["templates_folder"],
+        )
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Every text by its file's name."""
+        return dict(self.rules) | {f"{self.templates_folder}/{name}": text for name, text in self.templates.items()}
+
+
+def read_files(rules_dir: Path, templates_dir: Path, root: Path) -> tuple[RuleFiles, tuple[Problem, ...]]:
+    """Read every rule file (not `*.test.yaml`) and every template, with what could not be read.
+
+    Files are named relative to `root`.
+    """
+    problems: list[Problem] = []
+    rules = _texts({_shown(path, root): path for path in _rule_files(rules_dir)}, problems)
+    paths = {path.relative_to(templates_dir).as_posix(): path for path in sorted(templates_dir.rglob("*.j2"))}
+    folder = _shown(templates_dir, root)
+    templates = _texts(paths, problems, folder)
+    files = RuleFiles(
+        rules=tuple(rules.items()), templates=templates, rules_folder=_shown(rules_dir, root), templates_folder=folder
+    )
+    return files, tuple(problems)
+
+
+def digest_of(*folders: Path) -> str:
+    """A hash over everything that a reload looks at: rules, templates, tests and their fixtures."""
+    found = hashlib.sha256()
+    for path in watched(*folders):
+        try:
+            content = path.read_bytes()
+        except OSError:  # gone, or not for us: `check` says so
+            content = b""
+        found.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+        found.update(content)
+    return found.hexdigest()
+
+
+def stamps_of(*folders: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when any of these files does, read without opening them: path, time and size of each."""
+    found = []
+    for path in watched(*folders):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def watched(*folders: Path) -> list[Path]:
+    """The files under these folders that a reload looks at, sorted; hidden ones, as editors leave them, are none."""
+    return sorted(
+        path
+        for folder in set(folders)
+        for path in folder.rglob("*")
+        if path.suffix in _WATCHED and not path.name.startswith((".", "#"))
+    )
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _rule_files(folder: Path) -> list[Path]:
+    paths = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    return sorted(path for path in paths if not path.name.endswith(TEST_SUFFIXES))
+
+
+def _texts(paths: Mapping[str, Path], problems: list[Problem], folder: str = "") -> dict[str, str]:
+    held: dict[str, str] = {}
+    for name, path in paths.items():
+        place = Place(file=f"{folder}/{name}" if folder else name)
+        try:
+            held[name] = path.read_text(encoding="utf-8")
+        except OSError as error:
+            problems.append(Problem(place=place, message=f"the file cannot be read: {error.strerror or 'unreadable'}"))
+        except UnicodeDecodeError:
+            problems.append(Problem(place=place, message="the file is not UTF-8", hint="write it as UTF-8 text"))
+    return held

@@ -1,0 +1,106 @@
+"""Rule books as texts: the same everywhere, and what changes from one to the next."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bridge import wiring
+from bridge.config.rule_files import RuleFiles, digest_of, read_files, stamps_of
+from bridge.domain.errors import ConfigError
+from bridge.rules.changes import DIFF_MAX_LINES, changes_between
+from tests.e2e.processes import write_configuration
+
+
+@pytest.fixture
+def loaded(tmp_path: Path) -> wiring.Loaded:
+    config = write_configuration(tmp_path, sources={"lab": {"type": "generic", "auth": "none"}})
+    (tmp_path / "templates" / "body.txt.j2").write_text("{{ alert.title }}")
+    (tmp_path / "rules" / "team").mkdir()
+    (tmp_path / "rules" / "team" / "more.yaml").write_text(
+        "rules:\n  - id: more\n    account: pd\n    match: {title: x}\n"
+        "    incident: {title: x, body: {template: body.txt.j2}}\n"
+    )
+    (tmp_path / "rules" / "team" / "more.test.yaml").write_text("[]")
+    return wiring.load(config, receives=False)
+
+
+def test_a_book_out_of_the_ledger_is_the_one_that_was_read_from_disk(loaded: wiring.Loaded) -> None:
+    stored = wiring.stored_book(loaded)
+    files = RuleFiles.from_json(stored.files)
+    assert files == loaded.files
+    book, warnings = wiring.book_of(loaded.settings, files)
+    assert (book.hash, book.content) == (loaded.book.hash, loaded.book.content)
+    assert [str(rule.place) for rule in book.rules] == [str(rule.place) for rule in loaded.book.rules]
+    assert warnings == ()
+    assert list(files.texts) == ["rules/rules.yaml", "rules/team/more.yaml", "templates/body.txt.j2"]
+
+
+def test_a_book_that_names_an_account_this_host_has_not_is_refused_with_its_place(loaded: wiring.Loaded) -> None:
+    text = loaded.files.as_json().replace("account: pd", "account: elsewhere")
+    with pytest.raises(ConfigError, match=r"rules/team/more.yaml:3:14: .*account 'elsewhere', which does not exist"):
+        wiring.book_of(loaded.settings, RuleFiles.from_json(text))
+
+
+def test_the_digest_sees_every_file_a_reload_looks_at_and_no_other(loaded: wiring.Loaded, tmp_path: Path) -> None:
+    folders = (tmp_path / "rules", tmp_path / "templates")
+    seen = {digest_of(*folders)}
+    for name in ("rules/rules.yaml", "rules/team/more.test.yaml", "templates/body.txt.j2", "rules/team/new.json"):
+        with (tmp_path / name).open("a") as file:
+            file.write("\n")
+        seen.add(digest_of(*folders))
+    assert len(seen) == 5
+    stamps = stamps_of(*folders)
+    for name in ("rules/.rules.yaml.swp", "rules/#more.yaml#", "rules/notes.txt", "rules/rules.yaml~"):
+        (tmp_path / name).write_text("x")
+    assert digest_of(*folders) in seen
+    assert stamps_of(*folders) == stamps
+
+
+def test_files_that_cannot_be_read_are_problems_with_their_names(tmp_path: Path) -> None:
+    for folder in ("rules", "templates"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "rules" / "a.yaml").write_bytes(b"\xff")
+    (tmp_path / "templates" / "b.j2").write_bytes(b"\xff")
+    (tmp_path / "rules" / "c.yaml").symlink_to(tmp_path / "gone")
+    files, problems = read_files(tmp_path / "rules", tmp_path / "templates", tmp_path)
+    assert files.texts == {}
+    assert [str(one).split("\n")[0] for one in problems] == [
+        "rules/a.yaml:1:1: the file is not UTF-8",
+        "rules/c.yaml:1:1: the file cannot be read: No such file or directory",
+        "templates/b.j2:1:1: the file is not UTF-8",
+    ]
+
+
+def content(*rules: tuple[str, str], unmatched: str | None = None, **templates: str) -> str:
+    held = [[{}, {"id": name, "title": title}] for name, title in rules]
+    return json.dumps({"rules": held, "unmatched": unmatched, "templates": templates})
+
+
+def test_changes_name_rules_templates_order_and_lines() -> None:
+    old = content(("a", "1"), ("b", "1"), ("c", "1"), t="1", u="1")
+    new = content(("c", "1"), ("a", "2"), ("d", "1"), t="2", v="1", unmatched="a")
+    found = changes_between(old, new, {"rules/r.yaml": "x\ny\n"}, {"rules/r.yaml": "x\nz\n"})
+    assert (found.added, found.changed, found.removed) == (("d",), ("a",), ("b",))
+    assert found.templates == ("t", "u", "v")
+    assert found.is_reordered
+    assert found.unmatched
+    assert [line for line in found.diff if line[0] in "+-"][2:] == ["-y", "+z"]
+    assert found.sentence.startswith("1 added (d); 1 changed (a); 1 removed (b); templates changed: t, u, v")
+
+
+def test_the_first_book_adds_all_its_rules() -> None:
+    found = changes_between(None, content(("a", "1"), ("b", "1")), {}, {"rules/r.yaml": "x"})
+    assert (found.added, found.changed, found.removed, found.unmatched) == (("a", "b"), (), (), False)
+
+
+def test_comments_alone_change_no_rule() -> None:
+    same = content(("a", "1"))
+    assert changes_between(same, same, {"f": "x"}, {"f": "x # why"}).sentence == "only comments or layout"
+    assert changes_between(same, same, {"f": "x"}, {"f": "x"}).sentence == "nothing"
+
+
+def test_the_difference_of_huge_files_is_bounded() -> None:
+    huge = "\n".join(str(number) for number in range(10_000))
+    found = changes_between(content(), content(), {}, {"f": huge})
+    assert len(found.diff) == DIFF_MAX_LINES + 1
