@@ -13,6 +13,7 @@ from bridge.adapters.ledger import (
     alarms,
     callbacks,
     fetches,
+    hands,
     history,
     letters,
     names,
@@ -328,6 +329,22 @@ class Ledger:
     def discarded(self, delivery_id: str, why: str) -> None:
         """A dead letter is put aside with a person's reason. Raises LetterError."""
         self._written(lambda transaction: letters.discard(transaction, self.routes, delivery_id, why))
+
+    def incident_resolved(self, incident_id: str) -> hands.Done:
+        """A person ends an incident: it is resolved upstream, or never sent. Raises IncidentError."""
+        return self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_detached(self, incident_id: str) -> hands.Done:
+        """The bridge lets go of an incident; a folded one goes out by itself. Raises IncidentError."""
+        return self._written(lambda transaction: hands.detach(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_resent(self, incident_id: str) -> hands.Done:
+        """Whoever an incident pages is paged anew; answers the incident that is sent. Raises IncidentError."""
+        return self._written(lambda transaction: hands.resend(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_noted(self, incident_id: str, text: str) -> hands.Done:
+        """A person's note waits to be said in the upstream's incident. Raises IncidentError."""
+        return self._written(lambda transaction: hands.note(transaction, self.routes, self.new_id, incident_id, text))
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:

@@ -12,6 +12,7 @@ from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.receiver import answer
 
 Read = Callable[..., Response]
@@ -61,6 +62,7 @@ def blueprint(api: Api) -> Blueprint:
     _add_reads(routes, api)
     _add_actions(routes, api)
     _add_lane_actions(routes, api)
+    add_incident_actions(routes, api.ledger, api.poke)
     return routes
 
 
