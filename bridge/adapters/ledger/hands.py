@@ -45,9 +45,7 @@ class _Held:
     inside: tuple[Member, ...]  # the firing members of those
 
 
-def resolve(
-    transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str
-) -> Done:
+def resolve(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str) -> Done:
     """Its problems are over, a person says: what is upstream is resolved, what waits is never sent."""
     changes = Changes(now=transaction.now, routes=routes, new_id=new_id)
     held = _held(transaction.connection, changes, incident_id)
@@ -201,5 +199,3 @@ def _letter_of(connection: Connection, incident_id: str) -> str:
 def _written(connection: Connection, changes: Changes, incident: str, state: str) -> Done:
     changes.flush(connection)
     return Done(incident=incident, state=IncidentState(state).value, lanes=frozenset(changes.lanes))
-
-

@@ -138,6 +138,9 @@ def event_query() -> EventQuery:
         outcome=_text("outcome"),
         q=_text("q"),
         since=_since(_text("since")),
+        until=_since(_text("until"), "until"),
+        account=_text("account"),
+        label=_text("label"),
         **_paging(),
     )
 
@@ -154,7 +157,7 @@ def _paging() -> dict[str, Any]:
     return {"limit": int(text), "before": _text("before")}
 
 
-def _since(text: str | None) -> datetime | None:
+def _since(text: str | None, name: str = "since") -> datetime | None:
     """RFC 3339, or an age such as 15m, 24h, 7d."""
     if text is None:
         return None
@@ -165,7 +168,7 @@ def _since(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text.replace(" ", "+"))
     except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
         example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"
-        raise BadQuery(f"since is {example}, not '{text[:40]}'") from None
+        raise BadQuery(f"{name} is {example}, not '{text[:40]}'") from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 

@@ -15,6 +15,8 @@ from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.poker import Poker
+from bridge.entrypoints.web.ui.trials import Trials
+from bridge.entrypoints.web.ui.workshop import Workshop
 from bridge.pipeline import decide
 
 GC_EVERY = 20_000  # allocations; a webhook leaves no cycles behind, and looking for them costs a tenth of its time
@@ -71,6 +73,16 @@ class WebProcess:
             book=book.hash,
             poke=poker,
             missing=lambda: health.not_ready(ledger, writable),
+            workshop=Workshop(
+                settings=settings,
+                ledger=ledger,
+                book=lambda: book,
+                sources=incoming.sources,
+                destinations=wiring.destinations(settings),
+                receive=partial(receiver.taken_again, incoming),
+                trials=Trials(settings.config_path),
+            ),
+            sandboxed=frozenset(name for name, account in settings.accounts.items() if account.sandbox),
         )
         return create_app(
             (
