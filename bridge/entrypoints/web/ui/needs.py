@@ -107,7 +107,7 @@ def _of_template(one: Mapping[str, Any], places: Mapping[str, str]) -> Need:
     place = places.get(one["rule"])
     return Need(
         what=f"A template of rule {one['rule']} fails",
-        more=f"{one['note']}; {plural(one['number'], 'page')} went out with the alert's own words today",
+        more=f"{one['note']}; {plural(one['number'], 'page')} got the alert's own words instead, within a day",
         mend=f"Mend it{f' in {place}' if place else ''}; the playground shows what it gives before you save it.",
         links=(
             (f"/incidents/{one['incident']}", "See such a page"),

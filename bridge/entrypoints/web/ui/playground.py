@@ -90,6 +90,7 @@ def _page(
         sources=sorted(workshop.sources),
         types=_samples(workshop),
         recent=_recent(ledger),
+        asked=request.args,
         chosen={"source": source, "body": body, "rules": rules},
         result=result,
         refusal=refusal,
