@@ -85,6 +85,8 @@ class Reason(StrEnum):
     FOLDED = "folded"  # another incident carries it: a storm
     DISCARDED = "discarded"  # by a person
     REPLAYED = "replayed"  # by a person
+    DETACHED = "detached"  # a person let go of it: it stays upstream as it is, and is told nothing more
+    RESENT = "resent"  # by a person: a new episode follows it
     LEASE_ENDED = "lease_ended"  # the worker that held it stopped answering
 
 

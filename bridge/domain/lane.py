@@ -263,6 +263,18 @@ def parked_sentence(state: LaneState, now: datetime) -> str | None:
     return None
 
 
+def held_by(state: LaneState, now: datetime) -> str | None:
+    """What parked_sentence speaks of, as a word: paused, failing, or the reason of a parked class."""
+    if state.paused_at is not None:
+        return "paused"
+    for of in LaneClass:
+        until = _parked_until(state, of)
+        why = state.create_parked_why if of is LaneClass.CREATE else state.update_parked_why
+        if until is not None and until > now and why is not None:
+            return why.value
+    return "failing" if is_failing(state) else None
+
+
 _WHY = {
     Reason.RATE_LIMITED: "the upstream answered 429, too many calls on this account",
     Reason.EXHAUSTED: "the upstream said that nothing is left of this account's allowance",

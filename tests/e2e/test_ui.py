@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from bridge.entrypoints.web.ui import words
+from bridge.entrypoints.web.ui import sparks, words
 from tests.e2e.processes import ANSWER_WITHIN_S, Bridge, alert
 
 pytestmark = pytest.mark.e2e
@@ -159,7 +159,7 @@ def test_dead_letters_are_grouped_replayed_and_discarded_with_a_reason(tmp_path:
             bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 402})
         bridge.deliver(alert("first refused"))
         bridge.deliver(alert("second refused"))
-        bridge.eventually(lambda: "2 letters" in page(bridge, "/dead"))
+        bridge.eventually(lambda: "2 dead letters" in page(bridge, "/dead"))
         assert "2 dead letters of pd" in page(bridge, "/")
         dead = [one for one in bridge.every("deliveries") if one["state"] == "dead"]
         refused = acted(bridge, f"/dead/{dead[0]['id']}/discard", at="/dead", reason=" ")
@@ -209,6 +209,12 @@ def test_a_span_is_told_in_its_largest_unit(seconds: float | None, said: str) ->
 
 
 def test_a_sparkline_reaches_from_the_oldest_hour_to_the_newest() -> None:
-    path = words.spark([0, 0, 4])
-    assert path.startswith("M0 36L0 35.0")
-    assert path.endswith("240 3.0 240 36Z")
+    path = sparks.path([0, 0, 4])
+    assert path.startswith("M0 34.0L120 34.0")
+    assert path.endswith("240 3.0")
+
+
+def test_a_line_without_anything_is_said_and_not_drawn() -> None:
+    spark = sparks.spark_of({"received": [1, 2], "created": [0, 0]})
+    assert list(spark.paths) == ["received"]
+    assert spark.label == "The last 24 hours: 3 received, 0 created"

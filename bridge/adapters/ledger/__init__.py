@@ -8,12 +8,16 @@ from typing import Any, TypeVar
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import (
+    activity,
     alarms,
     books,
     callbacks,
+    desk,
     fetches,
+    hands,
     history,
     letters,
+    mended,
     names,
     overview,
     plan_b,
@@ -40,6 +44,7 @@ from bridge.domain.alarms import Cause
 from bridge.domain.alert import Alert
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
+from bridge.domain.incident import CreateBody
 from bridge.domain.lane import Line, Pace
 from bridge.domain.silences import Silence
 
@@ -67,6 +72,7 @@ class Ledger:
         self.new_id = Ulids()
         self.names = NameBook()
         self._served = ""  # the last lane of a round that had no room for all
+        self._days = activity.DayBook()
 
     # -- web
 
@@ -409,6 +415,84 @@ class Ledger:
         """A dead letter is put aside with a person's reason. Raises LetterError."""
         self._written(lambda transaction: letters.discard(transaction, self.routes, delivery_id, why))
 
+    def replayed_mended(self, delivery_id: str, body: CreateBody) -> str:
+        """A dead create waits in its lane again, with another body; answers the lane. Raises LetterError."""
+        return self._written(
+            lambda transaction: mended.replay_mended(transaction, self.routes, self.new_id, delivery_id, body)
+        )
+
+    def letter(self, delivery_id: str) -> mended.Letter | None:
+        """A dead letter with what it holds; None when there is none of this id."""
+        with self.database.reading() as transaction:
+            return mended.letter(transaction, delivery_id)
+
+    def dead_causes(self) -> list[dict[str, Any]]:
+        """Dead letters counted by account, rule and reason."""
+        with self.database.reading() as transaction:
+            return desk.causes(transaction)
+
+    def dead_letters(self, *, account: str, rule: str, reason: str, limit: int, before: str | None = None) -> Page:
+        """The dead letters of one cause, newest first."""
+        with self.database.reading() as transaction:
+            return desk.letters(transaction, account=account, rule=rule, reason=reason, limit=limit, before=before)
+
+    def opening_event(self, incident_id: str) -> tuple[str, int] | None:
+        """The event that opened an incident, and the position of the alert in it."""
+        with self.database.reading() as transaction:
+            return desk.opening_event(transaction, incident_id)
+
+    def incident_story(self, incident_id: str) -> dict[str, Any]:
+        """Beside an incident's record: its newest reports, its flaps, its place in the lane."""
+        with self.database.reading() as transaction:
+            return {
+                "reports": desk.reports(transaction, incident_id),
+                "telling": desk.telling(transaction, incident_id),
+                "place": desk.place(transaction, self.routes, incident_id),
+            }
+
+    def finish_s(self, account: str, number: int) -> float | None:
+        """In how many seconds the last of that many creates would go, put into their lane now."""
+        with self.database.reading() as transaction:
+            return desk.finish_s(transaction, self.routes, account, number)
+
+    def day(self) -> activity.Day:
+        """The last 24 hours by the hour."""
+        with self.database.reading() as transaction:
+            return self._days.day(transaction)
+
+    def troubles(self) -> dict[str, Any]:
+        """What the first page says beside its numbers: broken templates, what is open, the last proof."""
+        with self.database.reading() as transaction:
+            return {
+                "templates": activity.broken_templates(transaction),
+                "open": activity.open_by_account(transaction),
+                "proven": reads.rfc3339(activity.last_proven(transaction)),
+            }
+
+    def probed(self, account: str) -> str | None:
+        """An account that refused us is asked again at once. Its lane; None without such an account."""
+        route = self.routes.get(account)
+        if route is None:
+            return None
+        self._written(lambda transaction: probes.probe_now(transaction, route.lane))
+        return route.lane
+
+    def incident_resolved(self, incident_id: str) -> hands.Done:
+        """A person ends an incident: it is resolved upstream, or never sent. Raises IncidentError."""
+        return self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_detached(self, incident_id: str) -> hands.Done:
+        """The bridge lets go of an incident; a folded one goes out by itself. Raises IncidentError."""
+        return self._written(lambda transaction: hands.detach(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_resent(self, incident_id: str) -> hands.Done:
+        """Whoever an incident pages is paged anew; answers the incident that is sent. Raises IncidentError."""
+        return self._written(lambda transaction: hands.resend(transaction, self.routes, self.new_id, incident_id))
+
+    def incident_noted(self, incident_id: str, text: str) -> hands.Done:
+        """A person's note waits to be said in the upstream's incident. Raises IncidentError."""
+        return self._written(lambda transaction: hands.note(transaction, self.routes, self.new_id, incident_id, text))
+
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:
             return reads.list_events(transaction, query)
@@ -422,10 +506,18 @@ class Ledger:
             return reads.one_event(transaction, event_id, self._payloads)
 
     def incidents(
-        self, *, state: str | None = None, account: str | None = None, limit: int, before: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        account: str | None = None,
+        live: bool | None = None,
+        limit: int,
+        before: str | None = None,
     ) -> Page:
         with self.database.reading() as transaction:
-            return reads.list_incidents(transaction, state=state, account=account, limit=limit, before=before)
+            return reads.list_incidents(
+                transaction, state=state, account=account, live=live, limit=limit, before=before
+            )
 
     def incident(self, incident_id: str) -> dict[str, Any] | None:
         with self.database.reading() as transaction:

@@ -17,6 +17,7 @@ from bridge.domain.delivery import Reason
 from bridge.domain.lane import FAILING_AFTER, LEASE, failing_share
 
 WORKER = "worker"  # kind of a heartbeat
+_REFUSALS = (Reason.AUTH.value, Reason.FORBIDDEN.value)
 BEATS_WITHIN = timedelta(seconds=30)  # a worker beats every 10 s
 
 
@@ -51,6 +52,21 @@ def unpark(transaction: Transaction) -> frozenset[str]:
         free = update(lanes).where(refused).values({until.name: None, why.name: None}).returning(lanes.c.name)
         found |= set(transaction.connection.execute(free).scalars())
     return frozenset(found)
+
+
+def probe_now(transaction: Transaction, lane: str) -> None:
+    """Whatever was refused may be tried at once: a person mended the key, or the upstream. A 429 is still respected."""
+    connection, now = transaction.connection, transaction.now
+    held = select(lanes).where(lanes.c.name == lane).with_for_update()
+    row = connection.execute(held).mappings().one()
+    new: dict[str, Any] = {"armed_until": None, "probe_at": None if row["probe_at"] is None else now}
+    for of in ("create", "update"):
+        if row[f"{of}_parked_why"] in _REFUSALS:
+            new |= {f"{of}_parked_until": None, f"{of}_parked_why": None}
+    connection.execute(update(lanes).where(lanes.c.name == lane).values(new))
+    waits = (deliveries.c.lane == lane, deliveries.c.state == "pending", deliveries.c.next_at > now)
+    failed = deliveries.c.reason.in_([*_REFUSALS, Reason.NOT_CONNECTED.value, Reason.TIMEOUT.value])
+    connection.execute(update(deliveries).where(*waits, failed).values(next_at=now))
 
 
 def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
+from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.names import lookup_from
-from bridge.adapters.ledger.rows import Row, lane_from
+from bridge.adapters.ledger.rows import Row, dumps, lane_from
 from bridge.adapters.ledger.schema import (
     alerts,
     attempts,
@@ -30,11 +31,12 @@ from bridge.domain.alert import Severity
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, LaneClass
 from bridge.domain.folding import carried, is_still_behind
-from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_at, tokens
+from bridge.domain.lane import Pace, held_by, is_critical, parked_sentence, sane, starts_at, tokens
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 50
 FREE_TEXT_SCAN = 20_000
+CLOCKS_DIFFER = timedelta(minutes=5)  # an id is made by the host that receives, a little before or after
 UNFINISHED = ("pending", "sending")
 
 
@@ -59,6 +61,15 @@ class EventQuery:
     since: datetime | None = None
     limit: int = LIMIT_DEFAULT
     before: str | None = None
+    until: datetime | None = None
+    account: str | None = None  # of the incident an alert concerns
+    label: str | None = None  # name=value
+    within: int | None = None  # look through so many events, newest first, and say where to go on; None: all
+
+    @property
+    def asks_alerts(self) -> bool:
+        """Whether an event's alerts decide."""
+        return any((self.rule, self.outcome, self.account, self.label))
 
 
 def rfc3339(instant: datetime | None) -> str | None:
@@ -70,7 +81,11 @@ def rfc3339(instant: datetime | None) -> str | None:
 
 
 def list_events(transaction: Transaction, query: EventQuery) -> Page:
-    """Events, newest first. `q` is an id, a fingerprint or a key (exact), or the beginning of a title."""
+    """Events, newest first. `q` is an id, a fingerprint or a key (exact), or a part of a title.
+
+    Everything is found by key, from the newest down: how old the ledger is costs nothing.
+    """
+    connection = transaction.connection
     conditions: list[ColumnElement[bool]] = []
     note = None
     if query.source:
@@ -78,34 +93,66 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
     if query.state:
         conditions.append(events.c.state == query.state)
     if query.since:
-        conditions.append(events.c.received_at >= query.since)
-    if query.rule or query.outcome:
-        wanted = [alerts.c.event_id == events.c.id]
-        if query.rule:
-            wanted.append(alerts.c.rule == query.rule)
-        if query.outcome:
-            wanted.append(alerts.c.outcome == query.outcome)
-        conditions.append(exists().where(*wanted))
+        conditions += [events.c.received_at >= query.since, events.c.id >= earliest_at(query.since - CLOCKS_DIFFER)]
+    if query.until:
+        conditions += [events.c.received_at <= query.until, events.c.id <= earliest_at(query.until + CLOCKS_DIFFER)]
+    if query.asks_alerts:
+        conditions.append(exists().where(alerts.c.event_id == events.c.id, *_of_alerts(query)))
     if query.q:
-        condition, note = _text_condition(transaction.connection, query.q)
+        condition, note = _text_condition(connection, query.q)
         conditions.append(condition)
-    return _page(transaction.connection, events, conditions, query.limit, query.before, event_item, note)
+    floor = _floor(connection, query) if query.within is not None and (query.asks_alerts or query.state) else None
+    if floor is not None:
+        conditions.append(events.c.id >= floor)
+    page = _page(connection, events, conditions, query.limit, query.before, event_item, note)
+    if floor is None or page.next is not None:
+        return page
+    note = f"looked through {query.within:,} events; older ones may match, too"
+    return Page(items=page.items, next=floor, note=note)
+
+
+def _floor(connection: Connection, query: EventQuery) -> str | None:
+    """The id below which this page does not look; None when there are not so many events."""
+    found = select(events.c.id).order_by(events.c.id.desc()).offset(query.within).limit(1)
+    if query.before:
+        found = found.where(events.c.id < query.before)
+    if query.source:
+        found = found.where(events.c.source == query.source)
+    floor: str | None = connection.execute(found).scalar()
+    return floor
+
+
+def _of_alerts(query: EventQuery) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if query.rule:
+        wanted.append(alerts.c.rule == query.rule)
+    if query.outcome:
+        wanted.append(alerts.c.outcome == query.outcome)
+    if query.account:
+        wanted.append(exists().where(incidents.c.id == alerts.c.incident_id, incidents.c.account == query.account))
+    if query.label:
+        name, _, value = query.label.partition("=")
+        pair = f"{dumps(name.strip())}:{dumps(value.strip())}" if value.strip() else f"{dumps(name.strip())}:"
+        wanted.append(alerts.c.document.like(f'%"labels":{{%{_escaped(pair)}%}}%', escape="\\"))
+    return wanted
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _text_condition(connection: Connection, q: str) -> tuple[ColumnElement[bool], str | None]:
     of_key = select(incidents.c.id).where(incidents.c.key == q)
-    exact = or_(
-        events.c.id == q,
-        exists().where(alerts.c.event_id == events.c.id, alerts.c.fingerprint == q),
-        exists().where(alerts.c.event_id == events.c.id, alerts.c.incident_id.in_(of_key)),
-    )
-    if connection.execute(select(events.c.id).where(exact).limit(1)).first() is not None:
-        return exact, None
+    by_id = events.c.id == q
+    by_fingerprint = events.c.id.in_(select(alerts.c.event_id).where(alerts.c.fingerprint == q))
+    by_key = events.c.id.in_(select(alerts.c.event_id).where(alerts.c.incident_id.in_(of_key)))
+    for exact in (by_id, by_fingerprint, by_key):
+        if connection.execute(select(events.c.id).where(exact).limit(1)).first() is not None:
+            return exact, None
     newest = select(events.c.id).order_by(events.c.id.desc()).offset(FREE_TEXT_SCAN).limit(1)
     oldest = connection.execute(newest).scalar()
-    escaped = q.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     by_title = exists().where(
-        alerts.c.event_id == events.c.id, func.lower(alerts.c.title).like(f"%{escaped}%", escape="\\")
+        alerts.c.event_id == events.c.id, func.lower(alerts.c.title).like(f"%{_escaped(q.lower())}%", escape="\\")
     )
     if oldest is None:
         return by_title, None
@@ -197,10 +244,18 @@ def _alert_item(row: Row) -> dict[str, Any]:
 
 
 def list_incidents(
-    transaction: Transaction, *, state: str | None = None, account: str | None = None, limit: int, before: str | None
+    transaction: Transaction,
+    *,
+    state: str | None = None,
+    account: str | None = None,
+    live: bool | None = None,
+    limit: int,
+    before: str | None,
 ) -> Page:
-    """Incidents, newest first."""
+    """Incidents, newest first; `live`: only those that are not over yet, or only those that are."""
     conditions: list[ColumnElement[bool]] = []
+    if live is not None:
+        conditions.append(incidents.c.live if live else ~incidents.c.live)
     if state:
         conditions.append(incidents.c.state == state)
     if account:
@@ -479,6 +534,7 @@ def _lane_item(
         "oldest_wait_s": None if oldest is None else round((now - oldest).total_seconds(), 1),
         "paused_until": rfc3339(paused) if paused is not None and paused > now else None,
         "parked": None if state is None else parked_sentence(state, now),
+        "held_by": None if state is None else held_by(state, now),
         "paused": state is not None and state.paused_at is not None,  # by an operator
         "folding": state is not None and is_still_behind(route.pace, state, now),  # creates go out several as one
         "dead": dead.get(account, 0),

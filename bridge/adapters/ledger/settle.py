@@ -42,6 +42,7 @@ from bridge.domain.silences import hiding
 from bridge.domain.telling import flapping_is_due, flapping_text
 from bridge.domain.truth import on_reported
 
+PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
 TRACE_MAX = 200  # rules kept in the record of one alert
 
 
@@ -433,6 +434,7 @@ def _without_rule(decided: Decided) -> dict[str, Any]:
 
 def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
     about: dict[str, Any] = {"rule": decision.rule, "account": decision.account, "series": decision.series}
+    about["parts"] = [part if not isinstance(part, str) else part[:PART_SHOWN_CHARS] for part in decision.parts]
     if decision.mode is Mode.SHADOW:
         return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
     silence = hiding(decision.silences, decision.severity, world.changes.now)
@@ -640,8 +642,10 @@ def _decision(
     series: str | None = None,
     incident: str | None = None,
     reason: str | None = None,
+    parts: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     return {
+        **({} if parts is None else {"parts": parts}),  # what the series was hashed from
         "rule": rule,
         "account": account,
         "outcome": outcome,

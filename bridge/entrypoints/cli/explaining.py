@@ -1,8 +1,7 @@
 """`explain`: why an alert does or does not page, and the request byte for byte. `capture`: the same as a test."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +9,6 @@ from typing import Any
 
 import click
 
-from bridge.adapters.ledger import StoredEvent
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
@@ -29,11 +27,9 @@ from bridge.entrypoints.cli.traffic import (
 from bridge.explain import AlertExplanation, Answer, Explanation, Kind, Request, RuleAnswer, Verdict
 from bridge.explain import as_json as explanation_json
 from bridge.rules.paths import rfc3339
-from bridge.samples import Sample, slug, test_of
-from bridge.sources.base import Source
+from bridge.samples import slug
 from bridge.wiring import Loaded
 
-TESTS_SCHEMA = "tests.schema.json"
 STANDARD_INPUT = "-"
 LABEL_WIDTH = 12
 COLUMN_MAX_CHARS = 60  # of what a condition found; a longer value pushes its line out instead of all of them
@@ -269,6 +265,7 @@ def capture(
 ) -> int:
     """Write a stored event as a redacted fixture, and a test that expects of it what is decided today."""
     from bridge import wiring
+    from bridge.entrypoints.captured import stem_of, test_files
 
     redactor = redactor_of(patterns)
     loaded = wiring.load(config, receives=False)
@@ -280,16 +277,18 @@ def capture(
     webhook = webhook_of(stored)
     sources = wiring.sources(loaded.settings)
     before = readings_in(sources, webhook)
-    title = before[0].title if before else ""
-    stem = slug(name) if name else f"{slug(stored.source, redactor.text(title))}-{event_id[-6:].lower()}"
-    sample = redactor.sample(webhook, stem)
-    text = _test_text(loaded, sources, sample, stored, event_id)
+    stem = slug(name) if name else stem_of(webhook, before, redactor, event_id[-6:].lower())
+    made = test_files(
+        loaded.settings,
+        loaded.book,
+        sources[webhook.source],
+        webhook,
+        stem=stem,
+        about=f"Captured from event {event_id}, received {rfc3339(stored.received_at)}, redacted.",
+        redactor=redactor,
+    )
     target = folder or loaded.settings.rules_dir
-    files = {
-        target / "fixtures" / f"{stem}{sample.suffix}": sample.body,
-        target / "fixtures" / f"{stem}.headers.json": sample.headers_file,
-        target / f"{stem}.test.yaml": text.encode(),
-    }
+    files = {target / path: content for path, content in made.items()}
     there = [path for path in files if path.exists()]
     if there and not force:
         say(f"{there[0]} exists and is left alone; nothing was written (--force writes over it)")
@@ -299,21 +298,3 @@ def capture(
         click.echo(f"wrote {path}")
     say("look through the fixture before it goes into a repository: what is secret in it, only you know")
     return 0
-
-
-def _test_text(
-    loaded: Loaded, sources: Mapping[str, Source], sample: Sample, stored: StoredEvent, event_id: str
-) -> str:
-    """The test of a sample: what is decided of the redacted body, for that is what the test will send."""
-    from bridge import wiring
-    from bridge.pipeline import decide
-
-    webhook = replace(webhook_of(stored), body=sample.body, headers=sample.headers)
-    readings = readings_in(sources, webhook)
-    destinations = wiring.destinations(loaded.settings)
-    decided = decide(readings, loaded.book, destinations)
-    explanation = wiring.explained(loaded.settings, loaded.book, readings, source=stored.source)
-    nearest = next((one.nearest for one in explanation.alerts if one.nearest is not None), None)
-    because = None if nearest is None else (nearest.rule, nearest.misses[0].condition)
-    about = f"Captured from event {event_id}, received {rfc3339(stored.received_at)}, redacted."
-    return test_of(sample, decided, destinations, because=because, about=about, schema=TESTS_SCHEMA)

@@ -14,6 +14,7 @@ from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.entrypoints.reloading import Reloader, book_json
 from bridge.entrypoints.web import reloads, silences
 from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
 
@@ -68,6 +69,7 @@ def blueprint(api: Api) -> Blueprint:
     _add_lane_actions(routes, api)
     reloads.add_routes(routes, api.reloader)
     silences.add_routes(routes, api.ledger, api.keeper)
+    add_incident_actions(routes, api.ledger, api.poke)
     return routes
 
 
@@ -144,6 +146,9 @@ def event_query() -> EventQuery:
         outcome=_text("outcome"),
         q=_text("q"),
         since=_since(_text("since")),
+        until=_since(_text("until"), "until"),
+        account=_text("account"),
+        label=_text("label"),
         **_paging(),
     )
 
@@ -160,7 +165,7 @@ def _paging() -> dict[str, Any]:
     return {"limit": int(text), "before": _text("before")}
 
 
-def _since(text: str | None) -> datetime | None:
+def _since(text: str | None, name: str = "since") -> datetime | None:
     """RFC 3339, or an age such as 15m, 24h, 7d."""
     if text is None:
         return None
@@ -171,7 +176,7 @@ def _since(text: str | None) -> datetime | None:
         instant = datetime.fromisoformat(text.replace(" ", "+"))
     except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
         example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"
-        raise BadQuery(f"since is {example}, not '{text[:40]}'") from None
+        raise BadQuery(f"{name} is {example}, not '{text[:40]}'") from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 

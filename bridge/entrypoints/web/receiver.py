@@ -135,6 +135,13 @@ def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:
     return answer(202, event=settled.event_id, alerts=settled.alerts)
 
 
+def taken_again(receiver: Receiver, webhook: Webhook) -> str:
+    """A stored webhook is settled as a new event, by today's rules; its id. Raises DecodeError, LedgerUnavailable."""
+    source = receiver.sources[webhook.source]
+    made = _receipt(receiver, source, webhook, zlib.compress(webhook.body, 1), None)
+    return receiver.settle(lambda: made).event_id
+
+
 def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, delivery_id: str | None) -> Receipt:
     """Read, decide and prepare; in the writer's thread as a rule. Raises DecodeError."""
     ruling = receiver.ruling()

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from functools import partial
 from typing import Any
 
 from bridge import wiring
@@ -17,6 +18,8 @@ from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.keeper import Bell, Keeper, Rounds, Watcher
 from bridge.entrypoints.web.poker import Poker
+from bridge.entrypoints.web.ui.trials import Trials
+from bridge.entrypoints.web.ui.workshop import Workshop
 
 GC_EVERY = 20_000  # allocations; a webhook leaves no cycles behind, and looking for them costs a tenth of its time
 
@@ -89,6 +92,16 @@ class WebProcess:
             reloader=reloader,
             poke=poker,
             missing=lambda: health.not_ready(ledger, writable),
+            workshop=Workshop(
+                settings=settings,
+                ledger=ledger,
+                book=lambda: rules.current().book,
+                sources=incoming.sources,
+                destinations=wiring.destinations(settings),
+                receive=partial(receiver.taken_again, incoming),
+                trials=Trials(settings.config_path),
+            ),
+            sandboxed=frozenset(name for name, account in settings.accounts.items() if account.sandbox),
         )
         return create_app(
             (

@@ -4,7 +4,6 @@ Server-rendered; JavaScript only adds comfort. Everything comes from the ledger 
 Every change is a POST with a CSRF token. Alert text is hostile: it is escaped, and no script or style runs inline.
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,7 +22,12 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.ui import sessions, words
+from bridge.entrypoints.web.ui import first, incident_pages, sessions, words
+from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
+from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
+from bridge.entrypoints.web.ui.letters import add_letters
+from bridge.entrypoints.web.ui.playground import add_playground
+from bridge.entrypoints.web.ui.workshop import Workshop
 
 PAGES = (
     ("/", "Now"),
@@ -31,10 +35,12 @@ PAGES = (
     ("/incidents", "Incidents"),
     ("/dead", "Dead letters"),
     ("/rules", "Rules"),
+    ("/playground", "Playground"),
 )
 LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
-LETTERS = 200
+INCIDENTS_MAX = 20  # told of one event whole; a batch may concern any number
+SCANNED = 20_000  # events that one page of a filtered list looks through
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -54,6 +60,8 @@ class Ui:
     missing: Callable[[], list[str]]  # sentences on what keeps the bridge from working
     keeper: Keeper | None = None  # the rules in force, in a running web process
     reloader: Reloader | None = None
+    workshop: Workshop | None = None  # what the pages try things with
+    sandboxed: frozenset[str] = frozenset()  # accounts that talk to the built-in stand-in
 
 
 def blueprint(ui: Ui) -> Blueprint:
@@ -63,29 +71,35 @@ def blueprint(ui: Ui) -> Blueprint:
     _add_words(routes, ui)
     _add_pages(routes, ui)
     _add_actions(routes, ui)
+    add_event_actions(routes, ui.workshop)
+    add_incident_actions(routes, ui.ledger, ui.poke)
+    add_letters(routes, ui.ledger, ui.workshop, ui.poke)
+    add_playground(routes, ui.ledger, ui.workshop)
     return routes
 
 
 def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.chip, "chip")
     routes.add_app_template_filter(words.span, "span")
-    routes.add_app_template_filter(words.spark, "spark")
+    routes.add_app_template_filter(words.body_text, "body_text")
+    routes.add_app_template_filter(words.link, "link")
     routes.add_app_template_filter(words.plural, "plural")
     routes.add_app_template_filter(words.story_of, "story")
     routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
 
     @routes.context_processor
     def _everywhere() -> dict[str, Any]:
-        first = "/" + request.path.split("/")[1]
+        here = "/" + request.path.split("/")[1]
         protected = ui.gate.password_hash is not None
         return {
             "csrf_token": generate_csrf,
             "pages": PAGES,
-            "here": first,
+            "here": here,
             "who": ui.gate.username if protected else "this machine only",
             "can_leave": protected and sessions.is_known(ui.gate),
             "banner": None if protected else "No login is configured (ui.auth): only this machine is answered.",
             "book": ui.book(),
+            "sandboxed": ui.sandboxed,
         }
 
     @routes.after_request
@@ -107,25 +121,15 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
 
     @routes.get("/")
     def now() -> str:
-        overview = ledger.overview()
-        lanes = [{**lane, "spark": overview.created.get(lane["account"], (0,) * 24)} for lane in ledger.lanes(ui.rates)]
-        needs = words.needs_of(lanes, overview.causes, ui.missing())
         return render_template(
-            "now.html",
-            title=words.title_of(needs),
-            needs=needs,
-            overview=overview,
-            lanes=lanes,
-            oldest=max((lane["oldest_wait_s"] or 0.0 for lane in lanes), default=None) or None,
-            events=_with_lines(ledger, ledger.events(EventQuery(limit=LATEST))),
-            processes=ledger.alive(timedelta(minutes=10)),
+            "now.html", **first.page_of(ui, _with_lines(ledger, ledger.events(EventQuery(limit=LATEST))))
         )
 
     @routes.get("/events")
     def events() -> str | tuple[str, int]:
         problem, page = None, Page(items=(), next=None)
         try:
-            page = _with_lines(ledger, ledger.events(api.event_query()))
+            page = _with_lines(ledger, ledger.events(replace(api.event_query(), within=SCANNED)))
         except api.BadQuery as error:
             problem = str(error)
         if request.headers.get("X-Rows-Only"):
@@ -135,6 +139,9 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
             events=_older(page),
             filters=request.args,
             outcomes=tuple(Outcome),
+            sources=() if ui.workshop is None else sorted(ui.workshop.sources),
+            accounts=sorted(ui.rates),
+            rules=[one["id"] for one in ui.rules()],
             problem=problem,
         )
         return content, 200 if problem is None else 400
@@ -145,32 +152,44 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
         if found is None:
             return _nothing("event", event_id)
         ids = {d["incident"] for alert in found["alerts"] for d in alert["decisions"] if d["incident"]}
-        told = {one: _deliveries(ledger, one) for one in sorted(ids)}
+        told = {one: _deliveries(ledger, one) for one in sorted(ids)[:INCIDENTS_MAX]}
         heading = next((alert["title"] for alert in found["alerts"] if alert["title"]), f"Event from {found['source']}")
-        return render_template("event.html", event=found, told=told, heading=heading)
+        opened = {one: ledger.incident(one) for one in sorted(ids)[:INCIDENTS_MAX]}
+        places = {one["id"]: f"{one['file']}:{one['line']}" for one in ui.rules()}
+        return render_template(
+            "event.html",
+            event=found,
+            told=told,
+            heading=heading,
+            places=places,
+            incidents={name: one for name, one in opened.items() if one is not None},
+            curl=curl_of(found, ui.gate.public_url),
+        )
 
     @routes.get("/incidents")
     def incidents() -> str:
-        state, account = request.args.get("state") or None, request.args.get("account") or None
-        page = ledger.incidents(state=state, account=account, limit=50, before=request.args.get("before"))
-        states = tuple(IncidentState)
-        return render_template("incidents.html", incidents=_older(page), filters=request.args, states=states)
+        state, account = request.args.get("state", "live") or None, request.args.get("account") or None
+        before = request.args.get("before")
+        live = state == "live"
+        page = ledger.incidents(
+            state=None if live else state, live=live or None, account=account, limit=50, before=before
+        )
+        over = ledger.incidents(live=False, account=account, limit=10) if live and not before else None
+        return render_template(
+            "incidents.html",
+            incidents=_older(page),
+            over=over,
+            filters={"state": state or "", "account": account},
+            states=tuple(IncidentState),
+            accounts=sorted(ui.rates),
+        )
 
     @routes.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> str | tuple[str, int]:
         found = ledger.incident(incident_id)
         if found is None:
             return _nothing("incident", incident_id)
-        return render_template("incident.html", incident=found, deliveries=_deliveries(ledger, incident_id))
-
-    @routes.get("/dead")
-    def dead() -> str:
-        page = ledger.deliveries(
-            state="dead", account=None, incident=None, limit=LETTERS, before=request.args.get("before")
-        )
-        by_cause = sorted(page.items, key=_cause)
-        causes = [(cause, list(group)) for cause, group in itertools.groupby(by_cause, key=_cause)]
-        return render_template("dead.html", letters=_older(page), causes=causes)
+        return incident_pages.rendered(ledger, found, _deliveries(ledger, incident_id))
 
     @routes.get("/rules")
     def rules() -> str:
@@ -189,13 +208,16 @@ def _add_actions(routes: Blueprint, ui: Ui) -> None:
             ui.poke(frozenset({lane}))
         return _done("/", f"{account} goes on", lane)
 
+    @routes.post("/lanes/<account>/probe")
+    def probe(account: str) -> Any:
+        lane = ui.ledger.probed(account)
+        if lane is not None:
+            ui.poke(frozenset({lane}))
+        return _done("/", f"{account} is asked again just now", lane)
+
     @routes.post("/dead/<delivery_id>/replay")
     def replay(delivery_id: str) -> Any:
         return _replayed(ui, [delivery_id])
-
-    @routes.post("/dead/replay")
-    def replay_many() -> Any:
-        return _replayed(ui, request.form.getlist("id"))
 
     @routes.post("/dead/<delivery_id>/discard")
     def discard(delivery_id: str) -> Any:
@@ -243,11 +265,7 @@ def _older(page: Page) -> Page:
 def _deliveries(ledger: Ledger, incident: str) -> list[dict[str, Any]]:
     page = ledger.deliveries(state=None, account=None, incident=incident, limit=DELIVERIES_MAX, before=None)
     whole = (ledger.delivery(item["id"]) for item in reversed(page.items))
-    return [one for one in whole if one is not None]
-
-
-def _cause(letter: Mapping[str, Any]) -> str:
-    return f"{letter['account']}: {letter['detail'] or letter['reason']}"
+    return [{**one, "attempts_made": len(one["attempts"])} for one in whole if one is not None]
 
 
 def _nothing(kind: str, wanted: str) -> tuple[str, int]:

@@ -1,28 +1,40 @@
 // Small conveniences; every page works without them.
 "use strict";
-for (const time of document.querySelectorAll("time.local")) {
-  const at = new Date(time.dateTime);
-  if (!Number.isNaN(at.valueOf())) time.textContent = at.toLocaleString();
-}
+const local = (root) => {
+  for (const time of root.querySelectorAll("time.local")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.valueOf())) continue;
+    time.title = at.toISOString().replace("T", " ").replace("Z", " UTC");
+    time.textContent = at.toLocaleString();
+  }
+};
+local(document);
 const live = document.getElementById("live");
 if (live) {
-  let timer;
+  const rows = document.getElementById("rows");
+  live.parentElement.hidden = false;
+  let timer, shown = "";
   const refresh = async () => {
+    if (document.hidden || rows.contains(document.activeElement)) return;
     try {
       const answer = await fetch(location.href, { headers: { "X-Rows-Only": "1" } });
-      if (answer.ok) document.getElementById("rows").innerHTML = await answer.text();
-    } catch { /* the next one may come through */ }
+      const text = answer.ok ? await answer.text() : shown;
+      live.parentElement.title = answer.ok ? "" : "the bridge does not answer just now";
+      if (text !== shown) { rows.innerHTML = text; local(rows); shown = text; }
+    } catch { live.parentElement.title = "the bridge does not answer just now"; }
   };
-  live.addEventListener("change", () => {
+  const follow = () => {
     clearInterval(timer);
     if (live.checked) { refresh(); timer = setInterval(refresh, 2000); }
-  });
+  };
+  live.addEventListener("change", follow);
+  follow();
 }
 for (const button of document.querySelectorAll("button.copy")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
   button.addEventListener("click", async () => {
-    const body = document.getElementById("curl-body").textContent;
-    const quoted = "'" + body.replaceAll("'", "'\\''") + "'";
-    await navigator.clipboard.writeText(`curl -H 'Content-Type: application/json' --data ${quoted} ${location.origin}/webhooks/${button.dataset.source || ""}`);
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.from).textContent);
     button.textContent = "Copied";
   });
 }

@@ -1,0 +1,188 @@
+"""What the pages ask beyond the API: dead letters by their cause, an incident's reports, and its place in the lane."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Select, func, select
+
+from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.reads import LIMIT_MAX, Page, delivery_item, rfc3339
+from bridge.adapters.ledger.rows import Row, lane_from
+from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents, lanes
+from bridge.domain.delivery import Action, DeliveryState, LaneClass
+from bridge.domain.lane import is_critical, sane, starts_at
+
+CAUSES_MAX = 100
+REPORTS_MAX = 60  # shown of one incident
+_DEAD = deliveries.c.state == DeliveryState.DEAD.value
+_UNFINISHED = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
+
+
+def causes(transaction: Transaction) -> list[dict[str, Any]]:
+    """Dead letters by account, rule and reason: how many, since when, and the words of the newest; most first."""
+    rows = transaction.connection.execute(
+        select(
+            deliveries.c.account,
+            incidents.c.rule,
+            deliveries.c.reason,
+            func.count().label("number"),
+            func.min(deliveries.c.id).label("first"),
+            func.max(deliveries.c.id).label("last"),
+            func.min(deliveries.c.done_at).label("since"),
+        )
+        .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
+        .where(_DEAD)
+        .group_by(deliveries.c.account, incidents.c.rule, deliveries.c.reason)
+        .order_by(func.count().desc(), func.max(deliveries.c.id).desc())
+        .limit(CAUSES_MAX)
+    ).mappings()
+    found = [dict(row) for row in rows]
+    newest = select(deliveries.c.id, deliveries.c.detail, incidents.c.title).join_from(
+        deliveries, incidents, incidents.c.id == deliveries.c.incident_id
+    )
+    ids = [one["last"] for one in found]
+    words = {row.id: row for row in transaction.connection.execute(newest.where(deliveries.c.id.in_(ids)))}
+    for one in found:
+        one["detail"] = words[one["last"]].detail
+        one["title"] = words[one["last"]].title
+        one["since"] = rfc3339(one["since"])
+    return found
+
+
+def letters(
+    transaction: Transaction, *, account: str, rule: str, reason: str, limit: int, before: str | None = None
+) -> Page:
+    """The dead letters of one cause, newest first, each with the title of its incident."""
+    statement = _of_cause(account, rule, reason).order_by(deliveries.c.id.desc())
+    if before:
+        statement = statement.where(deliveries.c.id < before)
+    wanted = max(1, min(limit, LIMIT_MAX))
+    rows = transaction.connection.execute(statement.limit(wanted + 1)).mappings().all()
+    items = tuple({**delivery_item(row), "title": row["incident_title"], "sent": row["sent"]} for row in rows[:wanted])
+    return Page(items=items, next=items[-1]["id"] if len(rows) > wanted else None)
+
+
+def _of_cause(account: str, rule: str, reason: str) -> Select[Any]:
+    return (
+        select(*deliveries.c, incidents.c.title.label("incident_title"))
+        .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
+        .where(_DEAD, deliveries.c.account == account, incidents.c.rule == rule, deliveries.c.reason == reason)
+    )
+
+
+def opening_event(transaction: Transaction, incident: str) -> tuple[str, int] | None:
+    """The event, and the position in it, of the report that opened an incident, as far as it is kept."""
+    found = (
+        select(alerts.c.event_id, alerts.c.position)
+        .where(alerts.c.incident_id == incident)
+        .order_by(alerts.c.event_id)
+        .limit(1)
+    )
+    row = transaction.connection.execute(found).one_or_none()
+    return None if row is None else (row.event_id, row.position)
+
+
+def reports(transaction: Transaction, incident: str) -> list[dict[str, Any]]:
+    """The newest reports that concern an incident, oldest first: when, what, and what became of each."""
+    found = (
+        select(alerts, events.c.received_at)
+        .join_from(alerts, events, events.c.id == alerts.c.event_id)
+        .where(alerts.c.incident_id == incident)
+        .order_by(alerts.c.event_id.desc())
+        .limit(REPORTS_MAX)
+    )
+    rows = transaction.connection.execute(found).mappings().all()
+    keys = ("title", "status", "severity", "outcome", "fingerprint", "source")
+    return [
+        {**{key: row[key] for key in keys}, "event": row["event_id"], "at": rfc3339(row["received_at"])}
+        for row in reversed(rows)
+    ]
+
+
+def telling(transaction: Transaction, incident: str) -> dict[str, Any]:
+    """How often an incident's problems went on and off: flaps, and since when."""
+    text = transaction.connection.execute(
+        select(incidents.c.telling).where(incidents.c.id == incident)
+    ).scalar_one_or_none()
+    stored = {} if text is None else json.loads(text)
+    return {"flaps": stored.get("flaps", 0), "since": stored.get("flapping_since")}
+
+
+def place(transaction: Transaction, routes: Mapping[str, Route], incident: str) -> dict[str, Any] | None:
+    """Where the next delivery of an incident stands in its lane; None when none waits.
+
+    `number` is 1 for what goes next, 0 for what is under way; `eta_s` is None while
+    nobody can tell: paused, or an account that is no longer configured.
+    """
+    connection = transaction.connection
+    found = (
+        select(deliveries)
+        .where(
+            deliveries.c.incident_id == incident,
+            deliveries.c.state.in_(_UNFINISHED),
+            deliveries.c.action != Action.CHECK.value,
+        )
+        .order_by(deliveries.c.no)
+        .limit(1)
+    )
+    row = connection.execute(found).mappings().one_or_none()
+    if row is None:
+        return None
+    if row["state"] == DeliveryState.SENDING.value:
+        return {"action": row["action"], "number": 0, "eta_s": 0.0}
+    return _place_of(transaction, routes, row)
+
+
+def _place_of(transaction: Transaction, routes: Mapping[str, Route], row: Row) -> dict[str, Any]:
+    connection, now = transaction.connection, transaction.now
+    before = (
+        select(func.count())
+        .select_from(deliveries)
+        .where(
+            deliveries.c.lane == row["lane"],
+            deliveries.c["class"] == row["class"],
+            deliveries.c.state == DeliveryState.PENDING.value,
+            deliveries.c.order_key < row["order_key"],
+        )
+    )
+    ahead = int(connection.execute(before).scalar_one())
+    item = {"action": row["action"], "number": ahead + 1, "eta_s": None}
+    route = routes.get(row["account"])
+    held = connection.execute(select(lanes).where(lanes.c.name == row["lane"])).mappings().one_or_none()
+    if route is None or held is None:
+        return item
+    state = sane(route.pace, lane_from(held), now)
+    if state.paused_at is not None:
+        return item
+    of = LaneClass(row["class"])
+    critical = of is LaneClass.CREATE and is_critical(row["order_key"])
+    start = max(starts_at(route.pace, state, of, now, critical=critical, ahead=ahead), row["next_at"])
+    return {**item, "eta_s": max(0.0, (start - now).total_seconds())}
+
+
+def finish_s(transaction: Transaction, routes: Mapping[str, Route], account: str, number: int) -> float | None:
+    """In how many seconds the last of `number` creates that are put into a lane now would go; None: nobody can tell."""
+    route = routes.get(account)
+    if route is None:
+        return None
+    connection, now = transaction.connection, transaction.now
+    held = connection.execute(select(lanes).where(lanes.c.name == route.lane)).mappings().one_or_none()
+    if held is None:
+        return None
+    state = sane(route.pace, lane_from(held), now)
+    if state.paused_at is not None:
+        return None
+    waiting = (
+        select(func.count())
+        .select_from(deliveries)
+        .where(
+            deliveries.c.lane == route.lane,
+            deliveries.c["class"] == LaneClass.CREATE.value,
+            deliveries.c.state == DeliveryState.PENDING.value,
+        )
+    )
+    ahead = int(connection.execute(waiting).scalar_one()) + max(0, number - 1)
+    start = starts_at(route.pace, state, LaneClass.CREATE, now, critical=False, ahead=ahead)
+    return max(0.0, (start - now).total_seconds())

@@ -1,0 +1,105 @@
+"""One try of a payload against a rule text, in a process of its own: whatever it holds, it ends within two seconds.
+
+In, on stdin: JSON {config, source, headers, body, rules, folder, test}. Out, on stdout: JSON with the problems of the
+rule text at their lines, and the explanation; with `test` also the files of a rule test. The code is that of `check`
+and `explain`; nothing is sent, and no ledger is opened.
+"""
+
+import json
+import re
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from bridge import wiring
+from bridge.config.models import Settings
+from bridge.config.rulebook import load_rulebook
+from bridge.domain.alert import Webhook
+from bridge.domain.errors import ConfigError, Problem
+from bridge.entrypoints.captured import read_again, test_files
+from bridge.explain import as_json
+from bridge.rules.book import RuleBook
+from bridge.samples import Redactor
+
+WITHIN_S = 2.0
+MEMORY_MAX_BYTES = 1 << 30
+FILE = "playground.yaml"
+UNMATCHED = re.compile(r"^unmatched\s*:", re.MULTILINE)
+
+
+def main() -> int:
+    """Answer one try; whoever started this reads the answer, or that the process was ended."""
+    asked: dict[str, Any] = json.load(sys.stdin)
+    settings = wiring.load_settings(Path(asked["config"]), receives=False)
+    # from here on hostile input is at work: the kernel ends this process, whatever it is busy with
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, WITHIN_S)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY_MAX_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_MAX_BYTES, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    json.dump(_answered(settings, asked), sys.stdout)
+    return 0
+
+
+def _answered(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        book, warnings = _book(settings, asked["rules"], Path(asked["folder"]))
+    except ConfigError as error:
+        return {"problems": [_problem(one) for one in error.problems]}
+    answer: dict[str, Any] = {"problems": [_problem(one) for one in warnings]}
+    webhook = Webhook(
+        source=asked["source"],
+        headers=MappingProxyType({"content-type": "application/json", **asked["headers"]}),
+        body=asked["body"].encode("utf-8", "replace"),
+        received_at=datetime.now(UTC),
+    )
+    sources = wiring.sources(settings)
+    readings = read_again(sources, webhook)
+    if isinstance(readings, str):
+        return {**answer, "unreadable": readings}
+    answer["explanation"] = as_json(wiring.explained(settings, book, readings, source=webhook.source))
+    if asked["test"]:
+        files = test_files(
+            settings,
+            book,
+            sources[webhook.source],
+            webhook,
+            stem="playground",
+            about="Made in the playground, redacted.",
+            redactor=Redactor(),
+        )
+        answer["files"] = {str(path): content.decode("utf-8", "replace") for path, content in files.items()}
+    return answer
+
+
+def _book(settings: Settings, text: str, folder: Path) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """The rule text as the whole rule book; without one, the rules in force. Raises ConfigError."""
+    if not text.strip():
+        return wiring.rule_book(settings)
+    (folder / FILE).write_text(text, encoding="utf-8")
+    if UNMATCHED.search(text) is None:
+        (folder / "unmatched.yaml").write_text("unmatched: record\n", encoding="utf-8")
+    views = {
+        name: wiring.AccountView(name=name, destination=made) for name, made in wiring.destinations(settings).items()
+    }
+    return load_rulebook(folder, settings.templates_dir, views, settings.sources, folder)
+
+
+def _problem(one: Problem) -> dict[str, Any]:
+    place = one.place
+    return {
+        "file": place.file,
+        "line": place.line,
+        "message": one.message,
+        "hint": one.hint,
+        "grade": one.grade.value,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The first page: whether anybody is needed, then every lane's last day, and what came last."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from bridge.adapters.ledger import Page
+from bridge.adapters.ledger.activity import Day
+from bridge.entrypoints.web.ui import needs
+from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
+
+if TYPE_CHECKING:
+    from bridge.entrypoints.web.ui import Ui
+
+PROCESSES_WITHIN = timedelta(minutes=10)
+SILENT_AFTER_S = 30.0  # three heartbeats
+
+
+def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
+    """Everything now.html shows."""
+    ledger = ui.ledger
+    overview, day, troubles = ledger.overview(), ledger.day(), ledger.troubles()
+    rules = ui.rules()
+    of_account = {rule["id"]: rule["account"] for rule in rules}
+    lanes = [
+        {
+            **lane,
+            "spark": _spark_of(lane["account"], day, of_account),
+            "open": troubles["open"].get(lane["account"], 0),
+            "causes": [one for one in overview.causes if one["account"] == lane["account"]],
+            "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
+        }
+        for lane in ledger.lanes(ui.rates)
+    ]
+    places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
+    found = needs.needs_of(lanes, overview.causes, troubles["templates"], places, ui.missing())
+    return {
+        "title": needs.title_of(found),
+        "needs": found,
+        "overview": overview,
+        "per_minute": day.per_minute,
+        "received": spark_of({"received": day.received}, is_whole=day.is_whole),
+        "proven": troubles["proven"],
+        "lanes": lanes,
+        "oldest": max((lane["oldest_wait_s"] or 0.0 for lane in lanes), default=None) or None,
+        "events": latest,
+        "processes": ledger.alive(PROCESSES_WITHIN),
+        "silent_after_s": SILENT_AFTER_S,
+        "rules_number": len(rules),
+    }
+
+
+def _spark_of(account: str, day: Day, of_account: Mapping[str, str]) -> Spark:
+    rules: Sequence[Sequence[int]] = [
+        numbers for rule, numbers in day.by_rule.items() if of_account.get(rule) == account
+    ]
+    received = [sum(column) for column in zip(*rules, strict=True)] if rules else EMPTY
+    kinds = day.by_account.get(account, {})
+    numbers = {name: kinds.get(name, EMPTY) for name in ("created", "folded", "failed")}
+    return spark_of({"received": received, **numbers}, is_whole=day.is_whole)

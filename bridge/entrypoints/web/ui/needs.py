@@ -1,0 +1,123 @@
+"""What needs a person, worst first, as sentences with the way to mend each. Pure: from plain values of the ledger."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from bridge.entrypoints.web.ui.words import LONG_WAIT_S, plural, span
+
+UNREACHED_WAIT_S = 120.0  # a shorter trouble of an upstream mends itself as a rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One thing that needs a person: what is wrong, what is known of it, how it is mended, and where."""
+
+    what: str
+    more: str
+    mend: str
+    links: tuple[tuple[str, str], ...] = ()  # (address, words)
+    act: tuple[str, str] | None = None  # (address of a POST, words)
+
+
+def needs_of(
+    lanes: Iterable[Mapping[str, Any]],
+    causes: Iterable[Mapping[str, Any]],
+    templates: Iterable[Mapping[str, Any]],
+    places: Mapping[str, str],
+    missing: Iterable[str],
+) -> tuple[Need, ...]:
+    """Everything that needs a person. `places` has the file:line of each rule that is in force."""
+    found = [
+        Need(
+            what=sentence[:1].upper() + sentence[1:],
+            more="",
+            mend="Start it, or look into its log; 'incident-bridge doctor' says more.",
+            links=(("/readyz", "See what is missing"),),
+        )
+        for sentence in missing
+    ]
+    for lane in lanes:
+        need = _of_lane(lane)
+        if need is not None:
+            found.append(need)
+    found += [_of_cause(cause, places) for cause in causes]
+    found += [_of_template(one, places) for one in templates]
+    return tuple(found)
+
+
+def _of_lane(lane: Mapping[str, Any]) -> Need | None:
+    account, oldest_s = lane["account"], lane["oldest_wait_s"] or 0.0
+    waits = plural(lane["waiting"], "delivery waits", "deliveries wait")
+    probe = (f"/lanes/{account}/probe", "Probe now")
+    match lane["held_by"]:
+        case "auth":
+            return Need(
+                what=f"{account} refuses our key (401)",
+                more=f"{waits}, nothing is lost",
+                mend=f"Make the key of accounts.{account} in bridge.yaml valid again (its token, its region), start "
+                "the bridge anew if its variable changed, then probe. It is tried by itself every minute.",
+                act=probe,
+            )
+        case "forbidden":
+            return Need(
+                what=f"{account} forbids this to our key (403)",
+                more=f"{waits}, nothing is lost",
+                mend="Let the key create and change incidents, then probe. It is tried by itself every minute.",
+                act=probe,
+            )
+        case "paused":
+            return Need(
+                what=f"{account} is held back by an operator",
+                more=waits if lane["waiting"] else "nothing waits yet",
+                mend="Nothing is sent until somebody resumes it.",
+                act=(f"/lanes/{account}/resume", "Resume"),
+            )
+        case "failing" if oldest_s > UNREACHED_WAIT_S:
+            return Need(
+                what=f"{account} cannot be reached",
+                more=f"{lane['parked']}; {waits}, the oldest for {span(oldest_s)}",
+                mend="Look whether the upstream is up, and whether the account's base_url or region is right.",
+                act=probe,
+            )
+    if oldest_s > LONG_WAIT_S:
+        return Need(
+            what=f"{account} is far behind",
+            more=f"{waits}, the oldest for {span(oldest_s)}",
+            mend="Ask for a higher rate of the account, or resolve what nobody has to be paged for.",
+            links=((f"/incidents?state=pending&account={account}", "See what waits"),),
+        )
+    return None
+
+
+def _of_cause(cause: Mapping[str, Any], places: Mapping[str, str]) -> Need:
+    query = urlencode({key: cause[key] or "" for key in ("account", "rule", "reason")})
+    place = places.get(cause["rule"])
+    rule = f"rule {cause['rule']}" + (f" ({place})" if place else ", which is not in force any more")
+    return Need(
+        what=f"{plural(cause['count'], 'dead letter')} of {cause['account']}: {cause['detail'] or cause['reason']}",
+        more=rule,
+        mend="Mend the rule, or the letter itself, and replay; nothing empties by itself.",
+        links=((f"/dead?{query}", "See the letters" if cause["count"] > 1 else "See the letter"),),
+    )
+
+
+def _of_template(one: Mapping[str, Any], places: Mapping[str, str]) -> Need:
+    place = places.get(one["rule"])
+    return Need(
+        what=f"A template of rule {one['rule']} fails",
+        more=f"{one['note']}; {plural(one['number'], 'page')} got the alert's own words instead, within a day",
+        mend=f"Mend it{f' in {place}' if place else ''}; the playground shows what it gives before you save it.",
+        links=(
+            (f"/incidents/{one['incident']}", "See such a page"),
+            (f"/playground?rule={one['rule']}", "Try the rule"),
+        ),
+    )
+
+
+def title_of(needs: Sequence[Need]) -> str:
+    """The title of the first page: whether anybody is needed."""
+    if not needs:
+        return "Nothing needs you"
+    return "One thing needs you" if len(needs) == 1 else f"{len(needs)} things need you"

@@ -1,0 +1,180 @@
+"""The playground: a payload and a rule text, tried by the code of production; nothing is ever sent."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request
+
+from bridge.adapters.ledger import EventQuery, Ledger
+from bridge.entrypoints.cli.sending import sample_bytes, sample_names
+from bridge.entrypoints.web.ui.events import download
+from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
+from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
+
+RECENT = 20
+EXAMPLE = """\
+rules:
+  - id: try-me
+    match:
+      severity: [critical, error]
+    account: {account}
+    incident:
+      {title}: "[{{{{ alert.severity | upper }}}}] {{{{ alert.title }}}}"
+      {needs}
+"""
+
+
+def add_playground(routes: Blueprint, ledger: Ledger, workshop: Workshop | None) -> None:
+    """The page, its form, and the download of a test."""
+
+    @routes.get("/playground")
+    def playground() -> Any:
+        if workshop is None:
+            return render_template("problem.html", sentence="This bridge runs without its rules"), 404
+        source, body = _chosen_payload(ledger, workshop)
+        return _page(ledger, workshop, source=source, body=body, rules=_chosen_rules(workshop), result=None)
+
+    @routes.post("/playground")
+    def tried() -> Any:
+        if workshop is None:
+            return render_template("problem.html", sentence="This bridge runs without its rules"), 404
+        trial = Trial(
+            source=request.form.get("source", ""),
+            body=request.form.get("body", ""),
+            rules=request.form.get("rules", "").replace("\r\n", "\n"),
+            test=request.form.get("do") == "test",
+        )
+        result, refusal = None, None
+        if trial.source not in workshop.sources:
+            refusal = f"there is no source '{trial.source[:80]}'"
+        else:
+            try:
+                result = workshop.trials.made(trial)
+            except TrialRefused as error:
+                refusal = str(error)
+        if trial.test and result is not None and "files" in result:
+            return _test(result["files"], trial.rules)
+        return _page(
+            ledger,
+            workshop,
+            source=trial.source,
+            body=trial.body,
+            rules=trial.rules,
+            result=result,
+            refusal=refusal,
+        )
+
+
+def _test(files: dict[str, str], rules: str) -> Response:
+    """The files of a test, and the rule text they were made with."""
+    held = {name: content.encode() for name, content in files.items()}
+    if rules.strip():
+        held["playground.yaml"] = rules.encode()
+    return download("playground-test.zip", zipped(held))
+
+
+def _page(
+    ledger: Ledger,
+    workshop: Workshop,
+    *,
+    source: str,
+    body: str,
+    rules: str,
+    result: dict[str, Any] | None,
+    refusal: str | None = None,
+) -> str:
+    lines = _marked(rules, result)
+    return render_template(
+        "playground.html",
+        sources=sorted(workshop.sources),
+        types=_samples(workshop),
+        recent=_recent(ledger),
+        asked=request.args,
+        chosen={"source": source, "body": body, "rules": rules},
+        result=result,
+        refusal=refusal,
+        lines=lines,
+        files=_files(workshop),
+        kilobytes=TEXT_MAX_BYTES // 1024,
+    )
+
+
+def _marked(rules: str, result: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The rule text line by line, each with the problems at it; empty when there are none."""
+    problems = [] if result is None else result["problems"]
+    if not problems or not rules.strip():
+        return []
+    at: dict[int, list[dict[str, Any]]] = {}
+    for one in problems:
+        at.setdefault(one["line"], []).append(one)
+    return [
+        {"number": number, "text": text, "problems": at.get(number, [])}
+        for number, text in enumerate(rules.splitlines(), start=1)
+    ]
+
+
+def _recent(ledger: Ledger) -> list[dict[str, Any]]:
+    page = ledger.events(EventQuery(state="accepted", limit=RECENT))
+    lines = ledger.event_lines([one["id"] for one in page.items])
+    return [
+        {**one, "title": next((line["title"] for line in lines.get(one["id"], ()) if line["title"]), "(no title)")}
+        for one in page.items
+    ]
+
+
+def _samples(workshop: Workshop) -> list[tuple[str, str]]:
+    """Every shipped sample of a configured source: (source, sample)."""
+    types = {name: one.type for name, one in workshop.settings.sources.items()}
+    return [(source, sample) for source in sorted(types) for sample in sample_names(types[source])]
+
+
+def _chosen_payload(ledger: Ledger, workshop: Workshop) -> tuple[str, str]:
+    """What the address asks for: `?event=ID`, or `?sample=source/name`, or the newest event."""
+    event = request.args.get("event", "")
+    if event:
+        try:
+            webhook = workshop.webhook(event)
+        except Unable:
+            return "", ""
+        return webhook.source, webhook.body.decode("utf-8", "replace")
+    source, _, sample = request.args.get("sample", "").partition("/")
+    configured = workshop.settings.sources.get(source)
+    if configured is not None and sample in sample_names(configured.type):
+        return source, sample_bytes(configured.type, sample).decode()
+    for one in ledger.events(EventQuery(state="accepted", limit=1)).items:
+        stored = ledger.stored(one["id"])
+        if stored is not None and stored.body is not None and len(stored.body) <= TEXT_MAX_BYTES:
+            return stored.source, stored.body.decode("utf-8", "replace")
+    return "lab" if "lab" in workshop.sources else next(iter(sorted(workshop.sources)), ""), ""
+
+
+def _files(workshop: Workshop) -> list[str]:
+    """The rule files in force, by their path in the configuration's folder."""
+    return sorted({rule.place.file for rule in workshop.book().rules})
+
+
+def _chosen_rules(workshop: Workshop) -> str:
+    """What the address asks for: a file of the rules in force, or the one with a rule; else an example."""
+    wanted = request.args.get("file", "")
+    rule = workshop.book().by_id.get(request.args.get("rule", ""))
+    if rule is not None:
+        wanted = rule.place.file
+    if wanted in _files(workshop):
+        path: Path = workshop.settings.config_dir / wanted
+        try:
+            return path.read_text(encoding="utf-8")[:TEXT_MAX_BYTES]
+        except OSError:
+            return f"# {wanted} cannot be read any more\n"
+    return _example(workshop)
+
+
+def _example(workshop: Workshop) -> str:
+    """A small rule for the first account, complete."""
+    for name, destination in sorted(workshop.destinations.items(), key=lambda one: one[1].type != "pagerduty"):
+        required = [one for one, about in destination.fields.items() if about.required]
+        needs = [one for one in required if one != destination.title_field]
+        text = "\n      ".join(f"{one}: {destination.defaults.get(one, 'Catch-all')}" for one in needs)
+        made = EXAMPLE.format(account=name, title=destination.title_field, needs=text)
+        return re.sub(r"\n\s+\n$", "\n", made)
+    return ""

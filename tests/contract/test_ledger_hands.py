@@ -1,0 +1,247 @@
+"""What people do to incidents by hand: the upstream hears of it once, and nothing that fires is forgotten."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
+from bridge.domain.decision import KeyRule, OnResolve, Policy
+from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
+from bridge.domain.folding import FoldForm
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    fires,
+    ledger_of,
+    pace,
+    record,
+    route,
+    settle,
+    states,
+    told,
+)
+
+REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
+LEFT_TO_PEOPLE = Policy(on_resolve=OnResolve.IGNORE, hold_resolve=timedelta(hours=1))
+
+
+def newest(ledger: Ledger) -> str:
+    return str(ledger.incidents(limit=1).items[0]["id"])
+
+
+def opened(ledger: Ledger, *decided: object, upstream: str = "P1") -> str:
+    """An incident that is open upstream."""
+    settle(ledger, *(decided or (fires("a"),)))  # type: ignore[arg-type]
+    record(ledger, claim(ledger), delivered(upstream))
+    return newest(ledger)
+
+
+def test_resolving_tells_the_upstream_once_and_ends_it(ledger: Ledger) -> None:
+    incident = opened(ledger)
+    assert ledger.incident_resolved(incident).state == "resolving"
+    with pytest.raises(IncidentError, match="its resolve is on its way"):
+        ledger.incident_resolved(incident)
+    resolve = claim(ledger)
+    assert (resolve.delivery.action, resolve.delivery.upstream_id) == (Action.RESOLVE, "P1")
+    record(ledger, resolve, delivered())
+    assert (states(ledger), ledger.claim("pd")) == (["resolved"], None)
+    found = ledger.incident(incident)
+    assert found is not None
+    assert [member["status"] for member in found["members"]] == ["resolved"]
+
+
+def test_a_person_may_resolve_what_the_rule_leaves_to_people_and_at_once(ledger: Ledger) -> None:
+    incident = opened(ledger, fires("a", policy=LEFT_TO_PEOPLE))
+    settle(ledger, ends("a"))
+    assert states(ledger) == ["open"]
+    ledger.incident_resolved(incident)
+    record(ledger, claim(ledger), delivered())
+    assert states(ledger) == ["resolved"]
+
+
+def test_what_was_never_sent_is_resolved_by_never_sending_it(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    assert ledger.incident_resolved(newest(ledger)).state == "cancelled"
+    assert (told(ledger), ledger.claim("pd")) == ([("create", "cancelled")], None)
+
+
+def test_a_resolve_under_the_create_waits_for_it(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    create = claim(ledger)
+    ledger.incident_resolved(newest(ledger))
+    assert ledger.claim("pd") is None
+    record(ledger, create, delivered())
+    assert claim(ledger).delivery.action is Action.RESOLVE
+
+
+def test_what_fires_after_a_resolve_by_hand_opens_a_new_one(ledger: Ledger) -> None:
+    incident = opened(ledger)
+    ledger.incident_resolved(incident)
+    record(ledger, claim(ledger), delivered())
+    assert settle(ledger, fires("a")) == ["opened"]
+    assert states(ledger) == ["resolved", "pending"]
+
+
+def test_a_detached_incident_is_told_nothing_more(ledger: Ledger) -> None:
+    incident = opened(ledger)
+    assert ledger.incident_detached(incident).state == "resolved"
+    assert ledger.claim("pd") is None
+    found = ledger.incident(incident)
+    assert found is not None
+    assert (found["reason"], found["upstream"]["id"]) == ("detached", "P1")
+    assert settle(ledger, ends("a")) == ["ignored"]
+    assert settle(ledger, fires("a")) == ["opened"]
+
+
+def test_what_is_not_upstream_cannot_be_detached(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    with pytest.raises(IncidentError, match="nothing of it is upstream yet"):
+        ledger.incident_detached(newest(ledger))
+    claim(ledger)
+    with pytest.raises(IncidentError, match="try again in a few seconds"):
+        ledger.incident_detached(newest(ledger))
+
+
+def test_an_open_incident_sent_again_is_resolved_first_and_opened_anew(ledger: Ledger) -> None:
+    old = opened(ledger, fires("a"), fires("b", parts=("s", "a")))
+    done = ledger.incident_resent(old)
+    assert done.incident != old
+    resolve = claim(ledger)
+    assert (resolve.delivery.action, resolve.delivery.incident) == (Action.RESOLVE, old)
+    assert ledger.claim("pd") is None, "the new one waits until the old one is over"
+    record(ledger, resolve, delivered())
+    create = claim(ledger)
+    assert (create.delivery.action, create.delivery.incident) == (Action.CREATE, done.incident)
+    record(ledger, create, delivered("P2"))
+    assert states(ledger) == ["resolved", "open"]
+    fresh = ledger.incident(done.incident)
+    assert fresh is not None
+    assert sorted(one["fingerprint"] for one in fresh["members"] if one["status"] == "firing") == ["a", "b"]
+
+
+def test_sending_again_survives_an_upstream_that_takes_the_resolve_only_later(ledger: Ledger) -> None:
+    old = opened(ledger)
+    done = ledger.incident_resent(old)
+    record(ledger, claim(ledger), TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=0.0))
+    waiting = [(one["action"], one["state"]) for one in ledger.deliveries(limit=10, incident=old).items]
+    assert waiting[0] == ("resolve", "pending")
+    assert [one["state"] for one in ledger.deliveries(limit=10, incident=done.incident).items] == ["pending"]
+
+
+def test_a_dead_letter_is_sent_again_under_its_key(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    done = ledger.incident_resent(newest(ledger))
+    assert claim(ledger).delivery.key == letter.delivery.key
+    assert done.lanes == {"pd"}
+
+
+@pytest.mark.parametrize("action", ["resolved", "detached", "resent"])
+def test_what_is_over_stays_over(ledger: Ledger, action: str) -> None:
+    incident = opened(ledger)
+    settle(ledger, ends("a"))
+    record(ledger, claim(ledger), delivered())
+    with pytest.raises(IncidentError, match="it is over; what fires again opens a new one"):
+        getattr(ledger, f"incident_{action}")(incident)
+
+
+@pytest.mark.parametrize("action", ["resolved", "detached", "resent"])
+def test_an_incident_that_is_not_there_is_said_so(ledger: Ledger, action: str) -> None:
+    with pytest.raises(NoSuchIncident, match="there is no incident nothing"):
+        getattr(ledger, f"incident_{action}")("nothing")
+
+
+def test_a_note_is_said_in_an_open_incident(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    with pytest.raises(IncidentError, match="a note goes to an open incident, and it is pending"):
+        ledger.incident_noted(newest(ledger), "hello")
+    record(ledger, claim(ledger), delivered())
+    with pytest.raises(IncidentError, match="a note needs a text"):
+        ledger.incident_noted(newest(ledger), " \n")
+    ledger.incident_noted(newest(ledger), "the database team has it\x00")
+    (note,) = [one for one in ledger.deliveries(limit=10).items if one["action"] == "note"]
+    whole = ledger.delivery(note["id"])
+    assert whole is not None
+    assert whole["request"]["fields"] == {"note": "the database team has it\ufffd"}
+
+
+def test_a_note_is_added_to_what_the_summary_says_and_one_at_a_time(ledger: Ledger) -> None:
+    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER))
+    reference = Reference(id="I1", summary="It is down.")
+    record(ledger, claim(ledger), Delivered(reference=reference))
+    ledger.incident_noted(newest(ledger), "seen")
+    (note,) = [one for one in ledger.deliveries(limit=10).items if one["action"] == "note"]
+    whole = ledger.delivery(note["id"])
+    assert whole is not None
+    assert whole["request"]["fields"] == {"note": "seen", "summary": "It is down."}
+    with pytest.raises(IncidentError, match="another note waits"):
+        ledger.incident_noted(newest(ledger), "seen, too")
+
+
+# -- storms
+
+FORM = FoldForm(title_field="title", body_field="body", title_max_chars=1024, body_max_chars=65_536)
+
+
+@pytest.fixture
+def storm(ledger_url: str) -> Iterator[Ledger]:
+    """A lane far behind, whose first create carries the other nineteen incidents."""
+    database = MovedDatabase(ledger_url)
+    slow = pace(interval=timedelta(seconds=10), burst=2, max_wait=timedelta(seconds=60))
+    ledger = ledger_of(database, pd=route(of=slow, fold=FORM))
+    settle(ledger, *(fires(f"x{n}") for n in range(20)))
+    record(ledger, claim(ledger), delivered("P1"))
+    yield ledger
+    ledger.close()
+
+
+def in_state(ledger: Ledger, state: str) -> list[str]:
+    return [str(one["id"]) for one in ledger.incidents(state=state, limit=500).items]
+
+
+def test_resolving_what_speaks_for_a_storm_ends_the_whole_storm(storm: Ledger) -> None:
+    (carrier,) = in_state(storm, "open")
+    assert len(in_state(storm, "folded")) == 19
+    storm.incident_resolved(carrier)
+    record(storm, claim(storm), delivered())
+    assert set(states(storm)) == {"resolved"}
+    assert settle(storm, fires("x7")) == ["opened"]
+
+
+def test_a_detached_one_of_a_storm_pages_by_itself(storm: Ledger) -> None:
+    (carrier,) = in_state(storm, "open")
+    one = in_state(storm, "folded")[0]
+    with pytest.raises(IncidentError, match="another incident speaks for it"):
+        storm.incident_resolved(one)
+    assert storm.incident_detached(one).state == "pending"
+    create = claim(storm)
+    assert (create.delivery.action, create.delivery.incident) == (Action.CREATE, one)
+    record(storm, create, delivered("P2"))
+    found = storm.incident(carrier)
+    assert found is not None
+    assert found["folded"] == 18
+    storm.incident_resolved(carrier)
+    record(storm, claim(storm), delivered())
+    assert in_state(storm, "open") == [one], "what left the carrier does not end with it"
+
+
+def test_detaching_everything_that_keeps_a_carrier_open_resolves_it(storm: Ledger) -> None:
+    (carrier,) = in_state(storm, "open")
+    found = storm.incident(carrier)
+    assert found is not None
+    settle(storm, *(ends(one["fingerprint"]) for one in found["members"]))
+    for one in in_state(storm, "folded"):
+        storm.incident_detached(one)
+    assert in_state(storm, "resolving") == [carrier]
+    assert len(in_state(storm, "pending")) == 19
+
+
+def test_sending_a_storm_again_is_refused(storm: Ledger) -> None:
+    (carrier,) = in_state(storm, "open")
+    with pytest.raises(IncidentError, match="it speaks for other incidents"):
+        storm.incident_resent(carrier)
