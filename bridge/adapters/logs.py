@@ -28,6 +28,7 @@ LETTERS_TOO_OLD = "deliveries_given_up"
 TASK_FAILED = "task_failed"
 EPISODES_RENEWED = "episodes_renewed"
 PLAN_B_OPENED = "plan_b_opened"
+ACTION_DONE = "action_done"
 ALARM = "alarm"
 ALARM_UNSAID = "alarm_unsaid"
 

@@ -11,6 +11,7 @@ from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import (
     alarms,
+    audit,
     callbacks,
     fetches,
     history,
@@ -34,6 +35,7 @@ from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
 from bridge.adapters.ledger.schema import rule_books
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
 from bridge.adapters.ledger.upkeep import Heartbeat
+from bridge.domain.access import Deed
 from bridge.domain.alarms import Cause
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
@@ -328,6 +330,28 @@ class Ledger:
     def discarded(self, delivery_id: str, why: str) -> None:
         """A dead letter is put aside with a person's reason. Raises LetterError."""
         self._written(lambda transaction: letters.discard(transaction, self.routes, delivery_id, why))
+
+    def did(self, deed: Deed) -> None:
+        """Somebody did something: a line of the audit."""
+        self._written(lambda transaction: audit.did(transaction, self.new_id(), deed))
+
+    def audit(
+        self, *, limit: int, before: str | None = None, actor: str | None = None, action: str | None = None
+    ) -> Page:
+        """Who did what, newest first."""
+        with self.database.reading() as transaction:
+            return audit.entries(transaction, limit=limit, before=before, actor=actor, action=action)
+
+    def guess(self, keys: Sequence[str]) -> bool:
+        """One guess of a password is spent for each key; False, and nothing is, when one of them has none left."""
+        with self.database.reading() as transaction:
+            if not audit.may_guess_now(transaction, keys):
+                return False
+        return self._written(lambda transaction: audit.guess(transaction, keys))
+
+    def guess_was_right(self, *, whole: str, one: str) -> None:
+        """The password was right: one key has all its guesses again, the other the one that was spent."""
+        self._written(lambda transaction: audit.was_right(transaction, whole=whole, one=one))
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:

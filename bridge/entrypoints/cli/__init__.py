@@ -29,6 +29,7 @@ _COMMANDS = {
     "incidents": "bridge.entrypoints.cli.reading:incidents",
     "lanes": "bridge.entrypoints.cli.reading:lanes",
     "dead": "bridge.entrypoints.cli.reading:dead",
+    "audit": "bridge.entrypoints.cli.auditing:audit",
     "test": "bridge.entrypoints.cli.testing:test",
     "explain": "bridge.entrypoints.cli.explaining:explain",
     "capture": "bridge.entrypoints.cli.explaining:capture",
@@ -61,6 +62,7 @@ _SHORT = {
     "incidents": "List incidents.",
     "lanes": "Show every account's lane: rate, tokens, what waits.",
     "dead": "List, show, replay or discard dead letters.",
+    "audit": "Show who did what.",
 }
 
 

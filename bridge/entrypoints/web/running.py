@@ -12,7 +12,7 @@ from bridge.adapters.queue import Queue
 from bridge.entrypoints.alarming import Watch, alarms_of
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web import api, health, receiver, ui
-from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.access import gate_of
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.poker import Poker
 from bridge.pipeline import decide
@@ -43,12 +43,7 @@ class WebProcess:
         watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
         watch.start()
         self._running = (pulse, writer, poker, keeper, watch)
-        gate = Gate(
-            username=settings.ui.username,
-            password_hash=settings.ui.password_hash,
-            tokens=settings.ui.tokens,
-            public_url=settings.server.public_url,
-        )
+        gate = gate_of(settings.ui, settings.server.public_url, ledger)
         tally = health.Tally()
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
