@@ -380,12 +380,15 @@ def known_names(settings: Settings, ledger: Ledger | None) -> Known:
 
 
 def session_key(settings: Settings) -> str:
-    """What signs the cookies of the pages: the same in every process, another one when the password changes.
+    """What signs the cookies of the pages: the same in every process and on every host, another one when a password
+    changes.
 
     Without a login it is drawn once and kept in var/, for the forms' tokens must survive a restart.
     """
-    if settings.ui.password_hash is not None:
-        return hashlib.sha256(f"incident-bridge session\0{settings.ui.password_hash}".encode()).hexdigest()
+    users = settings.ui.users
+    if users:
+        held = "\0".join(f"{name}\0{users[name].password_hash}" for name in sorted(users))
+        return hashlib.sha256(f"incident-bridge session\0{held}".encode()).hexdigest()
     return secret_kept_in(settings.var_dir / "session.key")
 
 

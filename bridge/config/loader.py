@@ -23,10 +23,10 @@ from bridge.config.models import (
     ServerSettings,
     Settings,
     SourceSettings,
-    UiSettings,
     source_model,
 )
 from bridge.config.sentences import found, sentences
+from bridge.config.ui import read_ui
 from bridge.config.variables import SANDBOX, Secrets, expand
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
@@ -167,9 +167,13 @@ class _Loading:
             rules_dir=root / file.rules,
             templates_dir=root / file.templates,
             rules_accounts=MappingProxyType(folders),
-            retention=RetentionSettings(bodies=file.retention.bodies, history=file.retention.history),
+            retention=RetentionSettings(
+                bodies=file.retention.bodies,
+                history=file.retention.history,
+                bodies_max_bytes=file.retention.bodies_max,
+            ),
             alarms=file.alarms,
-            ui=self._ui(file),
+            ui=read_ui(file, self.secrets, self),
             sources=MappingProxyType(dict(sources)),
             accounts=MappingProxyType(dict(accounts)),
             warnings=tuple(sorted((p for p in self.problems if p.grade is Grade.WARNING), key=lambda p: p.place)),
@@ -259,18 +263,6 @@ class _Loading:
                     self.error((*at, number), f"account '{account}' does not exist", hint)
             folders[f"{name}/"] = tuple(accounts)
         return folders
-
-    def _ui(self, file: FileModel) -> UiSettings:
-        tokens = {name: self.secrets.one(value, ("ui", "tokens", name)) for name, value in file.ui.tokens.items()}
-        password_hash = self.secrets.one(file.ui.auth.password_hash, ("ui", "auth", "password_hash"))
-        if password_hash and not password_hash.startswith("$argon2"):
-            hint = "make it with 'incident-bridge passwd' and quote it in the shell"
-            self.error(("ui", "auth", "password_hash"), "this is not an argon2 hash", hint)
-        return UiSettings(
-            username=file.ui.auth.username,
-            password_hash=password_hash or None,
-            tokens=MappingProxyType({name: token for name, token in tokens.items() if token}),
-        )
 
     def _source(self, name: str, value: Any, path: YamlPath) -> SourceSettings | None:
         kind = value.get("type") if isinstance(value, dict) else None

@@ -1,5 +1,6 @@
 """bridge.yaml as models (what may stand in the file) and as Settings (what the rest of the product works with)."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from bridge.config import units
 from bridge.config.units import Rate
+from bridge.domain.access import Role
 from bridge.domain.errors import Problem
 from bridge.sources.base import Auth, Setting
 
@@ -69,6 +71,10 @@ class RetentionModel(Model):
     history: Duration = Field(
         default=timedelta(days=90), description="How long events (7d at least) and closed incidents are kept."
     )
+    bodies_max: Size = Field(
+        default=1024 * 1024 * 1024,
+        description="Largest total of each source's raw bodies, as they are packed; the oldest go first.",
+    )
 
 
 class AlarmsModel(Model):
@@ -87,11 +93,52 @@ class UiAuthModel(Model):
     password_hash: Any = Field(default=None, description="From 'incident-bridge passwd'; empty: loopback only.")
 
 
+RoleWord = Literal["view", "operate", "admin"]  # domain.access.Role
+
+
+class UserModel(Model):
+    """One entry of `ui.users:`"""
+
+    password_hash: Any = Field(default=None, description="From 'incident-bridge passwd'; empty: this login is off.")
+    role: RoleWord = Field(default="view", description="view: read; operate: act, too; admin: reload, too.")
+
+
+class ProxyModel(Model):
+    """`ui.proxy:`"""
+
+    header: str | None = Field(
+        default=None, description="Header in which a trusted proxy names the user, as X-Forwarded-User; empty: none."
+    )
+    role: RoleWord | None = Field(default=None, description="What everybody may do whom the proxy names.")
+    roles_header: str | None = Field(default=None, description="Instead of role: header with the user's roles.")
+    hops: Whole | None = Field(
+        default=None, ge=1, le=10, description="Proxies the request came through; default server.trusted_proxies."
+    )
+    peers: list[str] = Field(
+        default=["127.0.0.0/8", "::1"], description="Networks the last proxy connects from; all others are refused."
+    )
+
+
+class SessionModel(Model):
+    """`ui.session:`"""
+
+    idle: Duration = Field(default=timedelta(hours=2), description="A session that is not used ends after this.")
+    absolute: Duration = Field(default=timedelta(hours=12), description="Every session ends after this.")
+
+
 class UiModel(Model):
     """`ui:`"""
 
-    auth: UiAuthModel = Field(default=UiAuthModel(), description="Login of UI and API.")
-    tokens: dict[str, Any] = Field(default={}, description="Bearer tokens for the API, by name; empty ones are off.")
+    auth: UiAuthModel = Field(default=UiAuthModel(), description="Login of UI and API, as admin.")
+    users: dict[str, UserModel] = Field(
+        default={}, description="Further logins, by name: {password_hash, role}; role is view, operate or admin."
+    )
+    tokens: dict[str, Any] = Field(
+        default={},
+        description="Bearer tokens for the API, by name: {secret, role}; a secret alone is an admin's; empty: off.",
+    )
+    proxy: ProxyModel = Field(default=ProxyModel(), description="A proxy in front that logs people in.")
+    session: SessionModel = Field(default=SessionModel(), description="How long a login holds.")
 
 
 class SourceModel(Model):
@@ -193,15 +240,47 @@ class RetentionSettings:
 
     bodies: timedelta
     history: timedelta
+    bodies_max_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSettings:
+    """Somebody who may log in."""
+
+    password_hash: str = field(repr=False)
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """A bearer token."""
+
+    secret: str = field(repr=False)
+    role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """A proxy that logs people in: `role` for all of them, or `roles_header` says it of each."""
+
+    header: str
+    role: Role | None
+    roles_header: str | None
+    hops: int
+    peers: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UiSettings:
-    """Who may use UI and API; password_hash None: this machine only."""
+    """Who may use UI and API; without users and proxy: this machine only."""
 
-    username: str
+    username: str  # of ui.auth, which is one of the users
     password_hash: str | None = field(repr=False)
-    tokens: Mapping[str, str] = field(repr=False)
+    users: Mapping[str, UserSettings]
+    tokens: Mapping[str, TokenSettings]
+    proxy: ProxySettings | None
+    session_idle: timedelta
+    session_absolute: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ Without Redis for 10 s it drains the lanes itself: pages go out, slower.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,6 +37,7 @@ class Clock:
     confirmations: Confirmations | None = None
     alarms: Alarms | None = None
     monotonic: Callable[[], float] = time.monotonic
+    bodies_max_bytes: int | None = None  # of each source
     _lost_at: float | None = None
     _drains_itself: bool = False
     _upkeep_at: float = field(default=0.0)
@@ -122,9 +123,17 @@ class Clock:
         self._ask_for_confirmations()
         if self.alarms is not None:
             self.alarms.look()
+        self.ledger.tallied()
+        if self.bodies_max_bytes is not None:
+            self.ledger.bodies_trimmed(self.bodies_max_bytes, self._owed())
         if self.monotonic() >= self._prune_at:
             self._prune_at = self.monotonic() + PRUNE_S
             self.ledger.pruned(*self.retention)
+
+    def _owed(self) -> Mapping[str, str]:
+        """What marks the events whose sender waits for a call of ours, by source."""
+        sources = {} if self.confirmations is None else self.confirmations.sources
+        return {name: one.confirmations for name, one in sources.items()}
 
     def _ask_for_names(self) -> None:
         """A job for every list that is due; without Redis one of them is fetched here, for pages wait meanwhile."""

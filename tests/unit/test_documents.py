@@ -60,6 +60,7 @@ ENVIRONMENT = {  # what the documents' examples name
     "INCIDENT_IO_API_KEY": "a-key",
     "BRIDGE_UI_PASSWORD_HASH": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     "BRIDGE_API_TOKEN": "a-token",
+    "ALICE_PASSWORD_HASH": "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from bridge.adapters.files import Meanwhile
@@ -10,6 +11,7 @@ from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import (
     activity,
     alarms,
+    audit,
     books,
     callbacks,
     desk,
@@ -22,9 +24,11 @@ from bridge.adapters.ledger import (
     overview,
     plan_b,
     probes,
+    pruning,
     reads,
     renewals,
     silences,
+    tallies,
     truth,
     upkeep,
 )
@@ -40,6 +44,7 @@ from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
 from bridge.adapters.ledger.silences import Preview
 from bridge.adapters.ledger.upkeep import Heartbeat
+from bridge.domain.access import Deed
 from bridge.domain.alarms import Cause
 from bridge.domain.alert import Alert
 from bridge.domain.delivery import NamedThing
@@ -55,6 +60,9 @@ __all__ = [
 ]  # fmt: skip
 
 REDO_MAX = 3
+PRUNE_STEPS_MAX = 20  # of each kind, in one round
+TALLY_PIECES_MAX = 8  # in one round
+NOTHING: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
 
 
@@ -299,12 +307,71 @@ class Ledger:
         self._written(upkeep.shorten_waits)
 
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
-        """Bodies and history past their retention are gone, a bounded number at a time; how many rows."""
+        """Bodies and history past their retention are gone, a bounded number at a time; how many rows.
 
-        def pruned(transaction: Transaction) -> int:
-            return upkeep.prune(transaction, bodies, history) + silences.prune(transaction, history)
+        In steps of one transaction each, between which others write.
+        """
+        steps: tuple[tuple[Callable[[Transaction], int], int], ...] = (
+            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_EVENTS),
+            (lambda transaction: pruning.events_past(transaction, history), pruning.STEP_EVENTS),
+            (lambda transaction: pruning.incidents_past(transaction, history), pruning.STEP_INCIDENTS),
+            (lambda transaction: pruning.rest_past(transaction, history), pruning.STEP_AUDIT),
+            (lambda transaction: silences.prune(transaction, history), pruning.STEP_AUDIT),
+        )
+        gone = 0
+        for step, whole in steps:
+            for _ in range(PRUNE_STEPS_MAX):
+                went = self._written(step)
+                gone += went
+                if went < whole:
+                    break
+        return gone
 
-        return self._written(pruned)
+    def bodies_trimmed(self, most_bytes: int, owed: Mapping[str, str] = NOTHING) -> None:
+        """No source keeps more bytes of packed bodies than this: its oldest bodies are gone.
+
+        `owed` has the fingerprint of the Notices, by source, whose sender waits for a call of ours: their bodies stay.
+        """
+        with self.database.reading() as transaction:
+            crowded = pruning.crowded(transaction, most_bytes)
+            kept = frozenset(callbacks.owed(transaction, owed)) if crowded else frozenset()
+        for source in crowded:
+            for _ in range(PRUNE_STEPS_MAX):
+                step = partial(pruning.bodies_beyond, source=source, most_bytes=most_bytes, owed=kept)
+                if not self._written(step):
+                    break
+
+    def tallied(self) -> None:
+        """What came in and what became of it is counted, up to half a minute ago; after a long pause in several calls.
+
+        The rows are looked through without a lock; only the sums are written.
+        """
+        left = TALLY_PIECES_MAX
+        for what in tallies.tables():
+            while left > 0:
+                with self.database.reading() as transaction:
+                    piece = tallies.next_piece(transaction, what)
+                if piece is None:
+                    break
+                self._written(partial(tallies.add_piece, piece=piece))
+                left -= 1
+                if piece.is_last:
+                    break
+
+    def tallied_more(self, what: str, numbers: Mapping[tuple[str, ...], int]) -> None:
+        """Numbers that no row tells of have grown by these, by their labels."""
+        if numbers:
+            self._written(lambda transaction: tallies.add_now(transaction, what, numbers))
+
+    def totals(self) -> dict[str, dict[tuple[str, ...], int]]:
+        """Everything that is counted, for ever: what (`tallies`) -> labels -> number. Looks through no large table."""
+        with self.database.reading() as transaction:
+            return tallies.totals(transaction)
+
+    def by_hour(self, what: str, within: timedelta) -> dict[tuple[str, ...], dict[datetime, int]]:
+        """One of those numbers per hour: labels -> beginning of the hour -> number."""
+        with self.database.reading() as transaction:
+            return tallies.by_hour(transaction, what, within)
 
     def alarms_standing(self, max_waits: Mapping[str, timedelta]) -> tuple[Cause, ...]:
         """Everything that needs a person now; `max_waits` are those of the configured accounts."""
@@ -492,6 +559,28 @@ class Ledger:
     def incident_noted(self, incident_id: str, text: str) -> hands.Done:
         """A person's note waits to be said in the upstream's incident. Raises IncidentError."""
         return self._written(lambda transaction: hands.note(transaction, self.routes, self.new_id, incident_id, text))
+
+    def did(self, deed: Deed) -> None:
+        """Somebody did something: a line of the audit."""
+        self._written(lambda transaction: audit.did(transaction, self.new_id(), deed))
+
+    def audit(
+        self, *, limit: int, before: str | None = None, actor: str | None = None, action: str | None = None
+    ) -> Page:
+        """Who did what, newest first."""
+        with self.database.reading() as transaction:
+            return audit.entries(transaction, limit=limit, before=before, actor=actor, action=action)
+
+    def guess(self, keys: Sequence[str]) -> bool:
+        """One guess of a password is spent for each key; False, and nothing is, when one of them has none left."""
+        with self.database.reading() as transaction:
+            if not audit.may_guess_now(transaction, keys):
+                return False
+        return self._written(lambda transaction: audit.guess(transaction, keys))
+
+    def guess_was_right(self, *, whole: str, one: str) -> None:
+        """The password was right: one key has all its guesses again, the other the one that was spent."""
+        self._written(lambda transaction: audit.was_right(transaction, whole=whole, one=one))
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:

@@ -188,6 +188,9 @@ Index(
     postgresql_where=text(_STANDS_FOR),
 )
 
+Index("incidents_state", incidents.c.state, incidents.c.id, sqlite_where=text("live"), postgresql_where=text("live"))
+Index("incidents_key", incidents.c.key)
+
 members = Table(
     "members",
     metadata,
@@ -259,6 +262,15 @@ Index(
     sqlite_where=text("state = 'dead'"),
     postgresql_where=text("state = 'dead'"),
 )
+Index(
+    "deliveries_dead_of",
+    deliveries.c.account,
+    deliveries.c.action,
+    sqlite_where=text("state = 'dead'"),
+    postgresql_where=text("state = 'dead'"),
+)
+_DONE = "done_at IS NOT NULL"
+Index("deliveries_done", deliveries.c.done_at, sqlite_where=text(_DONE), postgresql_where=text(_DONE))
 Index("deliveries_incident", deliveries.c.incident_id)
 Index(
     "deliveries_folding",
@@ -284,6 +296,8 @@ attempts = Table(
     Column("response", Text),  # the first 4 KiB
     sqlite_with_rowid=False,
 )
+
+Index("attempts_at", attempts.c.at)
 
 lanes = Table(
     "lanes",
@@ -407,5 +421,46 @@ heartbeats = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("beat_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),  # ULID
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("how", Text, nullable=False),  # domain.access.How
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON, without secrets
+    Column("address", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+guesses = Table(
+    "guesses",
+    metadata,
+    Column("key", Text, primary_key=True),  # an address, or a hash of a user's name
+    Column("spent_until", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("what", Text, primary_key=True),  # tallies.py
+    Column("hour", Instant, primary_key=True),  # 1970-01-01: ever
+    Column("labels", Text, primary_key=True),  # JSON: a list of texts
+    Column("number", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("what", Text, primary_key=True),  # what goes through a table in pieces,
+    Column("reached", Text, nullable=False),  # and where the next piece begins
     sqlite_with_rowid=False,
 )

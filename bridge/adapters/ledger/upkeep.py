@@ -1,13 +1,12 @@
-"""What the clock asks of the ledger: lanes with something to do, heartbeats, letters that became too old, pruning."""
+"""What the clock asks of the ledger: lanes with something to do, heartbeats, letters that became too old."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Column,
     ColumnElement,
     Connection,
     Select,
@@ -29,28 +28,17 @@ from bridge.adapters.ledger.lanes import UNBLOCKED
 from bridge.adapters.ledger.rows import Row, lane_from, lane_row
 from bridge.adapters.ledger.schema import (
     Instant,
-    alerts,
-    attempts,
     deliveries,
-    events,
     heartbeats,
-    incidents,
     lanes,
-    members,
-    problems,
     to_us,
 )
-from bridge.domain import keys
 from bridge.domain.delivery import LaneClass
-from bridge.domain.incident import IncidentState
 from bridge.domain.lane import ARMED, JUMP_NOTICED, LEASE, LaneState, Pace, is_ahead, is_failing, sane, slot
 from bridge.domain.retry import BACKOFF_MAX
 
 HEARTBEAT_DEAD_AFTER = timedelta(seconds=60)
-PRUNE_MAX = 5000  # rows let go of in one transaction
 TOO_OLD_AT_ONCE = 200
-IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
-REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
 
 
 def _waits(of: LaneClass, *, critical: bool) -> Select[Any]:
@@ -312,46 +300,6 @@ def _less(name: str, shift_us: int) -> ColumnElement[int]:
     return type_coerce(deliveries.c[name], BigInteger) - shift_us
 
 
-def prune(transaction: Transaction, bodies: timedelta, history: timedelta) -> int:
-    """Let go of bodies and of finished history past their retention, a bounded number of rows; how many went."""
-    connection, now = transaction.connection, transaction.now
-    gone = connection.execute(
-        update(events)
-        .where(events.c.id.in_(_oldest(events.c.id, events.c.received_at < now - bodies, events.c.body.is_not(None))))
-        .values(body=None)
-    ).rowcount
-    kept_since = now - max(history, REPEATS_KNOWN_FOR)
-    old_events = _ids(connection, _oldest(events.c.id, events.c.received_at < kept_since))
-    if old_events:
-        _forget_problems(connection, old_events, kept_since)
-        connection.execute(delete(alerts).where(alerts.c.event_id.in_(old_events)))
-        gone += connection.execute(delete(events).where(events.c.id.in_(old_events))).rowcount
-    over = incidents.c.state.in_((IncidentState.RESOLVED.value, IncidentState.CANCELLED.value))
-    old_incidents = _ids(
-        connection, _oldest(incidents.c.id, over, incidents.c.live.is_(False), incidents.c.opened_at < now - history)
-    )
-    if old_incidents:
-        of_them = select(deliveries.c.id).where(deliveries.c.incident_id.in_(old_incidents))
-        connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(of_them)))
-        connection.execute(delete(deliveries).where(deliveries.c.incident_id.in_(old_incidents)))
-        connection.execute(delete(members).where(members.c.incident_id.in_(old_incidents)))
-        gone += connection.execute(delete(incidents).where(incidents.c.id.in_(old_incidents))).rowcount
-    return int(gone)
-
-
-def _forget_problems(connection: Connection, old_events: list[str], before: datetime) -> None:
-    """Let go of the last reports these events brought, where nobody reported since and nothing fires."""
-    reported = connection.execute(
-        select(alerts.c.source, alerts.c.fingerprint).where(
-            alerts.c.event_id.in_(old_events), alerts.c.fingerprint.is_not(None)
-        )
-    )
-    ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
-    fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
-    for some in _batched(ids, IDS_AT_ONCE):
-        connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))
-
-
 def routes_paces(routes: Mapping[str, Route]) -> dict[str, Pace]:
     """The pace of each lane: of accounts that share one, the slowest."""
     paces: dict[str, Pace] = {}
@@ -360,19 +308,6 @@ def routes_paces(routes: Mapping[str, Route]) -> dict[str, Pace]:
         slower = held is None or route.pace.interval > held.interval
         paces[route.lane] = route.pace if slower else replace(held or route.pace)
     return paces
-
-
-def _oldest(column: Column[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
-    return select(column).where(*conditions).order_by(column).limit(PRUNE_MAX)
-
-
-def _batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """The values, so many at a time."""
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def _ids(connection: Connection, statement: Select[Any]) -> list[str]:
-    return list(connection.execute(statement).scalars().all())
 
 
 def pause(transaction: Transaction, lane: str, *, pause: bool) -> None:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "incidents": "bridge.entrypoints.cli.reading:incidents",
     "lanes": "bridge.entrypoints.cli.reading:lanes",
     "dead": "bridge.entrypoints.cli.reading:dead",
+    "audit": "bridge.entrypoints.cli.auditing:audit",
     "test": "bridge.entrypoints.cli.testing:test",
     "explain": "bridge.entrypoints.cli.explaining:explain",
     "capture": "bridge.entrypoints.cli.explaining:capture",
@@ -65,6 +66,7 @@ _SHORT = {
     "lanes": "Show every account's lane: rate, tokens, what waits.",
     "dead": "List, show, replay or discard dead letters.",
     "silences": "List, try, add or end silences: alerts that page nobody for a while.",
+    "audit": "Show who did what.",
 }
 
 

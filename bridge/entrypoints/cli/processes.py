@@ -106,7 +106,9 @@ def clock(config: Path) -> int:
     pulse.start()
     try:
         kept = (retention.bodies, retention.history)
-        Clock(ledger, Queue(url), drainer, kept, confirmations, alarms_of(loaded.settings, ledger, http)).run(stop)
+        alarms = alarms_of(loaded.settings, ledger, http)
+        most = retention.bodies_max_bytes
+        Clock(ledger, Queue(url), drainer, kept, confirmations, alarms, bodies_max_bytes=most).run(stop)
     finally:
         pulse.stop()
         if keeper is not None:

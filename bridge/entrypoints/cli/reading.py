@@ -77,7 +77,7 @@ def events(
         rows,
         _nothing("nothing was received yet", source, outcome, rule, state, text, before),
     )
-    _following(page.next)
+    following(page.next)
     return 0
 
 
@@ -123,7 +123,7 @@ def incidents(
     columns = {"OPENED": "opened_at", "INCIDENT": "id", "ACCOUNT": "account", "STATE": "state", "SEVERITY": "severity"}
     empty = _nothing("there are no incidents", state, account, before)
     shown({**columns, "UPSTREAM": "upstream", "MEMBERS": "members", "TITLE": "title"}, rows, empty)
-    _following(page.next)
+    following(page.next)
     return 0
 
 
@@ -138,11 +138,15 @@ def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) ->
     What is paused is kept and goes out, in order, once it is resumed. Accounts with the same token share a lane.
     """
     from bridge import wiring
+    from bridge.entrypoints.cli.auditing import did
 
     with opened(config) as (ledger, settings):
-        for account, act in ((pause, ledger.paused), (resume, ledger.resumed)):
-            if account is not None and act(account) is None:
+        for action, account, act in (("pause", pause, ledger.paused), ("resume", resume, ledger.resumed)):
+            if account is None:
+                continue
+            if act(account) is None:
                 raise click.UsageError(f"there is no account '{account}'; accounts: {', '.join(settings.accounts)}")
+            did(ledger, action, f"account {account}")
         items = ledger.lanes(wiring.rates(settings))
     if as_json:
         printed({"items": items, "next": None})
@@ -206,7 +210,7 @@ def dead_list(limit: int, before: str | None, as_json: bool, config: Path) -> in
     rows = [{**item, "age": age((now - _instant(item["created_at"])).total_seconds())} for item in page.items]
     columns = {"DELIVERY": "id", "AGE": "age", "ACCOUNT": "account", "ACTION": "action", "WHY": "reason"}
     shown({**columns, "TITLE": "title", "IN THE UPSTREAM'S WORDS": "detail"}, rows, "there are no dead letters")
-    _following(page.next)
+    following(page.next)
     return 0
 
 
@@ -227,6 +231,8 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
     """Send dead letters again, through their lane, under their stored key."""
     if everything == bool(delivery_ids):
         raise click.UsageError("name the deliveries to replay, or say --all")
+    from bridge.entrypoints.cli.auditing import did
+
     failed = 0
     with opened(config) as (ledger, _):
         wanted = delivery_ids or tuple(_every_dead(ledger))
@@ -237,6 +243,7 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
                 failed += 1
                 say(str(error))
             else:
+                did(ledger, "replay", f"delivery {delivery_id}")
                 click.echo(f"{delivery_id} waits in lane {lane}")
     if not wanted:
         say("there are no dead letters")
@@ -249,12 +256,15 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
 @config_option
 def dead_discard(delivery_id: str, reason: str, config: Path) -> int:
     """Put one dead letter aside for good. It stays on record with your reason."""
+    from bridge.entrypoints.cli.auditing import did
+
     with opened(config) as (ledger, _):
         try:
             ledger.discarded(delivery_id, reason)
         except LetterError as error:
             say(str(error))
             return 1
+        did(ledger, "discard", f"delivery {delivery_id}", reason=reason)
     click.echo(f"{delivery_id} is discarded")
     return 0
 
@@ -281,6 +291,7 @@ def _whole(found: Any, kind: str, wanted: str) -> int:
     return 0
 
 
-def _following(before: str | None) -> None:
+def following(before: str | None) -> None:
+    """Say how a list goes on, if it does."""
     if before is not None:
         say(f"there is more: --before {before}")

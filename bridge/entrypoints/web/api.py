@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, request
+from flask_wtf.csrf import validate_csrf
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
+from bridge.domain.access import How
 from bridge.entrypoints.reloading import Reloader, book_json
-from bridge.entrypoints.web import reloads, silences
+from bridge.entrypoints.web import access, auditing, reloads, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
@@ -44,12 +46,17 @@ def blueprint(api: Api) -> Blueprint:
 
     @routes.before_request
     def _guard() -> Response | None:
-        refusal = api.gate.refusal(request)
+        refusal = api.gate.admit(request)
         if refusal is not None:
             response = answer(refusal.status, error=refusal.sentence)
             if refusal.status == 401:
                 response.headers["WWW-Authenticate"] = 'Bearer realm="incident-bridge"'
             return response
+        if request.method not in access.SAFE_METHODS and access.current().how in (How.SESSION, How.PROXY):
+            try:  # a browser sends its cookie by itself
+                validate_csrf(request.headers.get("X-CSRFToken"))
+            except ValueError as error:  # wtforms' ValidationError is one
+                return answer(400, error=f"{error} Send the page's csrf-token as X-CSRFToken")
         if request.method == "POST" and request.mimetype != "application/json":
             return answer(415, error="send a JSON body with Content-Type: application/json")
         if any("\x00" in text for text in (request.view_args or {}).values()):  # PostgreSQL refuses to be asked
@@ -64,7 +71,9 @@ def blueprint(api: Api) -> Blueprint:
     def _bad_letter(error: LetterError) -> Response:
         return answer(404 if isinstance(error, NoSuchLetter) else 409, error=str(error))
 
+    auditing.recorded(routes, api.ledger.did)
     _add_reads(routes, api)
+    _add_audit(routes, api)
     _add_actions(routes, api)
     _add_lane_actions(routes, api)
     reloads.add_routes(routes, api.reloader)
@@ -107,6 +116,12 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
     def rules() -> Response:
         here = None if api.keeper is None else api.keeper.current().hash
         return _json({"items": api.rules(), "next": None, "book": book_json(api.ledger, api.reloader, here)})
+
+
+def _add_audit(routes: Blueprint, api: Api) -> None:
+    @routes.get("/audit")
+    def audit() -> Response:
+        return _list(api.ledger.audit(actor=_text("actor"), action=_text("action"), **_paging()))
 
 
 def _add_actions(routes: Blueprint, api: Api) -> None:

@@ -14,7 +14,7 @@ from bridge.entrypoints.alarming import Watch, alarms_of
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, health, receiver, ui
-from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.access import gate_of
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.keeper import Bell, Keeper, Rounds, Watcher
 from bridge.entrypoints.web.poker import Poker
@@ -56,12 +56,7 @@ class WebProcess:
         rounds = Rounds(rules, reloader, self._bell, self._watcher(ledger, reloader))
         rounds.start()
         self._running = (pulse, writer, poker, keeper, watch, rounds)
-        gate = Gate(
-            username=settings.ui.username,
-            password_hash=settings.ui.password_hash,
-            tokens=settings.ui.tokens,
-            public_url=settings.server.public_url,
-        )
+        gate = gate_of(settings.ui, settings.server.public_url, ledger)
         tally = health.Tally()
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(

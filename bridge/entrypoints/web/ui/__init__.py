@@ -10,19 +10,20 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, flash, redirect, render_template, request
+from flask import Blueprint, Response, flash, g, redirect, render_template, request
 from flask_wtf.csrf import generate_csrf
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError
+from bridge.domain.access import Role
 from bridge.domain.decision import Outcome
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.reloading import Reloader
-from bridge.entrypoints.web import api
+from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.ui import first, incident_pages, sessions, words
+from bridge.entrypoints.web.ui import audit, first, incident_pages, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
 from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
 from bridge.entrypoints.web.ui.letters import add_letters
@@ -36,6 +37,7 @@ PAGES = (
     ("/dead", "Dead letters"),
     ("/rules", "Rules"),
     ("/playground", "Playground"),
+    ("/audit", "Audit"),
 )
 LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
@@ -68,8 +70,10 @@ def blueprint(ui: Ui) -> Blueprint:
     """All pages."""
     routes = Blueprint("ui", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
     sessions.guard(routes, ui.gate)
+    auditing.recorded(routes, ui.ledger.did)
     _add_words(routes, ui)
     _add_pages(routes, ui)
+    audit.add(routes, ui.ledger)
     _add_actions(routes, ui)
     add_event_actions(routes, ui.workshop)
     add_incident_actions(routes, ui.ledger, ui.poke)
@@ -89,15 +93,16 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
 
     @routes.context_processor
     def _everywhere() -> dict[str, Any]:
-        here = "/" + request.path.split("/")[1]
-        protected = ui.gate.password_hash is not None
+        first = "/" + request.path.split("/")[1]
+        who = g.get("who")
         return {
             "csrf_token": generate_csrf,
             "pages": PAGES,
-            "here": here,
-            "who": ui.gate.username if protected else "this machine only",
-            "can_leave": protected and sessions.is_known(ui.gate),
-            "banner": None if protected else "No login is configured (ui.auth): only this machine is answered.",
+            "here": first,
+            "who": "" if who is None else sessions.name_of(who),
+            "may_act": who is not None and who.role.may(Role.OPERATE),
+            "can_leave": ui.gate.has_logins and sessions.is_known(ui.gate),
+            "banner": "No login is configured (ui.auth): only this machine is answered." if ui.gate.is_open else None,
             "book": ui.book(),
             "sandboxed": ui.sandboxed,
         }
@@ -228,15 +233,18 @@ def _add_actions(routes: Blueprint, ui: Ui) -> None:
             ui.ledger.discarded(delivery_id, reason)
             flash("Discarded.")
         except LetterError as error:
+            auditing.nothing_done()
             flash(f"Not discarded: {error}")
         return redirect("/dead", 303)
 
 
 def _replayed(ui: Ui, ids: list[str]) -> Any:
     sent, refused = 0, []
+    auditing.nothing_done()  # but for what follows
     for one in ids:
         try:
             ui.poke(frozenset({ui.ledger.replayed(one)}))
+            auditing.did("replay", f"delivery {one}")
             sent += 1
         except LetterError as error:
             refused.append(str(error))
@@ -245,6 +253,8 @@ def _replayed(ui: Ui, ids: list[str]) -> Any:
 
 
 def _done(back: str, sentence: str, lane: str | None) -> Any:
+    if lane is None:
+        auditing.nothing_done()
     flash(sentence if lane is not None else "There is no such account.")
     return redirect(back, 303)
 

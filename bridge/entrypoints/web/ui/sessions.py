@@ -1,86 +1,82 @@
 """Who looks at the pages: a login that expires, a limit on guessing, and a CSRF token in every form."""
 
-import threading
-import time
-from collections import deque
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, session
+from flask import Blueprint, Response, g, redirect, render_template, request, session
 from flask_wtf.csrf import validate_csrf
 
-from bridge.entrypoints.web.access import Gate
+from bridge.domain.access import How, Role, Who
+from bridge.entrypoints.web import access, auditing
+from bridge.entrypoints.web.access import Gate, Refusal
 
-EXPIRES_AFTER = timedelta(hours=12)
-GUESSES_MAX = 10  # wrong passwords of all together, per process
-GUESSES_WITHIN_S = 300.0
 _OPEN = frozenset({"ui.login", "ui.static"})
-
-
-class Guesses:
-    """Wrong passwords of late: too many close the door for a while."""
-
-    def __init__(self) -> None:
-        self._at: deque[float] = deque()
-        self._lock = threading.Lock()
-
-    def too_many(self) -> bool:
-        with self._lock:
-            while self._at and time.monotonic() - self._at[0] > GUESSES_WITHIN_S:
-                self._at.popleft()
-            return len(self._at) >= GUESSES_MAX
-
-    def add(self) -> None:
-        with self._lock:
-            self._at.append(time.monotonic())
 
 
 def is_known(gate: Gate) -> bool:
     """Whether this request's session has logged in, not too long ago."""
-    if session.get("user") != gate.username:
-        return False
-    since = datetime.fromtimestamp(float(session.get("since", 0.0)), UTC)
-    return datetime.now(UTC) - since < EXPIRES_AFTER
+    return gate.in_session("", active=False) is not None
 
 
 def guard(routes: Blueprint, gate: Gate) -> None:
     """Every page asks for a login, or for this machine; every POST for its token."""
-    guesses = Guesses()
 
     @routes.before_request
     def _guard() -> Any:
         if request.endpoint == "ui.static":
             return None
-        if request.method == "POST":
+        if request.method not in access.SAFE_METHODS:
             try:
                 validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
             except ValueError:  # wtforms' ValidationError is one
                 sentence = "This form has expired. Load the page again"
                 return render_template("problem.html", sentence=sentence), 400
-        if gate.password_hash is None:
-            refusal = gate.refusal(request)
-            return None if refusal is None else (refusal.sentence, refusal.status)
-        if is_known(gate) or request.endpoint in _OPEN:
+        if request.endpoint in _OPEN and gate.has_logins:
             return None
-        return redirect("/login", 303) if request.method == "GET" else ("log in first", 401)
+        refusal = gate.admit(request)
+        return None if refusal is None else _refused(gate, refusal)
 
     @routes.route("/login", methods=["GET", "POST"])
     def login() -> Any:
-        if gate.password_hash is None:
+        if not gate.has_logins:
             return redirect("/", 303)
         if request.method == "GET":
             return render_template("login.html", problem=None)
-        if guesses.too_many():
-            sentence = "Too many wrong passwords; wait five minutes."
-            return render_template("login.html", problem=sentence), 429
-        if not gate.knows_login(request.form.get("username"), request.form.get("password")):
-            guesses.add()
-            return render_template("login.html", problem="That name and password do not belong together."), 401
-        session.clear()
-        session.update(user=gate.username, since=time.time())
-        return redirect("/", 303)
+        name, password = request.form.get("username", ""), request.form.get("password", "")
+        who = gate.log_in(name[:200], password[:1000], request.remote_addr or "")
+        if isinstance(who, Refusal):
+            response = Response(render_template("login.html", problem=who.sentence), who.status)
+            if who.status == 429:
+                response.headers["Retry-After"] = "30"
+            return response
+        wanted = session.get("wanted", "/")
+        gate.begin_session(who)
+        g.who = who
+        auditing.did("login")
+        return redirect(wanted if _is_page(wanted) else "/", 303)
 
     @routes.post("/logout")
+    @access.needs(Role.VIEW)
     def logout() -> Any:
         session.clear()
-        return redirect("/login", 303)
+        auditing.did("logout")
+        return redirect("/login" if gate.has_logins else "/", 303)
+
+
+def _refused(gate: Gate, refusal: Refusal) -> Any:
+    if refusal.status != 401 or not gate.has_logins:
+        return refusal.sentence, refusal.status
+    if request.method != "GET":
+        return "log in first", 401
+    if access.TAIL not in request.headers:
+        session["wanted"] = request.full_path.rstrip("?")
+    return redirect("/login", 303)
+
+
+def _is_page(path: object) -> bool:
+    """Whether this is a path of ours, and no other site's address."""
+    return isinstance(path, str) and path.startswith("/") and not path.startswith(("//", "/\\", "/login"))
+
+
+def name_of(who: Who) -> str:
+    """Who is looking, for the head of a page."""
+    return "this machine only" if who.how is How.LOOPBACK else f"{who.name} ({who.role.value})"

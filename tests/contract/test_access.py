@@ -1,0 +1,288 @@
+"""Who may do what: logins, sessions, tokens, proxies, roles; on both databases, for guesses are counted there."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from flask import Flask
+from sqlalchemy import text
+
+from bridge.adapters.ledger import EventQuery, Ledger
+from bridge.config.models import ProxySettings, TokenSettings, UserSettings
+from bridge.domain.access import GUESSES_AT_ONCE, Role
+from tests.ledgers import MovedDatabase, fires, ledger_of, route, settle
+from tests.web_apps import Browser, web_app
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+PASSWORD = "correct horse battery staple"
+USERS = {
+    role.value: UserSettings(password_hash=CHEAP.hash(f"{role} {PASSWORD}"), role=role)
+    for role in (Role.VIEW, Role.OPERATE, Role.ADMIN)
+}
+TOKENS = {f"t-{role}": TokenSettings(secret=f"{role}-secret", role=role) for role in Role}
+PROXY = ProxySettings(
+    header="X-Forwarded-User",
+    role=None,
+    roles_header="X-Groups",
+    hops=2,
+    peers=(ipaddress.ip_network("10.0.0.0/8"),),
+)
+
+
+def password(role: str) -> str:
+    return f"{role} {PASSWORD}"
+
+
+@pytest.fixture
+def app(ledger: Ledger) -> Flask:
+    return web_app(ledger, users=USERS, tokens=TOKENS)
+
+
+@pytest.fixture
+def moved(ledger_url: str) -> Iterator[Ledger]:
+    opened = ledger_of(MovedDatabase(ledger_url), pd=route())
+    yield opened
+    opened.close()
+
+
+def test_a_login_leads_to_the_page_that_was_asked_for(app: Flask) -> None:
+    browser = Browser(app)
+    asked = browser.get("/incidents?state=open")
+    assert (asked.status_code, asked.location) == (303, "/login")
+    inside = browser.log_in("view", password("view"))
+    assert (inside.status_code, inside.location) == (303, "/incidents?state=open")
+    assert "view (view)" in browser.get("/").text
+
+
+@pytest.mark.parametrize("wanted", ["//elsewhere.example", "/\\elsewhere.example", "/login"])
+def test_a_login_leads_to_no_other_site(app: Flask, wanted: str) -> None:
+    browser = Browser(app)
+    browser.get(wanted)
+    assert browser.log_in("view", password("view")).location == "/"
+
+
+def test_viewers_read_and_operators_act(app: Flask) -> None:
+    for role in Role:
+        browser = Browser(app)
+        browser.log_in(role.value, password(role.value))
+        assert browser.get("/audit").status_code == 200
+        allowed = role is not Role.VIEW
+        assert browser.post("/lanes/pd/pause").status_code == (303 if allowed else 403)
+        assert browser.api("/api/v1/lanes/pd/resume").status_code == (200 if allowed else 403)
+        with app.test_client() as client:
+            bearer = {"Authorization": f"Bearer {role}-secret"}
+            acted = client.post("/api/v1/lanes/pd/resume", json={}, headers=bearer)
+            assert acted.status_code == (200 if allowed else 403)
+            assert client.get("/metrics", headers=bearer).status_code == 200
+
+
+def test_a_refused_role_is_told_what_it_lacks(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("view", password("view"))
+    assert browser.api("/api/v1/lanes/pd/pause").get_json()["error"] == "view may view; this needs the role operate"
+
+
+def test_a_session_acts_through_the_api_with_the_pages_token_only(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    refused = browser.api("/api/v1/lanes/pd/pause", token=False)
+    assert refused.status_code == 400
+    assert "X-CSRFToken" in refused.get_json()["error"]
+    assert browser.api("/api/v1/lanes/pd/pause").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "before"), [("seen", timedelta(hours=2, minutes=1)), ("since", timedelta(hours=12, minutes=1))]
+)
+def test_a_session_ends_unused_and_ends_anyway(app: Flask, key: str, before: timedelta) -> None:
+    browser = Browser(app)
+    browser.log_in("view", password("view"))
+    assert browser.get("/").status_code == 200
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        session[key] -= before.total_seconds()
+    assert browser.get("/").location == "/login"
+
+
+def test_the_live_tail_keeps_no_session_alive(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("view", password("view"))
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        session["seen"] -= 3600
+        before = session["seen"]
+    assert browser.get("/events", headers={"X-Rows-Only": "1"}).status_code == 200
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        assert session["seen"] == before
+    browser.get("/events")
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        assert session["seen"] > before + 3000
+
+
+def test_a_changed_password_ends_its_sessions(ledger: Ledger) -> None:
+    browser = Browser(web_app(ledger, users=USERS))
+    browser.log_in("view", password("view"))
+    changed = {**USERS, "view": replace(USERS["view"], password_hash=CHEAP.hash("another"))}
+    cookie = browser._client.get_cookie("session", domain="127.0.0.1")
+    assert cookie is not None
+    other = Browser(web_app(ledger, users=changed))
+    other._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    assert other.get("/").location == "/login"
+
+
+def test_wrong_names_and_wrong_passwords_get_one_answer(app: Flask) -> None:
+    answers = {
+        re.sub(r'(content|value)="[^"]+"', "", Browser(app).log_in(name, said).text)
+        for name, said in (("view", "wrong"), ("nobody", "wrong"), ("nobody", password("view")), ("", ""))
+    }
+    assert len(answers) == 1
+
+
+def test_guesses_are_counted_over_all_processes_and_grow_back(moved: Ledger) -> None:
+    first, second = (web_app(moved, users=USERS) for _ in range(2))
+    statuses = [
+        Browser(app, REMOTE_ADDR=f"127.0.1.{number}").log_in("admin", "guess").status_code
+        for number in range(GUESSES_AT_ONCE)
+        for app in (first if number % 2 else second,)
+    ]
+    assert statuses == [401] * GUESSES_AT_ONCE
+    assert Browser(first).log_in("admin", password("admin")).status_code == 429, "nor with the right one"
+    assert Browser(first).log_in("view", password("view")).status_code == 303, "somebody else may"
+    assert isinstance(moved.database, MovedDatabase)
+    moved.database.ahead = timedelta(seconds=31)
+    assert Browser(first).log_in("admin", password("admin")).status_code == 303
+
+
+def test_one_address_guesses_no_faster_by_changing_names(app: Flask) -> None:
+    browser = Browser(app, REMOTE_ADDR="2001:db8::1")
+    statuses = [browser.log_in(f"name {number}", "guess").status_code for number in range(GUESSES_AT_ONCE + 1)]
+    assert statuses == [401] * GUESSES_AT_ONCE + [429]
+    assert Browser(app, REMOTE_ADDR="2001:db8::ffff").log_in("view", password("view")).status_code == 429
+    assert Browser(app, REMOTE_ADDR="2001:db8:0:1::1").log_in("view", password("view")).status_code == 303
+
+
+def test_right_passwords_close_no_login(app: Flask) -> None:
+    assert {Browser(app).log_in("view", password("view")).status_code for _ in range(GUESSES_AT_ONCE * 2)} == {303}
+
+
+def test_passwords_sent_with_every_request_are_guesses_too(app: Flask) -> None:
+    with app.test_client() as client:
+        answers = [client.get("/api/v1/lanes", auth=("admin", f"guess {n}")) for n in range(GUESSES_AT_ONCE + 1)]
+        assert [one.status_code for one in answers] == [401] * GUESSES_AT_ONCE + [429]
+        assert client.get("/api/v1/lanes", auth=("view", password("view"))).status_code == 429, "same address"
+
+
+def test_failed_logins_are_in_the_audit_but_cannot_fill_it(ledger: Ledger, app: Flask) -> None:
+    for number in range(3 * GUESSES_AT_ONCE):
+        Browser(app, REMOTE_ADDR=f"10.1.0.{number}").log_in(f"{PASSWORD} {number}", "guess")
+    Browser(app, REMOTE_ADDR="10.2.0.1").log_in("admin", password("admin"))
+    lines = ledger.audit(limit=500).items
+    assert [one["action"] for one in lines] == ["login"] + ["login failed"] * GUESSES_AT_ONCE
+    assert PASSWORD not in str(lines), "who types a password as the name has it nowhere on record"
+    assert (lines[0]["actor"], lines[0]["how"], lines[0]["address"]) == ("admin", "session", "10.2.0.1")
+
+
+def proxied(app: Flask, **changes: str) -> Any:
+    headers = {"X-Forwarded-User": "alice", "X-Groups": "staff, operate", "X-Forwarded-For": "192.0.2.7, 10.0.0.9"}
+    headers |= {name.replace("_", "-"): value for name, value in changes.items() if name != "peer"}
+    return Browser(app, REMOTE_ADDR=changes.get("peer", "10.0.0.8")).get("/api/v1/lanes", headers=headers)
+
+
+def test_a_trusted_proxys_user_may_what_its_role_may(ledger: Ledger) -> None:
+    app = web_app(ledger, proxy=PROXY, trusted_proxies=2)
+    assert proxied(app).status_code == 200
+    browser = Browser(app, REMOTE_ADDR="10.0.0.8", HTTP_X_FORWARDED_USER="alice", HTTP_X_GROUPS="operate")
+    browser._environ["HTTP_X_FORWARDED_FOR"] = "192.0.2.7, 10.0.0.9"
+    assert browser.api("/api/v1/lanes/pd/pause", token=False).status_code == 400, "the proxy's cookie comes by itself"
+    assert browser.post("/lanes/pd/pause").status_code == 303
+    (line,) = ledger.audit(limit=5).items
+    assert (line["actor"], line["role"], line["how"], line["action"], line["object"], line["address"]) == (
+        ("alice", "operate", "proxy", "pause", "account pd", "192.0.2.7")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"peer": "192.0.2.1"}, "192.0.2.1 is not in ui.proxy.peers"),
+        ({"peer": "127.0.0.1"}, "127.0.0.1 is not in ui.proxy.peers"),
+        ({"X_Forwarded_For": "192.0.2.7"}, "X-Forwarded-For names 1"),
+        ({"X_Forwarded_For": " , "}, "X-Forwarded-For names 0"),
+        ({"X_Forwarded_User": "mallory, alice"}, "does not name one user"),
+        ({"X_Groups": "operators"}, "alice has no role"),
+        ({"X_Groups": ""}, "alice has no role"),
+    ],
+)
+def test_a_user_nobody_trusted_names_is_refused(ledger: Ledger, changes: dict[str, str], sentence: str) -> None:
+    refused = proxied(web_app(ledger, proxy=PROXY, trusted_proxies=2), **changes)
+    assert refused.status_code == 403
+    assert sentence in refused.get_json()["error"]
+
+
+def test_with_a_proxy_nobody_is_let_in_for_being_on_this_machine(ledger: Ledger) -> None:
+    app = web_app(ledger, proxy=PROXY, trusted_proxies=2)
+    assert Browser(app).get("/api/v1/lanes").status_code == 401
+    assert Browser(app).get("/").status_code == 401
+
+
+def test_every_change_asks_for_a_token_of_its_form_and_a_role(ledger: Ledger) -> None:
+    app = web_app(ledger, users=USERS)
+    changes = [
+        rule for rule in app.url_map.iter_rules() if (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}
+    ]
+    assert len(changes) > 8
+    viewer = Browser(app)
+    viewer.log_in("view", password("view"))
+    for rule in changes:
+        if rule.endpoint == "receiver.receive":
+            continue
+        path = re.sub(r"<any\(([^,)]+)[^>]*>", r"\1", rule.rule)
+        path = re.sub(r"<[^>]*>", "x", path)
+        for method in (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}:
+            sent = {} if method == "DELETE" else {"json": {}}
+            bare = app.test_client().open(path, method=method, **sent)
+            assert bare.status_code in (400, 401), path
+            view = app.view_functions[rule.endpoint]
+            if rule.endpoint != "ui.login" and not hasattr(view, "_needs"):
+                assert (
+                    viewer._post(path, method=method, headers={"X-CSRFToken": viewer.token()}, **sent).status_code
+                    == 403
+                )
+
+
+def contents(ledger: Ledger) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    with ledger.database.reading() as transaction:
+        tables = [
+            *("events", "alerts", "problems", "series", "incidents", "members", "deliveries", "attempts", "lanes"),
+            *("audit", "guesses", "tallies", "marks", "alarms", "name_fetches"),
+        ]
+        return {
+            table: sorted(map(repr, transaction.connection.execute(text(f"SELECT * FROM {table}")))) for table in tables
+        }
+
+
+def test_no_get_changes_anything(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    ids = {
+        "event_id": ledger.events(EventQuery(limit=1)).items[0]["id"],
+        "incident_id": ledger.incidents(limit=1).items[0]["id"],
+        "delivery_id": ledger.deliveries(limit=1).items[0]["id"],
+    }
+    browser = Browser(web_app(ledger))
+    before = contents(ledger)
+    walked = []
+    for rule in browser._client.application.url_map.iter_rules():
+        if "GET" not in (rule.methods or set()) or rule.endpoint.endswith("static"):
+            continue
+        path = rule.rule
+        for name in rule.arguments:
+            path = re.sub(rf"<(\w+:)?{name}>", ids.get(name, "pd"), path)
+        answer = browser.get(path)
+        assert answer.status_code < 400 or path in ("/readyz",), (path, answer.text)
+        walked.append(path)
+    assert len(walked) > 15
+    assert contents(ledger) == before
