@@ -28,6 +28,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.lanes import UNBLOCKED
 from bridge.adapters.ledger.rows import Row, lane_from, lane_row
 from bridge.adapters.ledger.schema import (
+    FIRING,
     alerts,
     attempts,
     deliveries,
@@ -317,7 +318,7 @@ def _forget_problems(connection: Connection, old_events: list[str], before: date
         )
     )
     ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
-    fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
+    fires = exists().where(members.c.problem_id == problems.c.id, FIRING)
     for some in _batched(ids, IDS_AT_ONCE):
         connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))
 
