@@ -7,9 +7,11 @@ and a webhook runs a dozen of them. Errors are therefore the driver's own: engin
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Table, insert
+from sqlalchemy import Boolean, Connection, Table, insert, literal_column
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BindParameter
 
 from bridge.adapters.ledger.schema import Instant, from_us, to_us
@@ -26,11 +28,30 @@ def _instant_out(value: Any) -> Any:
     return None if value is None else from_us(value)
 
 
+def _with_constants_written(statement: Any) -> Any:
+    """The statement with what never changes (`state = 'pending'`) as text, not as a parameter.
+
+    A partial index serves only a query that is known to ask for what it holds. SQLite looks at the parameters to find
+    out, and so plans the statement anew at every execution (measured: 0.15 ms of a claim); a prepared statement of
+    PostgreSQL's cannot look.
+    """
+    written: Any = _written
+    return visitors.replacement_traverse(statement, {}, written)
+
+
+def _written(part: Any, **_options: Any) -> Any:
+    """A constant of ours as it stands in SQL; None for what stays as it is."""
+    value = part.value if isinstance(part, BindParameter) else None
+    if isinstance(value, str):
+        return literal_column("'" + value.replace("'", "''") + "'", part.type)
+    return literal_column(str(value), part.type) if type(value) is int else None
+
+
 class _Text:
     """One statement as one database wants it."""
 
     def __init__(self, statement: Any, connection: Connection) -> None:
-        compiled = statement.compile(dialect=connection.dialect)
+        compiled = _with_constants_written(statement).compile(dialect=connection.dialect)
         self.sql = str(compiled)
         self._order: tuple[str, ...] | None = None if compiled.positiontup is None else tuple(compiled.positiontup)
         self._fixed: dict[str, Any] = {
@@ -105,6 +126,7 @@ class InsertStatement:
         """`statement` makes the insert, without its values."""
         self._table, self._insert = table, statement
         self._names = tuple(column.key for column in table.columns)
+        self._picked = itemgetter(*self._names)
         self._instants = tuple(n for n, column in enumerate(table.columns) if isinstance(column.type, Instant))
         self._statements: dict[tuple[str, int], tuple[str, bool]] = {}
 
@@ -121,7 +143,10 @@ class InsertStatement:
                     del left[:size]
 
     def _values(self, row: Mapping[str, Any]) -> list[Any]:
-        values = [row.get(name) for name in self._names]
+        try:
+            values = list(self._picked(row))  # a third of the time of asking column by column
+        except KeyError:
+            values = [row.get(name) for name in self._names]
         for n in self._instants:
             values[n] = _instant_in(values[n])
         return values

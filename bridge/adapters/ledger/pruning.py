@@ -13,7 +13,17 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import audit, tallies
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, incidents, marks, members, problems
+from bridge.adapters.ledger.schema import (
+    FIRING,
+    alerts,
+    attempts,
+    deliveries,
+    events,
+    incidents,
+    marks,
+    members,
+    problems,
+)
 from bridge.domain import keys
 from bridge.domain.incident import IncidentState
 
@@ -134,7 +144,7 @@ def _forget_problems(connection: Connection, old_events: Sequence[str], before: 
         )
     )
     ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
-    fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
+    fires = exists().where(members.c.problem_id == problems.c.id, FIRING)
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = ids[start : start + IDS_AT_ONCE]
         connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))

@@ -206,6 +206,10 @@ members = Table(
     sqlite_with_rowid=False,
 )
 Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
+FIRING = text("members.firing")
+"""The members that fire, in the words of their index: for `members.c.firing` SQLAlchemy writes SQLite `firing = 1`,
+which it does not see to be the same, and reads every member there is.
+"""
 
 deliveries = Table(
     "deliveries",
