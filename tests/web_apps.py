@@ -9,12 +9,23 @@ from werkzeug.test import TestResponse
 
 from bridge.adapters.ledger import Ledger
 from bridge.config.models import ProxySettings, TokenSettings, UserSettings
+from bridge.domain.alert import Reading
 from bridge.domain.decision import Decided
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
 
 RATES = {"pd": ("pagerduty", "12/min")}
+
+
+class Nothing:
+    """Rules that say nothing."""
+
+    hash = ""
+
+    @staticmethod
+    def decide(readings: tuple[Reading, ...]) -> tuple[Decided, ...]:
+        return tuple(Decided(reading=reading) for reading in readings)
 
 
 def web_app(
@@ -39,15 +50,14 @@ def web_app(
     )
     incoming = receiver.Receiver(
         sources={},
-        decide=lambda readings: tuple(Decided(reading=reading) for reading in readings),
+        ruling=Nothing,
         settle=lambda prepare: ledger.settle([prepare()])[0][0],
         new_id=ledger.new_id,
-        book="",
         body_max_bytes=1,
         count=lambda source, what: None,
     )
     reading = api.Api(ledger=ledger, gate=door, rates=RATES, rules=list, poke=lambda lanes: None)
-    pages = ui.Ui(ledger=ledger, gate=door, rates=RATES, rules=list, book="b", poke=lambda lanes: None, missing=list)
+    pages = ui.Ui(ledger=ledger, gate=door, rates=RATES, rules=list, book=lambda: "b", poke=lambda lanes: None, missing=list)
     app = create_app(
         (
             receiver.blueprint(incoming),

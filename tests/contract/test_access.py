@@ -15,6 +15,7 @@ from sqlalchemy import text
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.config.models import ProxySettings, TokenSettings, UserSettings
 from bridge.domain.access import GUESSES_AT_ONCE, Role
+from bridge.domain.silences import Silence
 from tests.ledgers import MovedDatabase, fires, ledger_of, route, settle
 from tests.web_apps import Browser, web_app
 
@@ -265,12 +266,22 @@ def contents(ledger: Ledger) -> dict[str, list[Any]]:
         }
 
 
+def quiet(ledger: Ledger) -> str:
+    """A silence; its id."""
+    now = ledger.time()
+    made = Silence(
+        id=ledger.new_id(), match={"title": "x"}, starts_at=now, ends_at=now + timedelta(hours=1), author="a", reason="b"
+    )
+    return str(ledger.silence_added(made)["id"])
+
+
 def test_no_get_changes_anything(ledger: Ledger) -> None:
     settle(ledger, fires("a"))
     ids = {
         "event_id": ledger.events(EventQuery(limit=1)).items[0]["id"],
         "incident_id": ledger.incidents(limit=1).items[0]["id"],
         "delivery_id": ledger.deliveries(limit=1).items[0]["id"],
+        "silence_id": quiet(ledger),
     }
     browser = Browser(web_app(ledger))
     before = contents(ledger)
@@ -282,7 +293,8 @@ def test_no_get_changes_anything(ledger: Ledger) -> None:
         for name in rule.arguments:
             path = re.sub(rf"<(\w+:)?{name}>", ids.get(name, "pd"), path)
         answer = browser.get(path)
-        assert answer.status_code < 400 or path in ("/readyz",), (path, answer.text)
+        needs_rules = "runs without its rules" in answer.text  # this application has none
+        assert answer.status_code < 400 or path == "/readyz" or needs_rules, (path, answer.text)
         walked.append(path)
     assert len(walked) > 15
     assert contents(ledger) == before
