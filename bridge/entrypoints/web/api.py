@@ -12,7 +12,7 @@ from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.entrypoints.reloading import Reloader, book_json
-from bridge.entrypoints.web import reloads, silences
+from bridge.entrypoints.web import reloads, shadows, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
@@ -67,6 +67,7 @@ def blueprint(api: Api) -> Blueprint:
     _add_actions(routes, api)
     _add_lane_actions(routes, api)
     reloads.add_routes(routes, api.reloader)
+    shadows.add_routes(routes, api.ledger, api.keeper)
     silences.add_routes(routes, api.ledger, api.keeper)
     return routes
 

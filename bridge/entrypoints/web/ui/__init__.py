@@ -23,7 +23,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.ui import sessions, words
+from bridge.entrypoints.web.ui import quiet, reloads, sessions, words
 
 PAGES = (
     ("/", "Now"),
@@ -31,6 +31,7 @@ PAGES = (
     ("/incidents", "Incidents"),
     ("/dead", "Dead letters"),
     ("/rules", "Rules"),
+    ("/quiet", "Quiet"),
 )
 LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
@@ -63,6 +64,9 @@ def blueprint(ui: Ui) -> Blueprint:
     _add_words(routes, ui)
     _add_pages(routes, ui)
     _add_actions(routes, ui)
+    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, gate=ui.gate, keeper=ui.keeper))
+    in_force = reloads.Rules(ledger=ui.ledger, gate=ui.gate, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
+    reloads.add_pages(routes, in_force)
     return routes
 
 
