@@ -57,7 +57,9 @@ def web_app(
         count=lambda source, what: None,
     )
     reading = api.Api(ledger=ledger, gate=door, rates=RATES, rules=list, poke=lambda lanes: None)
-    pages = ui.Ui(ledger=ledger, gate=door, rates=RATES, rules=list, book=lambda: "b", poke=lambda lanes: None, missing=list)
+    pages = ui.Ui(
+        ledger=ledger, gate=door, rates=RATES, rules=list, book=lambda: "b", poke=lambda lanes: None, missing=list
+    )
     app = create_app(
         (
             receiver.blueprint(incoming),

@@ -186,3 +186,16 @@ def test_a_preview_reads_the_payload_again_from_the_body(ledger: Ledger) -> None
 
     assert opened.silence_preview(noted, criticals=False, within=HOUR, reads_payload=True).alerts == 1
     assert payloads == [{"said": '{"title": "x"}'}]
+
+
+def test_the_report_on_shadow_rules_is_made_of_the_records(ledger: Ledger) -> None:
+    settle(ledger, fires("a", mode=Mode.SHADOW))
+    settle(ledger, fires("b", mode=Mode.SHADOW, parts=("s", "a")))
+    settle(ledger, fires("c"))
+    settle(ledger, ends("a"), ends("b"))
+    settle(ledger, fires("d", mode=Mode.SHADOW))
+    (found,), note = ledger.shadowed(HOUR, most=100)
+    assert (found.rule, found.alerts, found.opened, found.joined, found.resolved) == ("r", 3, 2, 1, 1)
+    assert note is None
+    (newest,), note = ledger.shadowed(HOUR, most=1)
+    assert (newest.alerts, note) == (1, "only the newest 1 alerts were looked at")

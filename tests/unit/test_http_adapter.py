@@ -421,9 +421,7 @@ def test_proxies_and_netrc_of_the_environment_are_ignored(
     assert b"authorization" not in server.requests[0].lower()
 
 
-def test_a_certificate_nobody_signed_is_not_sent_to(
-    upstream: Callable[..., Upstream], tmp_path: Path
-) -> None:
+def test_a_certificate_nobody_signed_is_not_sent_to(upstream: Callable[..., Upstream], tmp_path: Path) -> None:
     _, context = shows(tmp_path, LOOPBACK)
     server = upstream(answering(OK), tls=context)
     missing = no_answer(Http(deadline_s=PATIENT_S).send(request(server.url)))

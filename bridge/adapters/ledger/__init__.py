@@ -27,6 +27,7 @@ from bridge.adapters.ledger import (
     pruning,
     reads,
     renewals,
+    shadows,
     silences,
     tallies,
     truth,
@@ -51,6 +52,7 @@ from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import CreateBody
 from bridge.domain.lane import Line, Pace
+from bridge.domain.shadow import ShadowRule, shadow_report
 from bridge.domain.silences import Silence
 
 __all__ = [
@@ -471,6 +473,18 @@ class Ledger:
         payloads = self._payloads if reads_payload else None
         with self.database.reading() as transaction:
             return silences.preview(transaction, matches, payloads, criticals=criticals, within=within)
+
+    def shadowed(
+        self, within: timedelta, *, rules: Sequence[str] = (), most: int
+    ) -> tuple[tuple[ShadowRule, ...], str | None]:
+        """What shadow rules would have done, of the newest `most` alerts; and a sentence when there were more.
+
+        `rules` are listed, too, when they did nothing.
+        """
+        with self.database.reading() as transaction:
+            cut = shadows.is_cut(transaction, within, most)
+            found = shadow_report(shadows.lines(transaction, within, cut), rules)
+        return found, None if cut is None else f"only the newest {most:,} alerts were looked at"
 
     # -- people
 

@@ -40,6 +40,7 @@ _COMMANDS = {
     "doctor": "bridge.entrypoints.cli.doctor:doctor",
     "reload": "bridge.entrypoints.cli.reloading:reload",
     "silences": "bridge.entrypoints.cli.silencing:silences",
+    "shadow": "bridge.entrypoints.cli.shadowing:shadow",
 }
 _SHORT = {
     "up": "Run everything on this machine: web, workers, clock, Redis.",
@@ -65,6 +66,7 @@ _SHORT = {
     "incidents": "List incidents.",
     "lanes": "Show every account's lane: rate, tokens, what waits.",
     "dead": "List, show, replay or discard dead letters.",
+    "shadow": "Show what rules in shadow mode would have done.",
     "silences": "List, try, add or end silences: alerts that page nobody for a while.",
     "audit": "Show who did what.",
 }

@@ -91,8 +91,8 @@ def silences_add(
     )
     with opened(config) as (ledger, settings):
         try:
-            preview = previewed(ledger, settings, draft.match, criticals=criticals)
             made = added(ledger, settings, draft)
+            preview = previewed(ledger, settings, draft.match, criticals=criticals)
         except SilenceRefused as error:
             return _refused(error)
     if as_json:

@@ -14,7 +14,7 @@ from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.domain.access import How
 from bridge.entrypoints.reloading import Reloader, book_json
-from bridge.entrypoints.web import access, auditing, reloads, silences
+from bridge.entrypoints.web import access, auditing, reloads, shadows, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
@@ -77,6 +77,7 @@ def blueprint(api: Api) -> Blueprint:
     _add_actions(routes, api)
     _add_lane_actions(routes, api)
     reloads.add_routes(routes, api.reloader)
+    shadows.add_routes(routes, api.ledger, api.keeper)
     silences.add_routes(routes, api.ledger, api.keeper)
     add_incident_actions(routes, api.ledger, api.poke)
     return routes

@@ -23,7 +23,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.ui import audit, first, incident_pages, sessions, words
+from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
 from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
 from bridge.entrypoints.web.ui.letters import add_letters
@@ -37,6 +37,7 @@ PAGES = (
     ("/dead", "Dead letters"),
     ("/rules", "Rules"),
     ("/playground", "Playground"),
+    ("/quiet", "Quiet"),
     ("/audit", "Audit"),
 )
 LATEST = 12
@@ -79,6 +80,9 @@ def blueprint(ui: Ui) -> Blueprint:
     add_incident_actions(routes, ui.ledger, ui.poke)
     add_letters(routes, ui.ledger, ui.workshop, ui.poke)
     add_playground(routes, ui.ledger, ui.workshop)
+    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, gate=ui.gate, keeper=ui.keeper))
+    in_force = reloads.Rules(ledger=ui.ledger, gate=ui.gate, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
+    reloads.add_pages(routes, in_force)
     return routes
 
 

@@ -1,0 +1,120 @@
+"""Silences on a running bridge: through the API and the command line, in every web process, within two seconds."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.processes import ANSWER_WITHIN_S, CLI, Bridge, alert
+
+pytestmark = pytest.mark.e2e
+
+TAKEN_WITHIN_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    with Bridge(tmp_path_factory.mktemp("silences"), start=("web",)) as running:
+        yield running
+
+
+def add(bridge: Bridge, **content: Any) -> requests.Response:
+    plain = {"for": "1h", "author": "operations", "reason": "a planned test"}
+    return requests.post(f"{bridge.url}/api/v1/silences", json={**plain, **content}, timeout=ANSWER_WITHIN_S)
+
+
+def end(bridge: Bridge, silence_id: str) -> requests.Response:
+    return requests.delete(f"{bridge.url}/api/v1/silences/{silence_id}", timeout=ANSWER_WITHIN_S)
+
+
+def outcomes(bridge: Bridge, severity: str = "error", **labels: str) -> set[str]:
+    """What becomes of a dozen alerts with these labels: both web processes get some."""
+    answers = [bridge.deliver(alert(severity=severity, labels=labels)) for _ in range(12)]
+    return {bridge.outcome(answer)["outcome"] for answer in answers}
+
+
+def command(bridge: Bridge, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*CLI, "silences", *words, "--config", str(bridge.config)],
+        env=bridge.env(), cwd=bridge.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_silence_holds_in_every_process_within_two_seconds_and_ends_as_soon(bridge: Bridge) -> None:
+    made = add(bridge, match={"labels.env": "one"})
+    assert made.status_code == 201
+    assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"silenced"}, 10.0) < 2 * TAKEN_WITHIN_S
+    assert outcomes(bridge, env="two") == {"opened"}
+    assert outcomes(bridge, env="one", severity="critical") == {"opened"}
+    silenced = bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))
+    assert silenced["decisions"][0]["silence"] == made.json()["id"]
+    assert "a planned test" in silenced["decisions"][0]["reason"]
+    assert bridge.get(f"silences/{made.json()['id']}")["hidden"] >= 12
+    assert end(bridge, made.json()["id"]).json()["state"] == "ended"
+    assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"opened"}, 10.0) < 2 * TAKEN_WITHIN_S
+    assert bridge.get("silences")["items"][-1]["id"] == made.json()["id"]
+    again = bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))
+    assert again["outcome"] == "opened"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "conditions are wanted"),
+        ({"match": {"label.env": "x"}}, "unknown condition 'label'"),
+        ({"match": {"title": "x"}, "for": ""}, "'ends_at' is missing"),
+        ({"match": {"title": "x"}, "for": "31d"}, "at most"),
+        ({"match": {"title": "x"}, "for": "soon"}, "'ends_at' cannot be 'soon'"),
+        ({"match": {"title": "x"}, "reason": ""}, "'reason' is missing"),
+        ({"match": {"title": "x"}, "author": 7}, "'author' is a text"),
+        ({"match": {"title": "x"}, "criticals": "no"}, "'criticals' is true or false"),
+        ({"match": {"title": "x"}, "comment": "x"}, "unknown key 'comment'"),
+    ],
+)
+def test_what_cannot_be_a_silence_is_refused_with_the_reason(bridge: Bridge, content: Any, said: str) -> None:
+    refused = add(bridge, **content)
+    assert refused.status_code == 400
+    assert said in " ".join(refused.json()["problems"])
+
+
+def test_a_silence_that_does_not_exist_cannot_be_ended(bridge: Bridge) -> None:
+    assert end(bridge, "nothing").status_code == 404
+    assert requests.get(f"{bridge.url}/api/v1/silences/nothing", timeout=ANSWER_WITHIN_S).status_code == 404
+    assert requests.get(f"{bridge.url}/api/v1/silences?limit=x", timeout=ANSWER_WITHIN_S).status_code == 400
+
+
+def test_a_preview_says_what_would_have_been_hidden_the_payload_included(bridge: Bridge) -> None:
+    for number in (1, 9):
+        bridge.deliver(alert(severity="error", labels={"env": "preview"}, value=number))
+    for match, number in (({"labels.env": "preview"}, 2), ({"labels.env": "preview", "payload.value": {"gt": 5}}, 1)):
+        found = requests.post(
+            f"{bridge.url}/api/v1/silences/preview", json={"match": match}, timeout=ANSWER_WITHIN_S
+        ).json()
+        assert (found["alerts"], found["opened"], len(found["items"])) == (number, number, number)
+
+
+def test_the_command_adds_tries_lists_and_ends_silences(bridge: Bridge) -> None:
+    bridge.deliver(alert("by command", severity="error", labels={"env": "cli"}))
+    tried = command(bridge, "preview", "labels.env=cli")
+    assert "it would have hidden 1 alert, which opened 1 incident" in tried.stdout
+    added = command(bridge, "add", "labels.env=cli", "--for", "2h", "--reason", "why not", "--json")
+    assert added.returncode == 0, added.stderr
+    made = json.loads(added.stdout)
+    assert made["match"] == {"labels.env": "cli"}
+    bridge.eventually(lambda: outcomes(bridge, env="cli") == {"silenced"})
+    listed = command(bridge, "list")
+    assert made["id"] in listed.stdout
+    assert "labels.env: cli" in listed.stdout
+    assert command(bridge, "expire", made["id"]).returncode == 0
+    assert made["id"] not in command(bridge, "list").stdout
+    assert made["id"] in command(bridge, "list", "--all").stdout
+    for words, code in (
+        (("add", "labels.env=cli", "--reason", "x"), 2),
+        (("add", "--for", "2h", "--reason", "x"), 2),
+        (("add", "nobody=x", "--for", "2h", "--reason", "x"), 1),
+        (("expire", "nothing"), 1),
+    ):
+        assert command(bridge, *words).returncode == code, words
