@@ -5,6 +5,7 @@ import zipfile
 from typing import Any
 
 import pytest
+import requests
 
 from tests.browser.conftest import WIDE, Look
 from tests.browser.scene import Scene
@@ -94,12 +95,14 @@ def test_a_storm_is_understood_and_ended(look: Look, bridge: Scene) -> None:
     assert "Folded into this one" in look.text()
     inside = page.locator("h2:has-text('Folded into this one') ~ table").first.get_by_role("link").first
     inside.click()
+    requests.post(f"{bridge.url}/api/v1/lanes/slow/pause", json={}, timeout=20)
     look.press("Detach")
     assert said(look) == "Detached."
-    assert "in the lane" in look.text(), "where it waits, and how long"
+    assert "in the lane, nobody can tell when" in look.text(), "where it waits, and how long"
     look.press("Resolve")
     assert "Resolved by you" in said(look)
     assert "cancelled" in page.inner_text("h1"), "what was never sent is never sent"
+    requests.post(f"{bridge.url}/api/v1/lanes/slow/resume", json={}, timeout=20)
 
 
 def test_an_open_incident_takes_a_note_is_sent_again_and_let_go(look: Look, bridge: Scene) -> None:
@@ -166,7 +169,9 @@ def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge
 
 def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends(look: Look, bridge: Scene) -> None:
     page = look.at("/playground")
-    page.get_by_role("textbox", name="Rule text").fill("rules:\n  - id: a\n    match: {severty: critical}\n    incident: {}\n")
+    page.get_by_role("textbox", name="Rule text").fill(
+        "rules:\n  - id: a\n    match: {severty: critical}\n    incident: {}\n"
+    )
     look.press("Try")
     assert "playground.yaml:3" in look.text()
     assert "did you mean 'severity'" in look.text()
