@@ -23,6 +23,7 @@ settings.load_profile("bridge")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files; read that diff as code")
     parser.addoption("--corpus", metavar="DIR", help="a folder of real bodies to check; see tests/corpus")
+    parser.addoption("--screenshots", metavar="DIR", help="where browser tests write what they saw")
     parser.addoption("--contracts", metavar="DIR", help="a folder with the vendors' OpenAPI documents")
 
 

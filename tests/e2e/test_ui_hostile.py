@@ -18,22 +18,27 @@ MARKUP = (
     "<svg onload=alert(1)>", "<svg><script>alert(1)</script></svg>", "<iframe srcdoc='<script>alert(1)</script>'>",
     "<body onload=alert(1)>", "<a href=javascript:alert(1)>x</a>", "<style>*{display:none}</style>",
     "<link rel=stylesheet href=//evil.example>", "<meta http-equiv=refresh content='0;url=//evil.example'>",
-    "<base href=//evil.example>", "<form action=//evil.example><input name=csrf_token></form>", "<details open ontoggle=alert(1)>",
-    "<math><mi xlink:href='javascript:alert(1)'>", "<template><script>alert(1)</script></template>", "<plaintext>",
-    "<!--", "--><script>alert(1)</script>", "<![CDATA[<script>alert(1)</script>]]>", "<?xml version='1.0'?>",
+    "<base href=//evil.example>", "<form action=//evil.example><input name=csrf_token></form>",
+    "<details open ontoggle=alert(1)>", "<math><mi xlink:href='javascript:alert(1)'>",
+    "<template><script>alert(1)</script></template>", "<plaintext>", "<!--", "--><script>alert(1)</script>",
+    "<![CDATA[<script>alert(1)</script>]]>", "<?xml version='1.0'?>",
 )  # fmt: skip
 BREAKOUTS = (
-    '"><script>alert(1)</script>', "'><script>alert(1)</script>", '" onmouseover="alert(1)', "' onfocus='alert(1)' autofocus='",
-    '" style="position:fixed', "` onmouseover=alert(1) `", '"/><svg/onload=alert(1)>', "</title><script>alert(1)</script>",
-    "</textarea><script>alert(1)</script>", "</pre></details><script>alert(1)</script>", "</script><script>alert(1)</script>",
-    "</style><script>alert(1)</script>", "</td></tr></table><script>alert(1)</script>", "</select><img src=x onerror=alert(1)>",
-    "</option></select><script>", "</form><form action=//evil.example>", "</a><a href='//evil.example'>", "</code><b onclick=alert(1)>",
-    '\\"><script>alert(1)</script>', "%3Cscript%3Ealert(1)%3C/script%3E", "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "&#60;script&#62;alert(1)&#60;/script&#62;", r"\u003cscript\u003ealert(1)\u003c/script\u003e", "＜script＞alert(1)＜/script＞",
+    '"><script>alert(1)</script>', "'><script>alert(1)</script>", '" onmouseover="alert(1)',
+    "' onfocus='alert(1)' autofocus='", '" style="position:fixed', "` onmouseover=alert(1) `",
+    '"/><svg/onload=alert(1)>', "</title><script>alert(1)</script>", "</textarea><script>alert(1)</script>",
+    "</pre></details><script>alert(1)</script>", "</script><script>alert(1)</script>",
+    "</style><script>alert(1)</script>", "</td></tr></table><script>alert(1)</script>",
+    "</select><img src=x onerror=alert(1)>", "</option></select><script>", "</form><form action=//evil.example>",
+    "</a><a href='//evil.example'>", "</code><b onclick=alert(1)>", '\\"><script>alert(1)</script>',
+    "%3Cscript%3Ealert(1)%3C/script%3E", "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;script&#62;alert(1)&#60;/script&#62;", r"\u003cscript\u003ealert(1)\u003c/script\u003e",
+    "＜script＞alert(1)＜/script＞",
 )  # fmt: skip
 ADDRESSES = (
-    "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\tscript:alert(1)", " javascript:alert(1)", "data:text/html,<script>alert(1)</script>",
-    "vbscript:msgbox(1)", "//evil.example/x", "file:///etc/passwd", "https://x.example/\"onclick=\"alert(1)",
+    "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\tscript:alert(1)", " javascript:alert(1)",
+    "data:text/html,<script>alert(1)</script>", "vbscript:msgbox(1)", "//evil.example/x", "file:///etc/passwd",
+    "https://x.example/\"onclick=\"alert(1)",
 )  # fmt: skip
 TEMPLATES = (
     "{{ 7 * 7 }}", "{% raw %}", "{{ config }}", "${7*7}", "<%= 7*7 %>", "\u202e<script>\u202c",
@@ -82,7 +87,7 @@ def page(bridge: Bridge, path: str) -> Skeleton:
 
 
 def told(bridge: Bridge, texts: Sequence[str]) -> dict[str, list[str]]:
-    """Each text as an alert at both accounts, the first of which refuses it in the same words; the pages that show them."""
+    """Each text as an alert at both accounts, the first of which refuses it in its own words; the pages."""
     for text in texts:
         error = {"error": {"message": text, "code": 2001, "errors": [text]}}
         headers = {"X-Request-Id": re.sub(r"[^ -~]", "?", text)}

@@ -555,7 +555,7 @@ class Ledger:
         route = self.routes.get(account)
         if route is None:
             return None
-        self._written(lambda transaction: probes.probe_now(transaction, route.lane))
+        self._written(lambda transaction: probes.probe_now(transaction, self.routes, route.lane))
         return route.lane
 
     def incident_resolved(self, incident_id: str) -> hands.Done:

@@ -54,7 +54,7 @@ def unpark(transaction: Transaction) -> frozenset[str]:
     return frozenset(found)
 
 
-def probe_now(transaction: Transaction, lane: str) -> None:
+def probe_now(transaction: Transaction, routes: Mapping[str, Route], lane: str) -> None:
     """Whatever was refused may be tried at once: a person mended the key, or the upstream. A 429 is still respected."""
     connection, now = transaction.connection, transaction.now
     held = select(lanes).where(lanes.c.name == lane).with_for_update()
@@ -67,6 +67,9 @@ def probe_now(transaction: Transaction, lane: str) -> None:
     waits = (deliveries.c.lane == lane, deliveries.c.state == "pending", deliveries.c.next_at > now)
     failed = deliveries.c.reason.in_([*_REFUSALS, Reason.NOT_CONNECTED.value, Reason.TIMEOUT.value])
     connection.execute(update(deliveries).where(*waits, failed).values(next_at=now))
+    accounts = sorted(name for name, route in routes.items() if route.lane == lane)
+    lists = update(name_fetches).where(name_fetches.c.account.in_(accounts), name_fetches.c.failures > 0)
+    connection.execute(lists.values(due_at=now, asked_until=None))  # what it names may wait for a list
 
 
 def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:

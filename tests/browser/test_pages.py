@@ -1,0 +1,118 @@
+"""Every page in a real browser: readable for everybody, on a phone, in the dark, and without JavaScript."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import PHONE, WIDE, Look
+from tests.browser.scene import Scene
+
+pytestmark = pytest.mark.e2e
+
+AXE = Path(__file__).parent / "axe" / "axe.min.js"
+PAGES = (
+    "now", "events", "event", "dry", "incidents", "incident", "storm", "dead", "letters", "letter", "rules",
+    "playground",
+)  # fmt: skip
+PICTURES = Path(__file__).parents[2] / "deploy" / "pictures"
+
+
+def path_of(bridge: Scene, name: str) -> str:
+    """Where a page of PAGES is."""
+    event = bridge.events["fine"]
+    match name:
+        case "now":
+            return "/"
+        case "event":
+            return f"/events/{event}"
+        case "dry":
+            return f"/events/{event}/dry"
+        case "incident":
+            return f"/incidents/{bridge.incident_of(event)}"
+        case "storm":
+            return f"/incidents/{bridge.incident_of(bridge.events['storm'])}"
+        case "letters":
+            return "/dead?account=pd&rule=gone&reason=bad_request"
+        case "letter":
+            return f"/dead/{bridge.get('deliveries?state=dead')['items'][0]['id']}"
+    return f"/{name}"
+
+
+def found_by_axe(page: Any) -> list[str]:
+    """What axe finds wrong: the rule, and where. Its text reaches the page past the policy, which stays in force."""
+    page.evaluate(AXE.read_text(encoding="utf-8") + "\n;undefined")
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{one['id']}: {node['html'][:200]}" for one in result["violations"] for node in one["nodes"]]
+
+
+def is_too_wide(page: Any) -> bool:
+    """Whether one has to scroll sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_fit_for_everybody_on_every_screen(chromium: Any, bridge: Scene, shots: Path, name: str) -> None:
+    path = path_of(bridge, name)
+    for label, viewport, scheme in (("wide", WIDE, "light"), ("phone", PHONE, "dark")):
+        context = chromium.new_context(viewport=viewport, color_scheme=scheme)
+        look = Look(context.new_page(), bridge)
+        page = look.at(path)
+        assert not is_too_wide(page), label
+        if label == "wide" or name in ("now", "playground"):  # the same elements, in other colours
+            assert found_by_axe(page) == [], label
+        assert look.complaints == []
+        page.screenshot(path=shots / f"{name}-{label}.png", full_page=True)
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_the_same_without_javascript(chromium: Any, bridge: Scene, name: str) -> None:
+    context = chromium.new_context(viewport=WIDE, java_script_enabled=False)
+    page = Look(context.new_page(), bridge).at(path_of(bridge, name))
+    assert page.locator("h1").count() == 1
+    assert page.locator("button.copy:visible, #live:visible").count() == 0, "what needs JavaScript hides itself"
+    clocks = page.locator("time.local")
+    assert all(text.endswith("UTC") for text in clocks.all_inner_texts())
+    context.close()
+
+
+def test_the_widest_and_the_narrowest_screen_both_fit(chromium: Any, bridge: Scene) -> None:
+    for width in (360, 768, 1920):
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        page = Look(context.new_page(), bridge).at("/")
+        assert not is_too_wide(page), width
+        context.close()
+
+
+def test_with_the_keyboard_alone_one_reaches_the_content_and_every_page(look: Look) -> None:
+    page = look.at("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.url.endswith("#main")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_times_are_local_and_utc_stands_behind_them(look: Look, bridge: Scene) -> None:
+    page = look.at(path_of(bridge, "event"))
+    clock = page.locator("time.local").first
+    assert clock.get_attribute("title").endswith("UTC")
+    assert "UTC" not in clock.inner_text()
+
+
+def test_pictures_for_the_readme(chromium: Any, bridge: Scene, update_golden: bool, shots: Path) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB", timezone_id="UTC")
+    look = Look(context.new_page(), bridge)
+    folder = PICTURES if update_golden else shots
+    folder.mkdir(exist_ok=True)
+    look.at("/").screenshot(path=folder / "now.png")
+    look.at(path_of(bridge, "event")).screenshot(path=folder / "event.png")
+    look.at(f"/playground?event={bridge.events['fine']}&file=rules/a-team.yaml")
+    look.press("Try")
+    look.page.locator("#result").scroll_into_view_if_needed()
+    look.page.screenshot(path=folder / "playground.png")
+    context.close()
+    readme = (PICTURES.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert all(f"deploy/pictures/{name}.png" in readme for name in ("now", "event", "playground"))

@@ -1,0 +1,198 @@
+"""Every action in a real browser, and the four troubles of a bad night: found, understood and mended from the pages."""
+
+import io
+import zipfile
+from typing import Any
+
+import pytest
+import requests
+
+from tests.browser.conftest import WIDE, Look
+from tests.browser.scene import Scene
+
+pytestmark = pytest.mark.e2e
+
+
+def said(look: Look) -> str:
+    """The sentence that an action is answered with."""
+    return str(look.page.locator(".said").first.inner_text())
+
+
+def test_a_refused_key_is_found_understood_and_mended(look: Look, bridge: Scene) -> None:
+    page = look.at("/")
+    assert "need you" in page.title() or "needs you" in page.title()
+    need = page.locator(".needs", has_text="eu refuses our key (401)").first
+    assert "accounts.eu in bridge.yaml" in need.inner_text()
+    assert "1 delivery waits, nothing is lost" in need.inner_text()
+    bridge.elsewhere.script.clear()  # what the upstream's people do: the key is valid again
+    need.get_by_role("button", name="Probe now").click()
+    assert said(look) == "eu is asked again just now"
+    bridge.eventually(lambda: "eu refuses our key" not in look.at("/").inner_text("main"))
+    bridge.eventually(lambda: len(bridge.elsewhere.store.records("pagerduty")) == 1)
+
+
+def test_a_dead_letter_is_found_changed_previewed_and_replayed(look: Look, bridge: Scene) -> None:
+    page = look.at("/")
+    need = page.locator(".needs", has_text="2 dead letters of pd").first
+    assert "Service is archived" in need.inner_text()
+    assert "rules/a-team.yaml:" in need.inner_text(), "where the rule stands"
+    need.get_by_role("link", name="See the letters").click()
+    page.get_by_role("link", name="Search errors are at 1 %").first.click()
+    page.get_by_label("title", exact=True).fill("Search fails for one in a hundred")
+    look.press("Preview")
+    assert "Search fails for one in a hundred" in page.locator("pre").first.inner_text()
+    assert bridge.upstream("Search fails for one in a hundred") == [], "a preview sends nothing"
+    look.press("Replay with these fields")
+    assert "Back in line with your changes" in said(look)
+    bridge.arrives("Search fails for one in a hundred")
+
+
+def test_many_letters_go_after_a_look_at_them_and_none_without_a_reason(look: Look, bridge: Scene) -> None:
+    page = look.at("/dead")
+    rows = page.locator("tbody tr")
+    assert rows.count() == 1, "one bad rule is one row"
+    rows.first.get_by_role("link").first.click()
+    look.press("Discard …")
+    assert "Discard 1 letter?" in page.inner_text("h1")
+    assert "Search errors are at 2 %" in look.text()
+    look.press("Discard 1 letter")
+    assert "Discard 1 letter?" in page.inner_text("h1"), "the browser, or the bridge, asks for the reason"
+    page.get_by_role("link", name="Leave them").click()
+    page.locator("tbody tr a").first.click()
+    look.press("Replay with today’s rules …")
+    assert "the last about" in look.text()
+    look.press("Replay with today’s rules 1 letter")
+    assert "1 letter back in line" in said(look)
+    bridge.arrives("[CRITICAL] Search errors are at 2 %")
+    assert "No dead letters" in look.at("/dead").title()
+
+
+def test_a_broken_template_is_found_and_the_mended_rule_tried_before_it_is_saved(look: Look, bridge: Scene) -> None:
+    page = look.at("/")
+    need = page.locator(".needs", has_text="A template of rule broken fails").first
+    assert "there is no 'metric'" in need.inner_text()
+    assert "rules/a-team.yaml:" in need.inner_text()
+    need.get_by_role("link", name="Try the rule").click()
+    page.get_by_role("textbox", name="Payload").fill(
+        '{"title": "Payments worker", "severity": "critical", "labels": {"kind": "broken"}}'
+    )
+    look.press("Try")
+    assert "its template failed" in page.inner_text("#result")
+    mended = page.get_by_role("textbox", name="Rule text").input_value().replace("payload.metric.name", "alert.title")
+    page.get_by_role("textbox", name="Rule text").fill(mended)
+    look.press("Try")
+    assert "its template failed" not in page.inner_text("#result")
+    assert "Payments worker is down" in page.inner_text("#result")
+    assert bridge.upstream("Payments worker is down") == [], "the playground sends nothing"
+
+
+def test_a_storm_is_understood_and_ended(look: Look, bridge: Scene) -> None:
+    page = look.at("/")
+    lane = page.get_by_role("region", name="Lane slow")
+    assert "alerts of one kind go out as one incident" in lane.inner_text()
+    page = look.at("/incidents")
+    page.locator("tr", has_text="folded into it").first.get_by_role("link").first.click()
+    assert "Folded into this one" in look.text()
+    inside = page.locator("h2:has-text('Folded into this one') ~ table").first.get_by_role("link").first
+    inside.click()
+    requests.post(f"{bridge.url}/api/v1/lanes/slow/pause", json={}, timeout=20)
+    look.press("Detach")
+    assert said(look) == "Detached."
+    assert "in the lane, nobody can tell when" in look.text(), "where it waits, and how long"
+    look.press("Resolve")
+    assert "Resolved by you" in said(look)
+    assert "cancelled" in page.inner_text("h1"), "what was never sent is never sent"
+    requests.post(f"{bridge.url}/api/v1/lanes/slow/resume", json={}, timeout=20)
+
+
+def test_an_open_incident_takes_a_note_is_sent_again_and_let_go(look: Look, bridge: Scene) -> None:
+    title = "Orders wait in the queue"
+    event = bridge.tells("pd", title, account="pd")
+    bridge.arrives(title)
+    bridge.eventually(lambda: "open" in look.at(f"/incidents/{bridge.incident_of(event)}").inner_text("h1"))
+    look.page.get_by_label("Note").fill("the queue team has it")
+    look.press("Add note")
+    assert said(look) == "Your note waits in the lane."
+    look.press("Send again")
+    assert "Sent again" in said(look)
+    bridge.eventually(lambda: len(bridge.upstream(title)) == 2)
+    bridge.eventually(lambda: look.page.reload() is not None and "open" in look.page.inner_text("h1"))
+    look.press("Detach")
+    assert said(look) == "Detached."
+    assert "detached" in look.text()
+
+
+def test_a_lane_is_paused_and_resumed(look: Look, bridge: Scene) -> None:
+    look.at("/")
+    look.press("Pause io", within="[aria-label='Lane io']")
+    assert "io is paused" in said(look)
+    assert "io is held back by an operator" in look.text()
+    look.press("Resume")
+    assert said(look) == "io goes on"
+
+
+def test_events_are_filtered_and_followed_live(look: Look, bridge: Scene) -> None:
+    page = look.at("/events")
+    page.get_by_label("Outcome").select_option("unmatched")
+    look.press("Filter")
+    assert "No event matches." in look.text()
+    page = look.at("/events?label=kind%3Dbroken&account=pd&rule=broken&since=1h")
+    assert page.locator("#rows tbody tr").count() == 1
+    page = look.at("/events")
+    page.get_by_label("live").check()
+    bridge.tells("pd", "Seen while looking on", account="io")
+    page.get_by_role("link", name="Seen while looking on", exact=True).wait_for(timeout=10_000)
+    assert page.locator(".needs").count() == 0
+
+
+def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport=WIDE, permissions=["clipboard-read", "clipboard-write"])
+    look = Look(context.new_page(), bridge)
+    event = bridge.events["fine"]
+    page = look.at(f"/events/{event}")
+    look.press("Copy as curl")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("curl -H 'Content-Type: application/json'")
+    assert copied.endswith(f"{bridge.url}/webhooks/lab")
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="Save as a test").click()
+    names = zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+    assert [name.rpartition(".")[2] for name in sorted(names)] == ["json", "json", "yaml"]
+    page.get_by_role("link", name="Run with today’s rules").click()
+    assert "Nothing was sent" in look.text()
+    assert "rule to-pd matches: an incident at pd" in look.text()
+    look.press("Receive it again")
+    assert "Received again" in said(look)
+    assert "duplicate" in page.inner_text("h1")
+    context.close()
+
+
+def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends(look: Look, bridge: Scene) -> None:
+    page = look.at("/playground")
+    page.get_by_role("textbox", name="Rule text").fill(
+        "rules:\n  - id: a\n    match: {severty: critical}\n    incident: {}\n"
+    )
+    look.press("Try")
+    assert "playground.yaml:3" in look.text()
+    assert "did you mean 'severity'" in look.text()
+    page.get_by_role("textbox", name="Payload").fill("x" * (64 * 1024 + 1))
+    look.press("Try")
+    assert "the playground takes up to 65,536" in look.text()
+    look.at("/playground?sample=lab/critical")
+    with page.expect_download() as saving:
+        look.press("Download as test")
+    assert "playground.test.yaml" in zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+
+
+def test_the_pages_do_their_work_without_javascript(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport=WIDE, java_script_enabled=False)
+    look = Look(context.new_page(), bridge)
+    look.at("/")
+    look.press("Pause io", within="[aria-label='Lane io']")
+    assert "io is paused" in said(look)
+    look.press("Resume")
+    page = look.at("/events")
+    page.get_by_label("Text").fill("Invoices")
+    look.press("Filter")
+    assert page.locator("#rows tbody tr").count() == 1
+    context.close()

@@ -1,0 +1,197 @@
+"""What the pages ask of a ledger, and the letters a person mends, on both databases."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+
+from bridge.adapters.ledger import EventQuery, Ledger
+from bridge.adapters.ledger.letters import LetterError
+from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure, UnknownOutcome
+from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle, told
+
+REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="the service is archived")
+UNAUTHORIZED = TransientFailure(reason=Reason.AUTH, detail="401")
+
+
+def dead(ledger: Ledger, *fingerprints: str, rule: str = "r") -> list[str]:
+    """Creates that were refused; the ids of their letters."""
+    found = []
+    for fingerprint in fingerprints:
+        settle(ledger, fires(fingerprint, rule=rule))
+        letter = claim(ledger)
+        record(ledger, letter, REFUSED)
+        found.append(letter.delivery.id)
+    return found
+
+
+def test_one_bad_rule_is_one_row_with_its_count_and_the_newest_words(ledger: Ledger) -> None:
+    dead(ledger, "a", "b", "c", rule="bad")
+    dead(ledger, "d", rule="other")
+    causes = [(one["rule"], one["number"], one["title"], one["detail"]) for one in ledger.dead_causes()]
+    assert causes == [
+        ("bad", 3, "c is down", "the service is archived"),
+        ("other", 1, "d is down", "the service is archived"),
+    ]
+
+
+def test_the_letters_of_a_cause_come_page_by_page(ledger: Ledger) -> None:
+    ids = dead(ledger, "a", "b", "c", rule="bad")
+    dead(ledger, "d", rule="other")
+    of = {"account": "pd", "rule": "bad", "reason": "bad_request"}
+    first = ledger.dead_letters(**of, limit=2)
+    rest = ledger.dead_letters(**of, limit=2, before=first.next)
+    assert [one["id"] for one in (*first.items, *rest.items)] == ids[::-1]
+    assert rest.next is None
+    assert ledger.dead_letters(**{**of, "rule": "no such rule"}, limit=2).items == ()
+
+
+def test_a_changed_letter_goes_out_changed_under_its_key(ledger: Ledger) -> None:
+    (one,) = dead(ledger, "a")
+    letter = ledger.letter(one)
+    assert letter is not None
+    assert letter.may_change
+    body = replace(letter.body, fields=MappingProxyType({**letter.body.fields, "title": "mended"}), notes=())
+    assert ledger.replayed_mended(one, body) == "pd"
+    sent = claim(ledger)
+    assert (sent.delivery.fields["title"], sent.delivery.key) == ("mended", letter.delivery.key)
+    assert ledger.letter(one) is None, "it is none any more"
+
+
+def test_what_may_have_arrived_goes_again_as_it_was_or_not_at_all(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    held = ledger.letter(letter.delivery.id)
+    assert held is not None
+    assert not held.may_change
+    with pytest.raises(LetterError, match="one body under one key"):
+        ledger.replayed_mended(letter.delivery.id, held.body)
+    assert told(ledger) == [("create", "dead")], "nothing was changed by trying"
+
+
+def test_an_incident_knows_its_event_its_reports_and_its_place(ledger: Ledger) -> None:
+    settle(ledger, fires("z"))
+    settle(ledger, fires("a"))
+    incident = ledger.incidents(limit=1).items[0]["id"]
+    story = ledger.incident_story(incident)
+    assert (story["place"]["action"], story["place"]["number"]) == ("create", 2)
+    claim(ledger)
+    settle(ledger, ends("z"), fires("a"))
+    story = ledger.incident_story(incident)
+    assert [(one["status"], one["outcome"]) for one in story["reports"]] == [
+        ("firing", "opened"),
+        ("firing", "duplicate"),
+    ]
+    assert story["place"]["number"] == 1
+    assert story["telling"] == {"flaps": 0, "since": None}
+    assert ledger.opening_event(incident) == (story["reports"][0]["event"], 0)
+    assert ledger.opening_event("nothing") is None
+
+
+def test_a_place_says_nothing_of_when_while_the_lane_is_paused(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    ledger.paused("pd")
+    place = ledger.incident_story(ledger.incidents(limit=1).items[0]["id"])["place"]
+    assert (place["number"], place["eta_s"]) == (1, None)
+    assert ledger.finish_s("pd", 5) is None
+    assert ledger.finish_s("nobody", 5) is None
+
+
+@pytest.fixture
+def slow(ledger_url: str) -> Iterator[tuple[Ledger, MovedDatabase]]:
+    """A lane of one create a minute, and its clock."""
+    database = MovedDatabase(ledger_url)
+    ledger = ledger_of(database, pd=route(of=pace(interval=timedelta(minutes=1), burst=1)))
+    yield ledger, database
+    ledger.close()
+
+
+def test_when_the_last_of_many_letters_goes_is_said_before(slow: tuple[Ledger, MovedDatabase]) -> None:
+    ledger, _ = slow
+    assert ledger.finish_s("pd", 1) == pytest.approx(0, abs=1)
+    assert ledger.finish_s("pd", 4) == pytest.approx(180, abs=5)
+
+
+def test_a_refused_key_is_tried_again_at_once_when_a_person_says_so(slow: tuple[Ledger, MovedDatabase]) -> None:
+    ledger, _ = slow
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), UNAUTHORIZED)
+    (lane,) = ledger.lanes({"pd": ("pagerduty", "1/min")})
+    assert lane["held_by"] == "auth"
+    assert ledger.claim("pd") is None
+    assert (ledger.probed("pd"), ledger.probed("nobody")) == ("pd", None)
+    (lane,) = ledger.lanes({"pd": ("pagerduty", "1/min")})
+    assert lane["held_by"] is None
+
+
+def test_a_429_is_respected_whoever_asks(slow: tuple[Ledger, MovedDatabase]) -> None:
+    ledger, _ = slow
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=60.0))
+    ledger.probed("pd")
+    (lane,) = ledger.lanes({"pd": ("pagerduty", "1/min")})
+    assert lane["held_by"] == "rate_limited"
+
+
+def test_a_day_counts_what_came_what_went_and_what_failed(ledger: Ledger) -> None:
+    dead(ledger, "a")
+    settle(ledger, fires("b"), fires("c"))
+    record(ledger, claim(ledger), delivered())
+    day = next(
+        day for day in (ledger.day() for _ in range(200)) if day.is_whole
+    )  # a share at a time, on a busy machine
+    assert (day.received[-1], sum(day.received), day.is_whole) == (2, 2, True)
+    assert sum(day.by_rule["r"]) == 3
+    kinds = {kind: sum(numbers) for kind, numbers in day.by_account["pd"].items()}
+    assert kinds == {"created": 1, "folded": 0, "failed": 1}
+    assert day.per_minute == pytest.approx(0.2)
+
+
+def test_a_broken_template_is_known_by_its_rule(ledger: Ledger) -> None:
+    settle(ledger, fires("a", rule="bad", notes=("title: its template failed: no such field",)), fires("b"))
+    (one,) = ledger.troubles()["templates"]
+    assert (one["rule"], one["number"], one["note"]) == ("bad", 1, "title: its template failed: no such field")
+
+
+def test_events_are_found_by_account_label_and_time(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    settle(ledger, ends("nobody"))
+
+    def found(**query: object) -> int:
+        return len(ledger.events(EventQuery(**query)).items)  # type: ignore[arg-type]
+
+    assert (found(account="pd"), found(account="other")) == (1, 0)
+    assert (found(label="team=db"), found(label="team")) == (0, 0)
+    now = datetime.now(UTC)
+    assert (found(until=now + timedelta(minutes=1)), found(until=now - timedelta(hours=1))) == (2, 0)
+    assert (found(since=now - timedelta(minutes=1)), found(since=now + timedelta(hours=1))) == (2, 0)
+    assert found(q="a") == 1
+
+
+def test_a_filtered_page_says_where_it_stopped_and_the_next_goes_on_there(ledger: Ledger) -> None:
+    settle(ledger, fires("rare", rule="rare"))
+    for number in range(7):
+        settle(ledger, fires(f"x{number}"))
+    before, pages = None, 0
+    items: list[object] = []
+    while pages < 10:
+        page = ledger.events(EventQuery(rule="rare", within=3, before=before))
+        items += page.items
+        pages += 1
+        if page.next is None:
+            break
+        assert page.note is not None
+        before = page.next
+    assert (len(items), pages) == (1, 3)
+
+
+def test_live_incidents_and_those_that_are_over_are_listed_apart(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    settle(ledger, fires("b"))
+    settle(ledger, ends("a"))
+    assert [one["state"] for one in ledger.incidents(live=True, limit=9).items] == ["pending"]
+    assert [one["state"] for one in ledger.incidents(live=False, limit=9).items] == ["cancelled"]

@@ -1,0 +1,124 @@
+"""Tries of the playground: the answers of explain and check, in a process that ends whatever it is given."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import wiring
+from bridge.entrypoints.trial import answered
+from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused, Trials
+from tests.e2e.processes import SECRETS, write_configuration
+
+pytestmark = pytest.mark.e2e
+
+RULE = """\
+rules:
+  - id: try-me
+    match: {severity: critical}
+    account: pd
+    incident: {title: "%s", service: Checkout API}
+"""
+Try = Callable[..., dict[str, Any]]
+ALERT = json.dumps({"title": "it is down", "severity": "critical"})
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)  # the environment of a web process, which its tries inherit
+    return write_configuration(tmp_path / "configuration")
+
+
+@pytest.fixture
+def tried(configuration: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A try in this process, without the kernel's bounds."""
+    settings = wiring.load_settings(configuration, receives=False)
+
+    def made(rules: str, body: str = ALERT, *, test: bool = False) -> dict[str, Any]:
+        folder = tmp_path / "try"
+        folder.mkdir(exist_ok=True)
+        asked = {"source": "lab", "headers": {}, "body": body, "rules": rules, "folder": str(folder), "test": test}
+        return json.loads(json.dumps(answered(settings, asked)))  # type: ignore[no-any-return]
+
+    return made
+
+
+@pytest.fixture
+def trials(configuration: Path) -> Trials:
+    return Trials(configuration)
+
+
+def test_a_rule_is_tried_on_a_payload_as_explain_would(trials: Trials) -> None:
+    (alert,) = trials.made(Trial(source="lab", body=ALERT, rules=RULE % "{{ alert.title }}!"))["explanation"]["alerts"]
+    assert alert["summary"] == "rule try-me matches: an incident at pd"
+    assert alert["requests"][0]["fields"]["title"] == "it is down!"
+    assert "Authorization" in alert["requests"][0]["request"]["headers"]
+    assert "[redacted]" in alert["requests"][0]["request"]["headers"]["Authorization"]
+
+
+def test_without_a_rule_text_the_rules_in_force_are_tried(tried: Try) -> None:
+    (alert,) = tried("")["explanation"]["alerts"]
+    assert alert["requests"][0]["rule"] == "rest"
+
+
+def test_every_problem_stands_at_its_line(tried: Try) -> None:
+    text = "rules:\n  - id: a\n    match: {severty: critical}\n    incident: {titel: x}\n"
+    problems = tried(text)["problems"]
+    assert {(one["file"], one["line"]) for one in problems} >= {("playground.yaml", 3)}
+    assert any("did you mean" in one["hint"] for one in problems)
+
+
+def test_what_is_no_payload_is_said_so(tried: Try) -> None:
+    assert "lab" in tried(RULE % "x", "{")["unreadable"]
+
+
+def test_a_test_can_be_made_of_it(tried: Try) -> None:
+    files = tried(RULE % "x", test=True)["files"]
+    assert sorted(files) == ["fixtures/playground.headers.json", "fixtures/playground.json", "playground.test.yaml"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ 'x' * 100000000 }}",
+        "{% include '/etc/passwd' %}",
+    ],
+)
+def test_a_hostile_template_costs_its_field_and_nothing_else(tried: Try, template: str) -> None:
+    answer = tried(RULE % template.replace('"', "'"))
+    assert answer["problems"] or answer["explanation"]["alerts"][0]["requests"][0]["fields"]["title"] == "it is down"
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]", "[" * 5000, "{" * 5000, "rules: " + "[[" * 500, "? " * 3000, "\x00", "%YAML 9"]
+)
+def test_a_hostile_rule_text_is_a_problem_or_a_sentence(tried: Try, text: str) -> None:
+    assert tried(text)["problems"]
+
+
+def test_a_try_that_takes_too_long_is_ended(trials: Trials) -> None:
+    rules = "rules:\n" + "".join(
+        f"  - {{id: r{n}, account: pd, match: {{title: {{regex: 'a.*b.*{n}'}}}}, incident: {{title: x, service: y}}}}\n"
+        for n in range(700)
+    )
+    alerts = [{"title": "a" * 20, "fingerprint": str(n)} for n in range(1000)]
+    with pytest.raises(TrialRefused, match="stopped after 2 s"):
+        trials.made(
+            Trial(
+                source="lab", body=json.dumps({"alerts": alerts}), rules=rules[: TEXT_MAX_BYTES - 1].rpartition("\n")[0]
+            )
+        )
+
+
+def test_a_longer_text_is_not_tried_at_all(trials: Trials) -> None:
+    for given in (
+        Trial(source="lab", body="é" * TEXT_MAX_BYTES, rules=""),
+        Trial(source="lab", body="", rules="x" * 65537),
+    ):
+        with pytest.raises(TrialRefused, match="takes up to 65,536"):
+            trials.made(given)

@@ -1,0 +1,91 @@
+"""What the first page asks of a person: only what a person has to do, and how."""
+
+from typing import Any
+
+import pytest
+
+from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
+from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of
+from bridge.entrypoints.web.ui.words import body_text, link
+
+
+def lane(**changes: Any) -> dict[str, Any]:
+    plain = {"account": "pd", "held_by": None, "parked": None, "waiting": 3, "oldest_wait_s": 5.0}
+    return {**plain, **changes}
+
+
+def needed(**changes: Any) -> tuple[Need, ...]:
+    return needs_of([lane(**changes)], (), (), {}, ())
+
+
+@pytest.mark.parametrize("held_by", [None, "rate_limited", "exhausted", "failing"])
+def test_what_mends_itself_needs_nobody(held_by: str | None) -> None:
+    assert needed(held_by=held_by) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "act"),
+    [
+        ({"held_by": "auth"}, "pd refuses our key (401)", "Probe now"),
+        ({"held_by": "forbidden"}, "pd forbids this to our key (403)", "Probe now"),
+        ({"held_by": "paused"}, "pd is held back by an operator", "Resume"),
+        ({"held_by": "failing", "oldest_wait_s": 200.0}, "pd cannot be reached", "Probe now"),
+    ],
+)
+def test_what_does_not_comes_with_its_remedy(changes: dict[str, Any], what: str, act: str) -> None:
+    (need,) = needed(**changes)
+    assert need.what == what
+    assert need.mend
+    assert need.act is not None
+    assert need.act[1] == act
+
+
+def test_a_lane_far_behind_shows_what_waits() -> None:
+    (need,) = needed(oldest_wait_s=700.0)
+    assert need.what == "pd is far behind"
+    assert need.links == (("/incidents?state=pending&account=pd", "See what waits"),)
+
+
+def test_a_dead_letter_names_the_line_of_its_rule_or_that_the_rule_is_gone() -> None:
+    cause = {"account": "pd", "rule": "a b", "reason": "bad_request", "detail": "no such service", "count": 2}
+    (need,) = needs_of((), [cause], (), {"a b": "rules/x.yaml:4"}, ())
+    assert (need.what, need.more) == ("2 dead letters of pd: no such service", "rule a b (rules/x.yaml:4)")
+    assert need.links[0][0] == "/dead?account=pd&rule=a+b&reason=bad_request"
+    (need,) = needs_of((), [{**cause, "detail": None}], (), {}, ())
+    assert need.more == "rule a b, which is not in force any more"
+
+
+def test_the_title_says_whether_anybody_is_needed() -> None:
+    one = needed(held_by="auth")
+    assert [title_of(found) for found in ((), one, one * 3)] == [
+        "Nothing needs you", "One thing needs you", "3 things need you",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (101, "101st")]
+)
+def test_a_place_is_told_as_people_count(number: int, said: str) -> None:
+    assert ordinal(number) == said
+
+
+def test_a_place_in_the_lane_says_when() -> None:
+    assert place_sentence(None) is None
+    assert (
+        place_sentence({"action": "create", "number": 3, "eta_s": 40.0}) == "its create is 3rd in the lane, about 40 s"
+    )
+    assert "just now" in str(place_sentence({"action": "create", "number": 0, "eta_s": 0.0}))
+    assert "nobody can tell" in str(place_sentence({"action": "resolve", "number": 1, "eta_s": None}))
+
+
+@pytest.mark.parametrize("href", [None, "", "javascript:alert(1)", "//evil.example", "data:text/html,x", " https://x"])
+def test_only_web_addresses_are_linked_to(href: str | None) -> None:
+    assert link(href) is None
+    assert link("HTTPS://runbook.example/x") == "HTTPS://runbook.example/x"
+
+
+def test_a_body_is_shown_with_its_lines_broken_when_it_is_json() -> None:
+    assert body_text('{"a":1}') == '{\n  "a": 1\n}'
+    assert body_text("a=1&b=2") == "a=1&b=2"
+    assert body_text("[" * 100_000) == "[" * 100_000
+    assert "no longer kept" in body_text(None)
