@@ -82,6 +82,17 @@ def test_viewers_read_and_operators_act(app: Flask) -> None:
             assert client.get("/metrics", headers=bearer).status_code == 200
 
 
+def test_only_an_admin_puts_other_rules_in_force_and_a_viewer_may_try_what_changes_nothing(app: Flask) -> None:
+    for role in Role:
+        browser = Browser(app)
+        browser.log_in(role.value, password(role.value))
+        refused = browser.api("/api/v1/reload").status_code == 403
+        assert refused == (role is not Role.ADMIN)
+        assert (browser.post("/rules/reload").status_code == 403) == (role is not Role.ADMIN)
+        assert browser.api("/api/v1/silences/preview", match={"title": "x"}).status_code != 403
+        assert browser.post("/playground").status_code != 403
+
+
 def test_a_refused_role_is_told_what_it_lacks(app: Flask) -> None:
     browser = Browser(app)
     browser.log_in("view", password("view"))

@@ -6,7 +6,9 @@ from flask import Blueprint, Response, request
 from prometheus_client.core import GaugeMetricFamily
 
 from bridge.adapters.ledger import RulesState
+from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloader, ReloadRefused, State, instant_text
+from bridge.entrypoints.web.access import needs
 from bridge.entrypoints.web.receiver import answer
 
 
@@ -14,6 +16,7 @@ def add_routes(routes: Blueprint, reloader: Reloader | None) -> None:
     """Into the API, behind its login."""
 
     @routes.post("/reload")
+    @needs(Role.ADMIN)
     def reload() -> Response:
         """200: taken, unchanged, or a dry run that found nothing wrong. 422: refused, with every problem."""
         content = request.get_json(silent=True)

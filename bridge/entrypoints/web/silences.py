@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.silences import LIST_MAX
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, previewed
+from bridge.entrypoints.web.access import harmless
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
 
@@ -41,6 +42,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
         return _fresh(answer(201, **made))
 
     @routes.post("/silences/preview")
+    @harmless
     def preview() -> Response:
         if keeper is None:
             return answer(503, error="this process has no rules to read a silence with")

@@ -105,6 +105,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "here": first,
             "who": "" if who is None else sessions.name_of(who),
             "may_act": who is not None and who.role.may(Role.OPERATE),
+            "may_rule": who is not None and who.role.may(Role.ADMIN),
             "can_leave": ui.gate.has_logins and sessions.is_known(ui.gate),
             "banner": "No login is configured (ui.auth): only this machine is answered." if ui.gate.is_open else None,
             "book": ui.book(),

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, render_template, request
 
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.entrypoints.cli.sending import sample_bytes, sample_names
+from bridge.entrypoints.web.access import harmless
 from bridge.entrypoints.web.ui.events import download
 from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
@@ -36,6 +37,7 @@ def add_playground(routes: Blueprint, ledger: Ledger, workshop: Workshop | None)
         return _page(ledger, workshop, source=source, body=body, rules=_chosen_rules(workshop), result=None)
 
     @routes.post("/playground")
+    @harmless
     def tried() -> Any:
         if workshop is None:
             return render_template("problem.html", sentence="This bridge runs without its rules"), 404

@@ -8,9 +8,10 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request
 
 from bridge.adapters.ledger import Ledger
+from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloaded, Reloader, ReloadRefused, State, book_json
 from bridge.entrypoints.shadowing import PAGE_LOOKS_AT_MAX, really_text, shadow_json, shadow_rules
-from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.access import Gate, harmless, needs
 from bridge.entrypoints.web.keeper import Keeper
 
 WITHIN = timedelta(days=7)  # the report on shadow rules
@@ -38,10 +39,12 @@ def add_pages(routes: Blueprint, of: Rules) -> None:
         }
 
     @routes.post("/rules/check")
+    @harmless
     def check_rules() -> Any:
         return _reloaded(of, dry_run=True, digest=None)
 
     @routes.post("/rules/reload")
+    @needs(Role.ADMIN)
     def reload_rules() -> Any:
         return _reloaded(of, dry_run=False, digest=request.form.get("digest") or None)
 
