@@ -36,9 +36,11 @@ FAILING_AFTER = 3  # failures in a row
 PROBE_FIRST = timedelta(seconds=10)
 PROBE_MAX = timedelta(seconds=60)
 LEASE = timedelta(seconds=30)
+SEND_DEADLINE = timedelta(seconds=10)
+GONE_AFTER = SEND_DEADLINE + timedelta(seconds=1)  # of a claim: what a holder that died meanwhile had sent has ended by
+# then at the upstream as well, as far as a call that nobody waits for any more ever has
 ARMED = timedelta(seconds=10)  # a job that nobody began within it counts as lost, and the lane gets another: jobs hold
 # nothing, so one too many is a look at the lane, while one too few would be a page that waits for a whole lease
-SEND_DEADLINE = timedelta(seconds=10)
 JUMP_NOTICED = timedelta(seconds=1)  # transactions that meet differ by milliseconds in what they take for now
 
 

@@ -227,6 +227,10 @@ class Ledger:
         never more of them than half of the living workers.
         """
         with self.database.reading() as transaction:
+            widowed = upkeep.leases_of_gone(transaction)
+        if widowed:
+            self._written(lambda transaction: upkeep.end_leases(transaction, widowed))
+        with self.database.reading() as transaction:
             found = upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served)
         if not found:
             return []

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
 
+from bridge.adapters.holders import holder
 from bridge.adapters.ledger import fetches, probes, renewals
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
@@ -448,7 +449,7 @@ class LaneWork:
         return not held_back and self._may_occupy_a_worker()
 
     def _lease(self, row: Row, incident: Incident, of: LaneClass, lookup: Lookup) -> Claimed:
-        token = self.new_id()
+        token = f"{holder()}:{self.new_id()}"
         first_at = row["first_attempt_at"] or self.now
         leased = {
             "state": DeliveryState.SENDING.value,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from bridge.adapters.holders import is_gone
 from bridge.adapters.ledger import probes
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
@@ -34,7 +35,7 @@ from bridge.adapters.ledger.schema import (
     to_us,
 )
 from bridge.domain.delivery import LaneClass
-from bridge.domain.lane import ARMED, JUMP_NOTICED, LEASE, LaneState, Pace, is_ahead, is_failing, sane, slot
+from bridge.domain.lane import ARMED, GONE_AFTER, JUMP_NOTICED, LEASE, LaneState, Pace, is_ahead, is_failing, sane, slot
 from bridge.domain.retry import BACKOFF_MAX
 
 HEARTBEAT_DEAD_AFTER = timedelta(seconds=60)
@@ -64,6 +65,9 @@ _LANES = select(
 _LANE_INSTANTS = tuple(column.name for column in lanes.c if isinstance(column.type, Instant))
 _IN_FLIGHT = select(deliveries.c.lane, deliveries.c["class"], deliveries.c.lease_until).where(
     deliveries.c.state == "sending"
+)
+_HELD = select(deliveries.c.id, deliveries.c.lease_token).where(
+    deliveries.c.state == "sending", deliveries.c.lease_until < bindparam("before")
 )
 _IS_UNFINISHED = deliveries.c.state.in_(("pending", "sending"))
 
@@ -167,6 +171,19 @@ def _may_go(
         return False
     free = slot(pace, state, of, now, in_flight=len(busy))
     return free.anyone or (free.critical and critical_waits)
+
+
+def leases_of_gone(transaction: Transaction) -> list[str]:
+    """Deliveries under a lease whose holder has died on this machine, so long ago that its call has ended as well."""
+    now = transaction.now
+    held = transaction.connection.execute(_HELD, {"before": now + LEASE - GONE_AFTER})
+    return [row.id for row in held if row.lease_token is not None and is_gone(row.lease_token)]
+
+
+def end_leases(transaction: Transaction, ids: Sequence[str]) -> None:
+    """These leases are over now, if they still are what they were: the next claim takes the deliveries back."""
+    still = deliveries.c.id.in_(ids), deliveries.c.state == "sending", deliveries.c.lease_until > transaction.now
+    transaction.connection.execute(update(deliveries).where(*still).values(lease_until=transaction.now))
 
 
 def arm(transaction: Transaction, names: Sequence[str]) -> None:

@@ -1,0 +1,70 @@
+"""A lease whose holder was killed on this machine ends with the call it was taken for, not half a minute later."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bridge.adapters.holders import holder, is_gone
+from bridge.adapters.ledger import Ledger
+from bridge.domain.delivery import Phase
+from bridge.domain.lane import GONE_AFTER
+from tests.ledgers import MovedDatabase, claim, delivered, fires, ledger_of, record, route, settle, states
+
+SECOND = timedelta(seconds=1)
+CLAIMS = "import sys; from tests.ledgers import *; claim(ledger_of(MovedDatabase(sys.argv[1]), pd=route()))"
+
+
+class Widow:
+    """A ledger with a delivery that another process claimed; that one has ended since."""
+
+    def __init__(self, url: str) -> None:
+        self.database = MovedDatabase(url)
+        self.ledger: Ledger = ledger_of(self.database, pd=route())
+        settle(self.ledger, fires("a"))
+
+    def claimed_elsewhere(self) -> None:
+        root = Path(__file__).parent.parent.parent
+        subprocess.run([sys.executable, "-c", CLAIMS, self.database.url], cwd=root, check=True)
+
+
+@pytest.fixture
+def widow(ledger_url: str) -> Iterator[Widow]:
+    made = Widow(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+def test_the_lease_of_a_dead_process_ends_when_its_call_must_have(widow: Widow) -> None:
+    widow.claimed_elsewhere()
+    assert states(widow.ledger) == ["sending"]
+    widow.database.ahead += GONE_AFTER - SECOND * 3
+    assert widow.ledger.due_lanes(64) == []
+    widow.database.ahead += SECOND * 3
+    assert widow.ledger.due_lanes(64) == ["pd"]
+    again = claim(widow.ledger)
+    assert (again.attempt, again.delivery.phase) == (2, Phase.LOOK_UP), "its call may have worked: that is asked first"
+
+
+def test_the_lease_of_a_living_process_is_left_to_it(widow: Widow) -> None:
+    held = claim(widow.ledger)
+    widow.database.ahead += GONE_AFTER + SECOND
+    assert widow.ledger.due_lanes(64) == []
+    record(widow.ledger, held, delivered())
+    assert states(widow.ledger) == ["open"]
+
+
+def test_only_a_pid_of_this_place_that_nobody_has_is_gone() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    place = holder().partition(":")[0]
+    assert is_gone(f"{place}:{ended.pid}:01X")
+    assert not is_gone(f"{holder()}:01X")
+    assert not is_gone(f"elsewhere:{ended.pid}:01X")
+    for odd in ("", "01X", f"{place}:", f"{place}:x:01X", f"{place}:{10**30}:01X", f"{place}:{ended.pid}"):
+        assert not is_gone(odd)
+    assert holder().endswith(f":{os.getpid()}")
