@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from bridge.rules.conditions import CONDITIONS, refusal
 from bridge.rules.paths import HEADS
 from bridge.sources import SOURCES
 from bridge.sources.base import NoAuth
+from tests.e2e.test_commands import FINE, PROBLEMS, run
 from tests.unit.test_rulebook import load, written
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,3 +97,22 @@ def test_every_setting_of_a_rule_and_of_a_file_is_in_the_reference() -> None:
 def test_every_field_of_an_incident_stands_in_the_example_of_all(kind: str) -> None:
     for name in DESTINATIONS[kind].fields:
         assert re.search(rf"\b{name}\b", EVERY_FIELD), f"rules/every-field.yaml has no {name}"
+
+
+def test_the_first_rule_of_the_readme_passes_its_test(tmp_path: Path) -> None:
+    for name in ("bridge.yaml", "rules", "templates"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "rules" / "examples.test.yaml").unlink()
+    section = README.partition("## Your first rule\n")[2].partition("\n## ")[0]
+    texts = [textwrap.dedent(text) for text in re.findall(r"^   ```\n(.*?)^   ```$", section, re.DOTALL | re.MULTILINE)]
+    for name, text in zip(("10-mine.yaml", "mine.test.yaml"), texts, strict=True):
+        (tmp_path / "rules" / name).write_text(text)
+    assert run(tmp_path, "check", "--offline").code == FINE
+    ran = run(tmp_path, "test")
+    assert (ran.code, "1 test passes" in ran.out) == (FINE, True), ran.out
+    file = tmp_path / "rules" / "mine.test.yaml"
+    file.write_text(file.read_text().replace("urgency: high", "urgency: low"))
+    ran = run(tmp_path, "test")
+    assert ran.code == PROBLEMS
+    assert 'rules/mine.test.yaml:5: after 60 s request.incident.urgency is "high", wanted "low"\n' in ran.out
