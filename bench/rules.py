@@ -11,6 +11,7 @@ promise is not kept.
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -132,10 +133,17 @@ def checked(config: Path, rules: int, rounds: int) -> Figure:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     took = []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), _of_children_s()
         subprocess.run(command, env=environment, check=True, capture_output=True)
-        took.append(time.perf_counter() - began)
-    return Figure(name=f"check of {rules:,} rules", value=min(took), unit="s", limit=CHECK_MAX_S)
+        took.append((time.perf_counter() - began, _of_children_s() - worked))
+    wall_s, processor_s = min(took)
+    name = f"check of {rules:,} rules (of it {processor_s:.2f} s on a processor)"
+    return Figure(name=name, value=wall_s, unit="s", limit=CHECK_MAX_S)
+
+
+def _of_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,6 +45,7 @@ DEPTH_MAX = 60  # of a template's own nesting, an operator counting as one: its 
 SIMPLE_DEPTH_MAX = (
     12  # of a template that is compiled late; its compiler writes nested brackets, and Python has a limit
 )
+SIMPLE_WIDTH_MAX = 100  # nodes beside one another: a long row of `elif` is a deep one to Python
 STEPS_PER_FOUND = 4  # each match of a regex takes some microseconds
 NATIVE_DEPTH_MAX = 100  # levels of lists and mappings in a value that leaves a template
 RANGE_MAX = 10_000
@@ -149,6 +150,8 @@ def _native(value: Any, depth: int = 0) -> Any:
     match value:
         case Enum():
             return value.value
+        case float() if not math.isfinite(value):
+            raise RenderError("it gives a number that JSON does not have")
         case str() | bool() | int() | float() | None:
             return value
         case Mapping():
@@ -774,6 +777,8 @@ def _findings(
 
 def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]:
     match node:
+        case nodes.Const(value=float(number)) if not math.isfinite(number):
+            yield _Finding(line=node.lineno, message="a number is too large", hint="the largest is about 1e308")
         case nodes.For(recursive=True):
             yield _Finding(line=node.lineno, message="templates have no recursive loops")
         case nodes.Filter() | nodes.Test():
@@ -872,6 +877,7 @@ _RENDERING_FAILS = (
     ArithmeticError,
     LookupError,
     AttributeError,
+    NameError,
     RecursionError,
 )
 
@@ -1088,7 +1094,9 @@ def _is_deep(tree: nodes.Template) -> bool:
 def _is_simple(tree: nodes.Template) -> bool:
     """Whether what was found sound in a template is all there is to find: its compiler cannot refuse it any more."""
     return all(
-        depth < SIMPLE_DEPTH_MAX and all(type(node) in _SIMPLE_NODES for node in level)
+        depth < SIMPLE_DEPTH_MAX
+        and len(level) < SIMPLE_WIDTH_MAX
+        and all(type(node) in _SIMPLE_NODES for node in level)
         for depth, level in enumerate(_levels(tree))
     )
 
@@ -1104,9 +1112,9 @@ _PLAIN_FILTERS = (
     r"upper|lower|title|trim|capitalize|string|length|tojson|urlencode|striptags"
     r"|(?:default|d)\('[^'\\{}\n]*'(?:, *true)?\)|truncate\(\d{1,6}\)"
 )
-_PLAIN_FIELD = rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)})|payload)(?:\.[A-Za-z]\w*)*"
+_PLAIN_FIELD = rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)})|payload)(?:\.[A-Za-z]\w*){{0,8}}"
 _PLAIN = re.compile(  # what is sound at sight: fields of the alert, and filters that want little
-    rf"(?:[^{{]++|\{{(?![{{%#])|\{{\{{ *{_PLAIN_FIELD}(?: *\| *(?:{_PLAIN_FILTERS}))* *\}}\}})*", re.ASCII
+    rf"(?:[^{{]++|\{{(?![{{%#])|\{{\{{ *{_PLAIN_FIELD}(?: *\| *(?:{_PLAIN_FILTERS})){{0,4}} *\}}\}})*", re.ASCII
 )
 
 

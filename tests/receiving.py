@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from flask.testing import FlaskClient
@@ -24,6 +24,7 @@ BODY_MAX_BYTES = 8 << 20
 class Desk:
     """A receiver with these sources; a context manager that closes what it opened.
 
+    `files` are put into its folder first, by their paths there.
     `certificate` is where signing certificates come from, `noted` sees each receipt on its way to the ledger.
     """
 
@@ -35,8 +36,12 @@ class Desk:
         certificate: Certificate | None = None,
         noted: Callable[[Receipt], Receipt] = lambda receipt: receipt,
         accounts: Mapping[str, Any] = ACCOUNTS,
+        files: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        loaded = wiring.load(write_configuration(folder, sources=dict(sources), accounts=dict(accounts)))
+        config = write_configuration(folder, sources=dict(sources), accounts=dict(accounts))
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        loaded = wiring.load(config)
         database = wiring.open_database(loaded.settings)
         upgrade(database)
         database.close()

@@ -162,7 +162,8 @@ def _dead_by(victims: Sequence[Dead]) -> Iterator[Problem]:
         return
     first, count = victims[0].rule, len(victims)
     takes = f"rule '{by.id}' before it ({by.place}) takes every alert it would"
-    hint = f"put the narrower rule before '{by.id}', or give '{by.id}' 'continue: true', or delete one"
+    files = " (files are read in the order of their paths)" if first.place.file != by.place.file else ""
+    hint = f"put the narrower rule before '{by.id}'{files}, or give '{by.id}' 'continue: true', or delete one"
     if count > VICTIMS_MAX:
         yield _warning(first.place, f"rule '{first.id}' and {count - 1} others after it can never match: {takes}", hint)
         return

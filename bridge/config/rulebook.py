@@ -36,6 +36,8 @@ from bridge.rules.paths import parse as parse_path
 from bridge.rules.references import references, references_in_template
 
 RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
+RULES_MAX = 20_000  # of one rule book: twice what bench/rules measures
+PROBLEMS_MAX = 1_000  # that anybody reads
 RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
 INCIDENT_KEY = "incident_key"
 GROUPS = ("not", "any", "all")
@@ -129,6 +131,7 @@ class _Loading:
     ids: dict[str, Place] = field(default_factory=dict)
     unmatched: tuple[str, Place] | None = None
     without_match: dict[str, Place] = field(default_factory=dict)
+    has_unread: bool = False  # whether a file is no rule file at all: what is missing may stand there
 
     def error(self, place: Place, message: str, hint: str = "") -> None:
         self.problems.append(Problem(place=place, message=message, hint=hint))
@@ -167,10 +170,16 @@ def compile_rulebook(
 ) -> tuple[RuleBook, tuple[Problem, ...]]:
     """The book of these texts, as `load_rulebook` answers; `said` is what was wrong with reading them."""
     problems = [*said]
+    has_unread = bool(problems)
     renderer = Renderer(files.templates, folder=files.templates_folder)
     problems += renderer.problems
     loading = _Loading(
-        accounts=accounts, source_names=source_names, renderer=renderer, problems=problems, unread=frozenset(unread)
+        accounts=accounts,
+        source_names=source_names,
+        renderer=renderer,
+        problems=problems,
+        unread=frozenset(unread),
+        has_unread=has_unread,
     )
     for shown, text in files.rules:
         loading.allowed = _allowed_for(shown.removeprefix(f"{files.rules_folder}/"), allowed)
@@ -216,6 +225,7 @@ def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str
 
 
 def _load_file(text: str, shown: str, loading: _Loading) -> None:
+    before, loading.has_unread = loading.has_unread, True
     tree = read_tree(text, shown)
     loading.problems += tree.problems
     if not isinstance(tree.value, Mapping):
@@ -228,11 +238,21 @@ def _load_file(text: str, shown: str, loading: _Loading) -> None:
     except ValidationError as error:
         loading.problems += sentences(error, tree, (), "file", _RuleFile)
         return
+    loading.has_unread = before
     defaults = _sound(_Settings, written.defaults, tree, ("defaults",), loading)
     if written.unmatched is not None:
         _take_unmatched(written.unmatched, tree.place(("unmatched",)), loading)
+    room = RULES_MAX - len(loading.contents)
+    if len(written.rules) > room:
+        message, hint = f"a rule book has at most {RULES_MAX:,} rules", "from here on nothing is read; delete some"
+        loading.error(tree.place(("rules", room)), message, hint)
+        return
     for number, entry in enumerate(written.rules):
         at: YamlPath = ("rules", number)
+        if len(loading.problems) > PROBLEMS_MAX:
+            hint = "mend those; what is below is not read yet"
+            loading.error(tree.place(at), f"there are over {PROBLEMS_MAX:,} problems", hint)
+            return
         if not isinstance(entry, Mapping):
             loading.error(tree.place(at), "a rule is a mapping", "it has at least: id, match, incident")
             continue
@@ -290,6 +310,8 @@ def _check_whole(loading: _Loading, first: Place) -> None:
     """What only all files together show."""
     if not loading.ids and not loading.problems:
         loading.error(first, "there are no rules", "put at least one into a .yaml file here, see rules/README.md")
+    if loading.unmatched is None and loading.has_unread:
+        return
     if loading.unmatched is None:
         hint = "add 'unmatched: record' to one file, or the id of the rule that then decides"
         loading.error(first, "no file says what becomes of an alert that no rule matches", hint)

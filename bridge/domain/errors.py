@@ -35,6 +35,9 @@ class Grade(StrEnum):
     WARNING = "warning"
 
 
+SENTENCE_MAX_CHARS = 2_000  # of a message or hint: what a person wrote may be megabytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing a person must mend: where, what is wrong in their own text, what to do."""
@@ -43,6 +46,13 @@ class Problem:
     message: str
     hint: str = ""
     grade: Grade = Grade.ERROR
+
+    def __post_init__(self) -> None:
+        for name in ("message", "hint"):
+            text: str = getattr(self, name)
+            if len(text) > SENTENCE_MAX_CHARS:
+                half = SENTENCE_MAX_CHARS // 2
+                object.__setattr__(self, name, f"{text[:half]} … {text[-half:]}")
 
     def __str__(self) -> str:
         mark = "warning: " if self.grade is Grade.WARNING else ""

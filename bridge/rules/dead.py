@@ -30,7 +30,7 @@ from bridge.rules.conditions import (
     When,
 )
 
-WORK_MAX = 2_000_000  # pairs of conditions held against one another: a few seconds; the rest is not looked at
+WORK_MAX = 300_000  # pairs of conditions held against one another: about a second; the rest is not looked at
 SIZE_MAX = 200  # conditions of a rule that is looked at
 ALTERNATIVES_MAX = 64  # of one rule's `any` blocks, multiplied
 
