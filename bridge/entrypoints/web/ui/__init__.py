@@ -113,7 +113,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
     def now() -> str:
         overview = ledger.overview()
         lanes = [{**lane, "spark": overview.created.get(lane["account"], (0,) * 24)} for lane in ledger.lanes(ui.rates)]
-        needs = words.needs_of(lanes, overview.causes, ui.missing())
+        needs = (*reloads.needs(ledger), *words.needs_of(lanes, overview.causes, ui.missing()))
         return render_template(
             "now.html",
             title=words.title_of(needs),

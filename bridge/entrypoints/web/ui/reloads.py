@@ -12,6 +12,7 @@ from bridge.entrypoints.reloading import Reloaded, Reloader, ReloadRefused, Stat
 from bridge.entrypoints.shadowing import PAGE_LOOKS_AT_MAX, really_text, shadow_json, shadow_rules
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.ui.words import Need
 
 WITHIN = timedelta(days=7)  # the report on shadow rules
 
@@ -61,6 +62,16 @@ def _reloaded(of: Rules, *, dry_run: bool, digest: str | None) -> Any:
         flash(f"{sentence}.")
         return redirect("/rules", 303)
     return render_template("reload.html", done=done, title=_title(done)), 422 if done.problems else 200
+
+
+def needs(ledger: Ledger) -> tuple[Need, ...]:
+    """What needs a person because of the rules: a refused reload."""
+    state = ledger.rules_state()
+    if not state.refused:
+        return ()
+    first = state.refused[0]
+    more = f"{first['file']}:{first['line']}: {first['message']}; the last good rules decide on"
+    return (Need(what="Changed rules are not in force", more=more, href="/rules", link="See what is wrong"),)
 
 
 def _shadowed(of: Rules) -> dict[str, Any] | None:
