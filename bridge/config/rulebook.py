@@ -4,6 +4,7 @@ In: a folder of rules and one of templates, and what bridge.yaml says of account
 warnings, or ConfigError with every Problem of every file. Nothing starts with an error in any of them.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from bridge.config.rule_files import RuleFiles, read_files
 from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
-from bridge.config.yaml_reader import Tree, read_tree
+from bridge.config.yaml_reader import DEPTH_MAX, Tree, read_tree
 from bridge.destinations.base import MAPPINGS, NAMED, Destination, FieldKind, instant_text
 from bridge.destinations.base import Field as IncidentField
 from bridge.domain.alert import Severity, Status
@@ -203,7 +204,10 @@ def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, 
 
     Raises ConfigError with every Problem in it; the file of their places is `match`.
     """
-    tree = read_tree(match, "match") if isinstance(match, str) else Tree(file="match", value=match)
+    try:
+        tree = read_tree(match if isinstance(match, str) else json.dumps(match, ensure_ascii=False), "match")
+    except RecursionError:  # JSON has no bound of its own
+        tree = read_tree("[" * DEPTH_MAX * 2, "match")
     loading = _Loading(accounts={}, source_names=source_names, renderer=Renderer({}), problems=[*tree.problems])
     if not tree.problems and (not isinstance(tree.value, Mapping) or not tree.value):
         hint = "write conditions as in a rule's 'match', as labels.env: dev, one per line; all must hold"

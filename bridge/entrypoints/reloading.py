@@ -149,28 +149,19 @@ class Reloader:
         self._log(by, done, dry_run=dry_run)
         return done
 
-    def differences(self) -> BookChanges | None:
-        """What the files on disk would change, unchecked; None when they are what is in force."""
+    @property
+    def files_differ(self) -> bool:
+        """Whether the files on this host are others than those in force; their texts alone are compared."""
         current = self._current()
-        files = self._files()
-        if current is not None and files is not None and RuleFiles.from_json(current.files) == files:
-            return None
         try:
-            content = wiring.load_rules(self._settings).book.content
+            return current is None or RuleFiles.from_json(current.files) != wiring.rule_files(self._settings)
         except ConfigError:
-            content = current.content if current is not None else _NO_CONTENT
-        return _changes(current, content, files)
+            return True  # one of them cannot be read
 
     @property
     def has_new_configuration(self) -> bool:
         """Whether bridge.yaml is another one than this process works with."""
         return wiring.config_digest(self._settings) != self._config
-
-    def _files(self) -> RuleFiles | None:
-        try:
-            return wiring.rule_files(self._settings)
-        except ConfigError:
-            return None
 
     def _reloaded(self, by: str, *, dry_run: bool, digest: str | None) -> Reloaded:
         for _ in range(AGAIN_MAX):
@@ -209,9 +200,6 @@ class Reloader:
         notes = []
         if self.has_new_configuration:
             notes = ["bridge.yaml changed, too; a reload leaves it alone: restart to take it"]
-        changes = None
-        if loaded is not None:
-            changes = _changes(current, loaded.book.content, loaded.files)
         is_same = current is not None and loaded is not None and wiring.stored_book(loaded) == current
         state = State.REFUSED if problems else State.UNCHANGED if is_same else State.WOULD_TAKE
         done = Reloaded(
@@ -223,7 +211,7 @@ class Reloader:
             problems=tuple(problems),
             warnings=tuple(one for one in said if one["grade"] != "error"),
             tests=tests,
-            changes=changes,
+            changes=None if loaded is None else _changes(current, loaded),
             notes=tuple(notes),
         )
         return done, None if problems else loaded
@@ -327,12 +315,10 @@ class _Command:
             os.sched_setaffinity(self._process.pid, range(os.cpu_count() or 1))
 
 
-_NO_CONTENT = json.dumps({"rules": [], "templates": {}, "unmatched": None})
-
-
-def _changes(current: StoredBook | None, content: str, files: RuleFiles | None) -> BookChanges:
+def _changes(current: StoredBook | None, loaded: wiring.Loaded) -> BookChanges:
     old = {} if current is None else RuleFiles.from_json(current.files).texts
-    return changes_between(None if current is None else current.content, content, old, files.texts if files else {})
+    content = None if current is None else current.content
+    return changes_between(content, loaded.book.content, old, loaded.files.texts)
 
 
 def _with_state(done: Reloaded, state: State, book: str) -> Reloaded:
@@ -369,7 +355,6 @@ def instant_text(instant: datetime | None) -> str | None:
 def book_json(ledger: Ledger, reloader: Reloader | None, here: str | None) -> dict[str, Any]:
     """What people are told of the rules in force; `here` is the hash of the book this process decides with."""
     state = ledger.rules_state()
-    differ = reloader.differences() if reloader is not None else None
     refused = None
     if state.refused:
         refused = {"at": instant_text(state.refused_at), "by": state.refused_by, "problems": list(state.refused)}
@@ -380,6 +365,6 @@ def book_json(ledger: Ledger, reloader: Reloader | None, here: str | None) -> di
         "checked_at": instant_text(state.checked_at),
         "here": here,
         "refused": refused,
-        "files_differ": None if reloader is None else differ is not None,
+        "files_differ": None if reloader is None else reloader.files_differ,
         "configuration_changed": None if reloader is None else reloader.has_new_configuration,
     }

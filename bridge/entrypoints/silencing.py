@@ -18,6 +18,8 @@ from bridge.domain.silences import Silence, wrongs
 from bridge.rules.conditions import refusal
 
 PREVIEW_WITHIN = timedelta(hours=24)
+MATCH_MAX_CHARS = 10_000
+STANDING_MAX = 500  # at once: each is tried on every alert
 _EXAMPLE = "a length such as 2h or 1d, or a time such as 2026-01-31T08:00:00Z"
 
 
@@ -50,6 +52,10 @@ def added(ledger: Ledger, settings: Settings, draft: Draft) -> dict[str, Any]:
         match, _ = wiring.match_of(settings, draft.match)
     except ConfigError as error:
         found += [str(problem) for problem in error.problems]
+    if len(dumps(dict(match))) > MATCH_MAX_CHARS:
+        found.append(f"'match' is longer than {MATCH_MAX_CHARS:,} characters: say what these alerts have in common")
+    if len(ledger.silences_standing()) >= STANDING_MAX:
+        found.append(f"{STANDING_MAX} silences hold already: end some, or say in one what their alerts have in common")
     starts_at = _instant("starts_at", draft.starts, now, found) if draft.starts.strip() else now
     ends_at = _instant("ends_at", draft.until, max(starts_at, now), found)
     silence = Silence(

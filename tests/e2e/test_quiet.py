@@ -159,6 +159,7 @@ def test_broken_files_are_shown_with_their_places_and_the_rules_in_force_stay(br
     told = page(bridge, "/rules")
     assert "Changed rules are not in force" in told
     assert "lables" in told
+    assert "Changed rules are not in force" in page(bridge, "/")
     rules.write_text(good)
     assert "what is in force already" in reloaded(bridge, "/rules/reload").text
     assert "Changed rules are not in force" not in page(bridge, "/rules")

@@ -22,6 +22,14 @@ HOUR = timedelta(hours=1)
 LAB = {"lab": {"type": "generic", "auth": "none"}}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """`not: {not: {...}}`, that deep."""
+    match: dict[str, Any] = {"title": "x"}
+    for _ in range(depth):
+        match = {"not": match}
+    return match
+
+
 def silence(**changes: Any) -> Silence:
     plain: dict[str, Any] = {
         "id": "S",
@@ -97,7 +105,9 @@ def test_decisions_carry_the_silences_that_match_their_alert_and_others_stay_as_
         ("just words", "match:1:1: conditions are wanted, found 'just words'"),
         ({}, "match:1:1: conditions are wanted"),
         (None, "match:1:1: conditions are wanted"),
-        ({"severity": "loud"}, "match:1:1: severity 'loud' does not exist"),
+        ({"severity": "loud"}, "match:1:14: severity 'loud' does not exist"),
+        (nested(60), "match:1:"),
+        (nested(100_000), "match:1:"),
     ],
 )
 def test_what_is_wrong_with_matchers_is_said_at_its_place(match: Any, said: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.adapters.ledger import Page
 from bridge.adapters.ledger.activity import Day
-from bridge.entrypoints.web.ui import needs
+from bridge.entrypoints.web.ui import needs, reloads
 from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         for lane in ledger.lanes(ui.rates)
     ]
     places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
-    found = needs.needs_of(lanes, overview.causes, troubles["templates"], places, ui.missing())
+    found = (
+        *reloads.need_of_rules(ledger),
+        *needs.needs_of(lanes, overview.causes, troubles["templates"], places, ui.missing()),
+    )
     return {
         "title": needs.title_of(found),
         "needs": found,

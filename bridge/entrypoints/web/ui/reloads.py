@@ -13,6 +13,7 @@ from bridge.entrypoints.reloading import Reloaded, Reloader, ReloadRefused, Stat
 from bridge.entrypoints.shadowing import PAGE_LOOKS_AT_MAX, really_text, shadow_json, shadow_rules
 from bridge.entrypoints.web.access import Gate, harmless, needs
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.ui.needs import Need
 
 WITHIN = timedelta(days=7)  # the report on shadow rules
 
@@ -64,6 +65,18 @@ def _reloaded(of: Rules, *, dry_run: bool, digest: str | None) -> Any:
         flash(f"{sentence}.")
         return redirect("/rules", 303)
     return render_template("reload.html", done=done, title=_title(done)), 422 if done.problems else 200
+
+
+def need_of_rules(ledger: Ledger) -> tuple[Need, ...]:
+    """What needs a person because of the rules: a refused reload."""
+    state = ledger.rules_state()
+    if not state.refused:
+        return ()
+    first = state.refused[0]
+    more = f"{first['file']}:{first['line']}: {first['message']}; the last good rules decide on"
+    mend = "Mend the file; under 'incident-bridge up' it is taken by itself, else reload it."
+    links = (("/rules", "See what is wrong"),)
+    return (Need(what="Changed rules are not in force", more=more, mend=mend, links=links),)
 
 
 def _shadowed(of: Rules) -> dict[str, Any] | None:
