@@ -44,7 +44,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("bridge/README.md", "tests/README.md")),
 ]
 DEPLOYED = [
-    path for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file() and path.suffix not in (".lock", ".md")
+    path for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file() and path.suffix not in (".lock", ".md", ".png")
 ]
 ENVIRONMENT = {  # what the documents' examples name
     "ALARM_URL": "https://chat.example.com/hook",
