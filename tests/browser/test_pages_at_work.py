@@ -61,7 +61,7 @@ def test_many_letters_go_after_a_look_at_them_and_none_without_a_reason(look: Lo
     page.get_by_role("link", name="Leave them").click()
     page.locator("tbody tr a").first.click()
     look.press("Replay with today’s rules …")
-    assert "the last about" in look.text()
+    assert "the last goes at once" in look.text()
     look.press("Replay with today’s rules 1 letter")
     assert "1 letter back in line" in said(look)
     bridge.arrives("[CRITICAL] Search errors are at 2 %")
