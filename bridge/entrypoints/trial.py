@@ -1,4 +1,4 @@
-"""One try of a payload against a rule text, in a process of its own: it ends after two seconds of work at the latest.
+"""One try of a payload against a rule text, in a process of its own: whatever it holds, two seconds' work end it.
 
 In, on stdin: JSON {config, source, headers, body, rules, folder, test}. Out, on stdout: JSON with the problems of the
 rule text at their lines, and the explanation; with `test` also the files of a rule test. The code is that of `check`

@@ -1,6 +1,5 @@
 """The running bridge that the browser looks at: a rule that breaks, an account that refuses, a storm, a dead letter."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,8 +42,8 @@ def scene(folder: Path) -> Iterator[Scene]:
     accounts = {**ACCOUNTS, "eu": eu, "slow": SLOW}
     bridge = Scene(folder / "bridge", env={"EU_TOKEN": "a-key-of-eu"}, accounts=accounts)
     bridge.elsewhere, bridge.events = elsewhere, {}
-    rules = [_rule("broken", title="{{ payload.metric.name }} is down"), _rule("gone"), _rule("eu"), _rule("storm")]
-    (folder / "bridge" / "rules" / "a-team.yaml").write_text(json.dumps({"rules": rules}, indent=1))
+    rules = _rule("broken", "{{ payload.metric.name }} is down") + _rule("gone") + _rule("eu") + _rule("storm")
+    (folder / "bridge" / "rules" / "a-team.yaml").write_text("rules:\n" + rules)
     try:
         with bridge:
             _acted(bridge)
@@ -53,10 +52,16 @@ def scene(folder: Path) -> Iterator[Scene]:
         elsewhere.stop()
 
 
-def _rule(kind: str, title: str = "[{{ alert.severity | upper }}] {{ alert.title }}") -> dict[str, Any]:
-    match = {"source": "lab", "labels.kind": kind}
-    incident = {"title": title, "service": "Checkout API", "urgency": "high"}
-    return {"id": kind, "account": ROUTES[kind], "match": match, "incident": incident}
+def _rule(kind: str, title: str = "[{{ alert.severity | upper }}] {{ alert.title }}") -> str:
+    return f"""\
+  - id: {kind}
+    match: {{source: lab, labels.kind: {kind}}}
+    account: {ROUTES[kind]}
+    incident:
+      title: "{title}"
+      service: Checkout API
+      urgency: high
+"""
 
 
 def refuse_key(bridge: Scene) -> None:

@@ -103,15 +103,15 @@ def test_times_are_local_and_utc_stands_behind_them(look: Look, bridge: Scene) -
 
 
 def test_pictures_for_the_readme(chromium: Any, bridge: Scene, update_golden: bool, shots: Path) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB", timezone_id="UTC")
+    context = chromium.new_context(viewport={"width": 1280, "height": 980}, locale="en-GB", timezone_id="UTC")
     look = Look(context.new_page(), bridge)
     folder = PICTURES if update_golden else shots
     folder.mkdir(exist_ok=True)
     look.at("/").screenshot(path=folder / "now.png")
     look.at(path_of(bridge, "event")).screenshot(path=folder / "event.png")
-    look.at(f"/playground?event={bridge.events['fine']}&file=rules/a-team.yaml")
+    look.at(f"/playground?event={bridge.events['storm']}&file=rules/a-team.yaml")
     look.press("Try")
-    look.page.locator("#result").scroll_into_view_if_needed()
+    look.page.locator("form.play").scroll_into_view_if_needed()
     look.page.screenshot(path=folder / "playground.png")
     context.close()
     readme = (PICTURES.parents[1] / "README.md").read_text(encoding="utf-8")

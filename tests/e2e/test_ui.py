@@ -131,6 +131,28 @@ def test_the_api_pauses_and_resumes_a_lane_as_the_page_does(bridge: Bridge) -> N
     assert told("io/stop").status_code == 404
 
 
+def test_the_api_does_by_hand_what_the_page_does(bridge: Bridge) -> None:
+    event = bridge.deliver(alert("by hand"))["event"]
+    bridge.arrives("by hand")
+    incident = bridge.get(f"events/{event}")["alerts"][0]["incident"]
+    bridge.eventually(lambda: bridge.get(f"incidents/{incident}")["state"] == "open")
+
+    def told(action: str, of: str = incident, **content: str) -> requests.Response:
+        return requests.post(f"{bridge.url}/api/v1/incidents/{of}/{action}", json=content, timeout=ANSWER_WITHIN_S)
+
+    assert told("note").status_code == 400
+    assert told("note", text="seen").json() == {"incident": incident, "state": "open"}
+    again = told("resend").json()["incident"]
+    assert again != incident
+    bridge.eventually(lambda: bridge.get(f"incidents/{again}")["state"] == "open")
+    assert len(bridge.upstream("by hand")) == 2
+    assert told("resend").status_code == 409, "the first one is over"
+    assert told("resolve", of=again).json()["state"] == "resolving"
+    bridge.eventually(lambda: bridge.get(f"incidents/{again}")["state"] == "resolved")
+    assert told("detach", of="nothing").status_code == 404
+    assert told("explode").status_code == 404
+
+
 def test_without_its_token_a_form_changes_nothing(bridge: Bridge) -> None:
     for form in ({}, {"csrf_token": "guessed"}):
         refused = requests.post(f"{bridge.url}/lanes/pd/pause", data=form, timeout=ANSWER_WITHIN_S)

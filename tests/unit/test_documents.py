@@ -45,9 +45,8 @@ DOCUMENTS = [
     *(ROOT / name for name in ("CHANGELOG.md", "rules/README.md", "templates/README.md", "deploy/README.md")),
     *(ROOT / name for name in ("bridge/README.md", "tests/README.md")),
 ]
-DEPLOYED = [
-    path for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file() and path.suffix not in (".lock", ".md")
-]
+NO_TEXTS = (".lock", ".md", ".png")
+DEPLOYED = [path for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file() and path.suffix not in NO_TEXTS]
 ENVIRONMENT = {  # what the documents' examples name
     "ALARM_URL": "https://chat.example.com/hook",
     "DATABASE_URL": "postgresql+psycopg://bridge@db.example.com/bridge",

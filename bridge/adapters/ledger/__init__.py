@@ -545,11 +545,11 @@ class Ledger:
         with self.database.reading() as transaction:
             return self._days.day(transaction)
 
-    def troubles(self) -> dict[str, Any]:
-        """What the first page says beside its numbers: broken templates, what is open, the last proof."""
+    def troubles(self, book: str) -> dict[str, Any]:
+        """What the first page says beside its numbers: templates that fail under this rule book, what is open."""
         with self.database.reading() as transaction:
             return {
-                "templates": activity.broken_templates(transaction),
+                "templates": activity.broken_templates(transaction, book),
                 "open": activity.open_by_account(transaction),
                 "proven": reads.rfc3339(activity.last_proven(transaction)),
             }

@@ -134,8 +134,11 @@ def _by_account(connection: Connection, first: datetime) -> dict[str, dict[str, 
     return {account: {kind: tuple(n) for kind, n in kinds.items()} for account, kinds in counted.items()}
 
 
-def broken_templates(transaction: Transaction) -> list[dict[str, Any]]:
-    """Rules whose templates failed in the last day, with what they said: rule, account, note, number, incident."""
+def broken_templates(transaction: Transaction, book: str) -> list[dict[str, Any]]:
+    """Rules of this book whose templates failed within a day: rule, account, note, number, newest incident.
+
+    What another rule book decided is mended, or shows itself again.
+    """
     since = transaction.now - timedelta(hours=HOURS)
     rows = transaction.connection.execute(
         select(deliveries.c.notes, deliveries.c.incident_id, deliveries.c.account, incidents.c.rule)
@@ -153,7 +156,11 @@ def broken_templates(transaction: Transaction) -> list[dict[str, Any]]:
         note = next((one for one in json.loads(row.notes) if FAILED_TEMPLATE in one), "")
         new = {"rule": row.rule, "account": row.account, "note": note, "incident": row.incident_id, "number": 0}
         found.setdefault(row.rule, new)["number"] += 1
-    return list(found.values())[:TROUBLES_MAX]
+    newest = [one["incident"] for one in found.values()]
+    of_it = select(alerts.c.incident_id).join_from(alerts, events, events.c.id == alerts.c.event_id)
+    held = transaction.connection.execute(of_it.where(alerts.c.incident_id.in_(newest), events.c.book == book))
+    still = set(held.scalars())
+    return [one for one in found.values() if one["incident"] in still][:TROUBLES_MAX]
 
 
 def open_by_account(transaction: Transaction) -> dict[str, int]:

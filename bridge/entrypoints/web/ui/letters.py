@@ -85,7 +85,9 @@ class Letters:
 
     def _finish(self, account: str, number: int) -> str:
         seconds = self._ledger.finish_s(account, number)
-        return "nobody can tell when" if seconds is None else f"about {span(seconds)} from now"
+        if seconds is None:
+            return "nobody can tell when"
+        return "at once" if seconds < 1 else f"about {span(seconds)} from now"
 
     def _workshop(self) -> Workshop:
         if self._shop is None:
