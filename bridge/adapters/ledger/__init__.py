@@ -341,6 +341,11 @@ class Ledger:
                 if piece.is_last:
                     break
 
+    def marks(self) -> dict[str, str]:
+        """How far everything that goes through a table in pieces has come."""
+        with self.database.reading() as transaction:
+            return tallies.all_marks(transaction)
+
     def tallied_more(self, what: str, numbers: Mapping[tuple[str, ...], int]) -> None:
         """Numbers that no row tells of have grown by these, by their labels."""
         if numbers:
@@ -497,10 +502,6 @@ class Ledger:
     def alive(self, within: timedelta) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
             return reads.alive(transaction, within)
-
-    def counters(self) -> dict[str, dict[tuple[str, ...], int]]:
-        with self.database.reading() as transaction:
-            return reads.counters(transaction)
 
     def overview(self) -> Overview:
         """The numbers of the first page."""

@@ -6,6 +6,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.adapters import logs
 from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.web.packed import packed
 from bridge.entrypoints.web.receiver import RETRY_AFTER_S, answer
 
 
@@ -23,6 +24,7 @@ def create_app(
         SESSION_COOKIE_SECURE=https,
         WTF_CSRF_TIME_LIMIT=12 * 3600,
     )
+    packed(app)
     for one in blueprints:
         app.register_blueprint(one)
     if trusted_proxies:

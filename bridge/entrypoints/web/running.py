@@ -14,6 +14,7 @@ from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import gate_of
 from bridge.entrypoints.web.app import create_app
+from bridge.entrypoints.web.metrics import Flushing
 from bridge.entrypoints.web.poker import Poker
 from bridge.pipeline import decide
 
@@ -42,9 +43,11 @@ class WebProcess:
         pulse.start()
         watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
         watch.start()
-        self._running = (pulse, writer, poker, keeper, watch)
         gate = gate_of(settings.ui, settings.server.public_url, ledger)
         tally = health.Tally()
+        flushing = Flushing(tally, ledger)
+        flushing.start()
+        self._running = (pulse, writer, poker, keeper, watch, flushing)
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
@@ -83,11 +86,12 @@ class WebProcess:
         """Write what waits, poke what was written, take the heartbeat back."""
         if self._running is None:
             return
-        pulse, writer, poker, keeper, watch = self._running
+        pulse, writer, poker, keeper, watch, flushing = self._running
         self._running = None
         watch.stop()
         writer.close()
         poker.close()
+        flushing.stop()
         pulse.stop()
         if keeper is not None:
             keeper.stop()
