@@ -92,7 +92,7 @@ def main() -> int:
             build(file, options.events)
             size, took = file.stat().st_size >> 20, time.monotonic() - started
             print(f"built {options.events:,} events in {took:.0f} s, {size} MiB")
-            _upkeep(file)
+        _upkeep(file)
         over = _pages(Path(folder), file, options.rounds, options.only)
     return 1 if over else 0
 

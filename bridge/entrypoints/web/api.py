@@ -13,7 +13,7 @@ from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.domain.access import How
-from bridge.entrypoints.web import access, auditing
+from bridge.entrypoints.web import access, auditing, openapi
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.receiver import answer
 
@@ -110,6 +110,12 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
 
 def _add_audit(routes: Blueprint, api: Api) -> None:
+    described = openapi.document()
+
+    @routes.get("/openapi.json")
+    def description() -> Response:
+        return _json(described)
+
     @routes.get("/audit")
     def audit() -> Response:
         return _list(api.ledger.audit(actor=_text("actor"), action=_text("action"), **_paging()))
