@@ -245,14 +245,19 @@ class Ledger:
         """A process ended in an orderly way."""
         self._written(lambda transaction: upkeep.silence(transaction, process))
 
-    def given_up(self) -> int:
+    def given_up(self, told: Callable[[str, str], None] = lambda _account, _delivery: None) -> int:
         """Deliveries that waited longer than give_up_after are dead letters; how many became it now.
 
-        Those of accounts that are no longer configured wait on, and are shown.
+        `told` hears the account and the id of each. Those of accounts that are not configured wait on, and are shown.
         """
         with self.database.reading() as transaction:
             old = upkeep.too_old(transaction, self.routes)
-        return sum(self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)) for lane, one in old)
+        gone = 0
+        for lane, account, one in old:
+            if self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)):
+                told(account, one)
+                gone += 1
+        return gone
 
     def renewals_opened(self) -> int:
         """Incidents that a person closed, and whose problems still fire, are new episodes once their window is over."""

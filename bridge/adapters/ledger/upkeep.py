@@ -215,10 +215,10 @@ def silence(transaction: Transaction, process: str) -> None:
     transaction.connection.execute(delete(heartbeats).where(heartbeats.c.process == process))
 
 
-def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
-    """(lane, delivery) of the configured accounts' waiting deliveries past their give_up_after, a bounded number."""
+def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str, str]]:
+    """(lane, account, delivery) of the configured accounts' deliveries past their give_up_after, a bounded number."""
     rows = transaction.connection.execute(
-        select(deliveries.c.lane, deliveries.c.id)
+        select(deliveries.c.lane, deliveries.c.account, deliveries.c.id)
         .where(
             deliveries.c.state == "pending",
             deliveries.c.give_up_at <= transaction.now,
@@ -228,7 +228,7 @@ def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple
         .order_by(deliveries.c.id)
         .limit(TOO_OLD_AT_ONCE)
     )
-    return [(row.lane, row.id) for row in rows]
+    return [(row.lane, row.account, row.id) for row in rows]
 
 
 def shorten_waits(transaction: Transaction) -> None:
