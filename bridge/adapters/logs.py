@@ -1,9 +1,11 @@
 """Structured logs: one line per event, JSON off a terminal. Identifiers only, never bodies or secrets."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -30,6 +32,7 @@ EPISODES_RENEWED = "episodes_renewed"
 PLAN_B_OPENED = "plan_b_opened"
 ACTION_DONE = "action_done"
 ALARM = "alarm"
+LIBRARY_SAID = "library_said"
 ALARM_UNSAID = "alarm_unsaid"
 RULES_TAKEN = "rules_taken"
 RULES_NOT_TAKEN = "rules_not_taken"
@@ -40,8 +43,10 @@ SILENCE_UNREADABLE = "silence_unreadable"
 
 def configure(process: str) -> None:
     """Set up logging for this process; every line carries its name."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
     terminal = sys.stderr.isatty()
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+    if not terminal:
+        logging.getLogger().handlers[0].setFormatter(_JsonLines(process))
     renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -55,6 +60,27 @@ def configure(process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+class _JsonLines(logging.Formatter):
+    """What a library says, as a line of the same kind as ours."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "event": LIBRARY_SAID,
+            "library": record.name,
+            "text": record.getMessage(),
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "process": self._process,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 @contextmanager

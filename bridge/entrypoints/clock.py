@@ -95,7 +95,7 @@ class Clock:
             except LedgerUnavailable:
                 raise
             except Exception:  # noqa: BLE001 - one lane's fault is no reason to leave the others undrained
-                logs.get().error(logs.TASK_FAILED, task="drain", lane=lane, exc_info=True)
+                logs.get().error(logs.TASK_FAILED, task="drain", account=lane, exc_info=True)
 
     def _lost(self, error: QueueUnavailable) -> None:
         if self._lost_at is None:
@@ -108,9 +108,7 @@ class Clock:
             self._lost_at, self._drains_itself = None, False
 
     def _upkeep(self) -> None:
-        gone = self.ledger.given_up()
-        if gone:
-            logs.get().error(logs.LETTERS_TOO_OLD, number=gone)
+        self.ledger.given_up(_log_given_up)
         self.ledger.waits_shortened()
         opened = self.ledger.renewals_opened()
         if opened:
@@ -149,3 +147,7 @@ class Clock:
         for topic in () if self.confirmations is None else self.confirmations.topics():
             with suppress(QueueUnavailable):
                 self.queue.enqueue_upkeep(topic)
+
+
+def _log_given_up(account: str, delivery: str) -> None:
+    logs.get().error(logs.LETTERS_TOO_OLD, account=account, delivery_id=delivery)

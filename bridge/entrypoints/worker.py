@@ -23,6 +23,7 @@ from bridge.domain.delivery import (
     Action,
     AttemptResult,
     Delivery,
+    DeliveryState,
     HttpRequest,
     HttpResponse,
     NamedThing,
@@ -101,18 +102,7 @@ class Drainer:
                 self._see_to(needed)
             return (None if enough else self.ledger.claim(claimed.lane)), enough
         recorded, following = self._record(finished, claim_next=not enough)
-        logs.get().info(
-            logs.ATTEMPT_FINISHED,
-            account=claimed.delivery.account,
-            delivery_id=claimed.delivery.id,
-            incident=claimed.delivery.incident,
-            action=claimed.delivery.action.value,
-            attempt=claimed.attempt,
-            status=finished.status,
-            state=None if recorded.state is None else recorded.state.value,
-            reason=None if recorded.reason is None else recorded.reason.value,
-            duration_s=round(finished.duration_s, 3),
-        )
+        _logged(finished, recorded)
         return following, enough
 
     def _record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
@@ -121,7 +111,9 @@ class Drainer:
             try:
                 return self.ledger.record(finished, claim_next=claim_next)
             except LedgerUnavailable as error:
-                logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+                delivery = finished.claimed.delivery
+                about = {"account": delivery.account, "delivery_id": delivery.id}
+                logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error), **about)
                 time.sleep(wait_s)
         return self.ledger.record(finished, claim_next=claim_next)
 
@@ -206,6 +198,26 @@ class Drainer:
         if whole:
             logs.get().info(logs.NAMES_FETCHED, account=account, kind=kind, number=fetch.kept + len(things))
         return ListState.WHOLE if whole else ListState.GOES_ON
+
+
+def _logged(finished: Finished, recorded: Recorded) -> None:
+    """A line for the attempt, and one for its delivery when that ended; a dead letter needs a person."""
+    delivery = finished.claimed.delivery
+    about = {
+        "account": delivery.account,
+        "delivery_id": delivery.id,
+        "incident": delivery.incident,
+        "action": delivery.action.value,
+        "attempt": finished.claimed.attempt,
+        "state": None if recorded.state is None else recorded.state.value,
+        "reason": None if recorded.reason is None else recorded.reason.value,
+    }
+    duration_s = round(finished.duration_s, 3)
+    logs.get().info(logs.ATTEMPT_FINISHED, **about, status=finished.status, duration_s=duration_s)
+    if recorded.state is DeliveryState.DEAD:
+        logs.get().error(logs.DELIVERY_FINISHED, **about)
+    elif recorded.state is not None and recorded.state is not DeliveryState.PENDING:
+        logs.get().info(logs.DELIVERY_FINISHED, **about)
 
 
 def names_topic(account: str, kind: str) -> str:

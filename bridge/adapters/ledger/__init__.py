@@ -267,14 +267,19 @@ class Ledger:
         """A process ended in an orderly way."""
         self._written(lambda transaction: upkeep.silence(transaction, process))
 
-    def given_up(self) -> int:
+    def given_up(self, told: Callable[[str, str], None] = lambda _account, _delivery: None) -> int:
         """Deliveries that waited longer than give_up_after are dead letters; how many became it now.
 
-        Those of accounts that are no longer configured wait on, and are shown.
+        `told` hears the account and the id of each. Those of accounts that are not configured wait on, and are shown.
         """
         with self.database.reading() as transaction:
             old = upkeep.too_old(transaction, self.routes)
-        return sum(self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)) for lane, one in old)
+        gone = 0
+        for lane, account, one in old:
+            if self._at_lane(lane, partial(LaneWork.give_up, delivery_id=one)):
+                told(account, one)
+                gone += 1
+        return gone
 
     def renewals_opened(self) -> int:
         """Incidents that a person closed, and whose problems still fire, are new episodes once their window is over."""
@@ -363,6 +368,11 @@ class Ledger:
                 left -= 1
                 if piece.is_last:
                     break
+
+    def marks(self) -> dict[str, str]:
+        """How far everything that goes through a table in pieces has come."""
+        with self.database.reading() as transaction:
+            return tallies.all_marks(transaction)
 
     def tallied_more(self, what: str, numbers: Mapping[tuple[str, ...], int]) -> None:
         """Numbers that no row tells of have grown by these, by their labels."""
@@ -684,10 +694,6 @@ class Ledger:
     def alive(self, within: timedelta) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
             return reads.alive(transaction, within)
-
-    def counters(self) -> dict[str, dict[tuple[str, ...], int]]:
-        with self.database.reading() as transaction:
-            return reads.counters(transaction)
 
     def overview(self) -> Overview:
         """The numbers of the first page."""

@@ -1,6 +1,6 @@
 """What the first page asks the ledger: the last hour in numbers, a day per account, and dead letters by their cause.
 
-Everything is counted over rows whose ids are recent: ids sort by time, so that old rows cost nothing.
+The last hour is counted over rows whose ids are recent, for ids sort by time; the day comes from numbers by hour.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bridge.adapters.ids import earliest_at
+from bridge.adapters.ledger import tallies
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents
 from bridge.domain.delivery import Action, DeliveryState
@@ -46,27 +47,23 @@ def overview(transaction: Transaction) -> Overview:
 
 
 def hits(transaction: Transaction, within: timedelta) -> dict[str, int]:
-    """How many alerts each rule decided within that time."""
-    since = earliest_at(transaction.now - within)
-    counted = select(alerts.c.rule, func.count()).where(alerts.c.event_id >= since, alerts.c.rule.is_not(None))
-    return {str(rule): int(number) for rule, number in transaction.connection.execute(counted.group_by(alerts.c.rule))}
+    """How many alerts each rule decided within that time, in whole hours."""
+    counted = tallies.by_hour(transaction, tallies.HITS, within)
+    return {labels[0]: sum(hours.values()) for labels, hours in counted.items()}
 
 
 def _created(transaction: Transaction) -> dict[str, tuple[int, ...]]:
+    """Creates that were delivered, per account and hour, the oldest of SPARK_HOURS first."""
     now: datetime = transaction.now
-    rows = transaction.connection.execute(
-        select(deliveries.c.account, deliveries.c.done_at).where(
-            deliveries.c.id >= earliest_at(now - (SPARK_HOURS + 1) * HOUR),
-            deliveries.c.action == Action.CREATE.value,
-            deliveries.c.state.in_((DeliveryState.DELIVERED.value, DeliveryState.ADOPTED.value)),
-        )
-    )
-    counted: dict[str, list[int]] = {}
-    for account, done_at in rows:
-        ago = int((now - done_at) / HOUR) if done_at is not None else SPARK_HOURS
-        if 0 <= ago < SPARK_HOURS:
-            counted.setdefault(account, [0] * SPARK_HOURS)[SPARK_HOURS - 1 - ago] += 1
-    return {account: tuple(numbers) for account, numbers in counted.items()}
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    of_sparks = [this_hour - HOUR * ago for ago in range(SPARK_HOURS - 1, -1, -1)]
+    found: dict[str, list[int]] = {}
+    counted = tallies.by_hour(transaction, tallies.FINISHED, SPARK_HOURS * HOUR)
+    for (account, action, state), hours in counted.items():
+        if action == Action.CREATE and state in (DeliveryState.DELIVERED, DeliveryState.ADOPTED):
+            numbers = found.setdefault(account, [0] * SPARK_HOURS)
+            found[account] = [before + hours.get(hour, 0) for before, hour in zip(numbers, of_sparks, strict=True)]
+    return {account: tuple(numbers) for account, numbers in found.items()}
 
 
 def _causes(transaction: Transaction) -> tuple[Mapping[str, Any], ...]:

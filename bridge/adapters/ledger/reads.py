@@ -5,12 +5,13 @@ Answers are plain JSON-ready mappings with the keys of DESIGN section 8; lists a
 
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -35,8 +36,8 @@ from bridge.domain.lane import Pace, held_by, is_critical, parked_sentence, sane
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 50
-FREE_TEXT_SCAN = 20_000
-CLOCKS_DIFFER = timedelta(minutes=5)  # an id is made by the host that receives, a little before or after
+SCAN_MAX = 20_000  # rows that a list looks through for what has no index
+CLOCKS_DIFFER = timedelta(minutes=5)  # between an event's id and its time, at most
 UNFINISHED = ("pending", "sending")
 
 
@@ -64,7 +65,6 @@ class EventQuery:
     until: datetime | None = None
     account: str | None = None  # of the incident an alert concerns
     label: str | None = None  # name=value
-    within: int | None = None  # look through so many events, newest first, and say where to go on; None: all
 
     @property
     def asks_alerts(self) -> bool:
@@ -81,45 +81,37 @@ def rfc3339(instant: datetime | None) -> str | None:
 
 
 def list_events(transaction: Transaction, query: EventQuery) -> Page:
-    """Events, newest first. `q` is an id, a fingerprint or a key (exact), or a part of a title.
+    """Events, newest first. `q` is an id, a fingerprint or a key (exact), or words of a title.
 
-    Everything is found by key, from the newest down: how old the ledger is costs nothing.
+    What has no index is looked for in the newest SCAN_MAX events only; `next` goes on behind them, and a note says so.
     """
     connection = transaction.connection
     conditions: list[ColumnElement[bool]] = []
-    note = None
+    scans = False
     if query.source:
         conditions.append(events.c.source == query.source)
+    if query.since:
+        conditions += (events.c.received_at >= query.since, events.c.id >= earliest_at(query.since - CLOCKS_DIFFER))
     if query.state:
         conditions.append(events.c.state == query.state)
-    if query.since:
-        conditions += [events.c.received_at >= query.since, events.c.id >= earliest_at(query.since - CLOCKS_DIFFER)]
+        scans = query.state != "accepted"
     if query.until:
-        conditions += [events.c.received_at <= query.until, events.c.id <= earliest_at(query.until + CLOCKS_DIFFER)]
+        conditions += (events.c.received_at <= query.until, events.c.id <= earliest_at(query.until + CLOCKS_DIFFER))
     if query.asks_alerts:
         conditions.append(exists().where(alerts.c.event_id == events.c.id, *_of_alerts(query)))
+        scans = True
+    floor = None
     if query.q:
-        condition, note = _text_condition(connection, query.q)
-        conditions.append(condition)
-    floor = _floor(connection, query) if query.within is not None and (query.asks_alerts or query.state) else None
-    if floor is not None:
-        conditions.append(events.c.id >= floor)
-    page = _page(connection, events, conditions, query.limit, query.before, event_item, note)
-    if floor is None or page.next is not None:
-        return page
-    note = f"looked through {query.within:,} events; older ones may match, too"
-    return Page(items=page.items, next=floor, note=note)
-
-
-def _floor(connection: Connection, query: EventQuery) -> str | None:
-    """The id below which this page does not look; None when there are not so many events."""
-    found = select(events.c.id).order_by(events.c.id.desc()).offset(query.within).limit(1)
-    if query.before:
-        found = found.where(events.c.id < query.before)
-    if query.source:
-        found = found.where(events.c.source == query.source)
-    floor: str | None = connection.execute(found).scalar()
-    return floor
+        found = _events_of(connection, query.q)
+        if found:
+            conditions.append(events.c.id.in_(found))
+        else:
+            floor = _floor(connection, events.c.id, (), query.before)
+            conditions.append(_titled(query.q, floor, query.before))
+    if floor is None and scans:
+        own = (events.c.source == query.source,) if query.source else ()
+        floor = _floor(connection, events.c.id, own, query.before)
+    return _page(connection, events, conditions, query.limit, query.before, event_item, floor)
 
 
 def _of_alerts(query: EventQuery) -> list[ColumnElement[bool]]:
@@ -141,23 +133,26 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _text_condition(connection: Connection, q: str) -> tuple[ColumnElement[bool], str | None]:
+def _events_of(connection: Connection, q: str) -> list[str]:
+    """The newest events with exactly this id, fingerprint, or key of an incident; by index, each."""
     of_key = select(incidents.c.id).where(incidents.c.key == q)
-    by_id = events.c.id == q
-    by_fingerprint = events.c.id.in_(select(alerts.c.event_id).where(alerts.c.fingerprint == q))
-    by_key = events.c.id.in_(select(alerts.c.event_id).where(alerts.c.incident_id.in_(of_key)))
-    for exact in (by_id, by_fingerprint, by_key):
-        if connection.execute(select(events.c.id).where(exact).limit(1)).first() is not None:
-            return exact, None
-    newest = select(events.c.id).order_by(events.c.id.desc()).offset(FREE_TEXT_SCAN).limit(1)
-    oldest = connection.execute(newest).scalar()
-    by_title = exists().where(
-        alerts.c.event_id == events.c.id, func.lower(alerts.c.title).like(f"%{_escaped(q.lower())}%", escape="\\")
+    newest = (
+        select(events.c.id).where(events.c.id == q),
+        select(alerts.c.event_id).where(alerts.c.fingerprint == q).order_by(alerts.c.event_id.desc()).limit(LIMIT_MAX),
+        select(alerts.c.event_id).where(alerts.c.incident_id.in_(of_key)).limit(LIMIT_MAX),
     )
-    if oldest is None:
-        return by_title, None
-    note = f"searched the titles of the newest {FREE_TEXT_SCAN:,} events; narrow the time to go further back"
-    return and_(events.c.id > oldest, by_title), note
+    return sorted({event for one in newest for event in connection.execute(one).scalars()})
+
+
+def _titled(q: str, floor: str | None, before: str | None) -> ColumnElement[bool]:
+    """Events with these words in the title of an alert."""
+    pattern = f"%{_escaped(q.lower())}%"
+    conditions: list[ColumnElement[bool]] = [func.lower(alerts.c.title).like(pattern, escape="\\")]
+    if floor is not None:
+        conditions.append(alerts.c.event_id >= floor)
+    if before is not None:
+        conditions.append(alerts.c.event_id < before)
+    return events.c.id.in_(select(alerts.c.event_id).where(*conditions))
 
 
 def event_item(row: Row) -> dict[str, Any]:
@@ -260,13 +255,15 @@ def list_incidents(
         conditions.append(incidents.c.state == state)
     if account:
         conditions.append(incidents.c.account == account)
-    page = _page(transaction.connection, incidents, conditions, limit, before, incident_item)
+    connection = transaction.connection
+    floor = None if not account or state else _floor(connection, incidents.c.id, (), before)
+    page = _page(connection, incidents, conditions, limit, before, incident_item, floor)
     inside = _members_of(transaction.connection, [item["id"] for item in page.items])
     others = _stand_ins(transaction.connection, [item["id"] for item in page.items])
     items = tuple(
         {**item, "members": inside.get(item["id"], []), "plan_b": others.get(item["id"])} for item in page.items
     )
-    return Page(items=items, next=page.next)
+    return replace(page, items=items)
 
 
 def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] | None:
@@ -362,13 +359,15 @@ def list_deliveries(
         conditions.append(deliveries.c.incident_id == incident)
     etas = _Etas(transaction, routes, paces)
     connection = transaction.connection
-    page = _page(connection, deliveries, conditions, limit, before, lambda row: delivery_item(row, etas.of(row)))
+    scans = not incident and (state not in (None, "dead", "pending", "sending") or (account and state is None))
+    floor = _floor(connection, deliveries.c.id, (), before) if scans else None
+    page = _page(connection, deliveries, conditions, limit, before, lambda row: delivery_item(row, etas.of(row)), floor)
     wanted = {item["incident"] for item in page.items}
     titles: dict[str, str] = {
         row[0]: row[1]
         for row in connection.execute(select(incidents.c.id, incidents.c.title).where(incidents.c.id.in_(wanted)))
     }
-    return Page(items=tuple({**item, "title": titles[item["incident"]]} for item in page.items), next=page.next)
+    return replace(page, items=tuple({**item, "title": titles[item["incident"]]} for item in page.items))
 
 
 def one_delivery(
@@ -436,6 +435,7 @@ class _Etas:
     def __init__(self, transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace]) -> None:
         self.connection, self.now, self.routes, self.paces = transaction.connection, transaction.now, routes, paces
         self.states = {row["name"]: lane_from(row) for row in self.connection.execute(select(lanes)).mappings()}
+        self._lines: dict[tuple[str, LaneClass], _Line] = {}
 
     def of(self, row: Row) -> float | None:
         state, pace = self.states.get(row["lane"]), self.paces.get(row["lane"])
@@ -445,39 +445,40 @@ class _Etas:
             return None
         of = LaneClass(row["class"])
         state = sane(pace, state, self.now)
-        ahead = self.connection.execute(
-            select(func.count())
-            .select_from(deliveries)
-            .where(
-                deliveries.c.lane == row["lane"],
-                deliveries.c["class"] == of.value,
-                deliveries.c.state == "pending",
-                deliveries.c.account.in_(sorted(self.routes)),
-                deliveries.c.order_key < row["order_key"],
-            )
-        ).scalar_one()
+        line = self._line(row["lane"], of)
+        ahead = bisect_left(line.order_keys, row["order_key"])
         number = carried(pace, state, self.now) if of is LaneClass.CREATE else None
         if number is not None and ahead > number:
-            ahead = min(ahead, self._kinds_ahead(row))
+            ahead = min(ahead, line.kinds[ahead - 1])
         critical = of is LaneClass.CREATE and is_critical(row["order_key"])
         start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), row["next_at"])
         return float(round(max(0.0, (start - self.now).total_seconds()), 1))
 
-    def _kinds_ahead(self, row: Row) -> int:
-        """How many incidents what goes before a create comes to in a lane that folds: one per fold key and target."""
-        kinds = (
-            select(deliveries.c.fold_target, deliveries.c.fold_key)
-            .where(
-                deliveries.c.lane == row["lane"],
-                deliveries.c["class"] == LaneClass.CREATE.value,
+    def _line(self, lane: str, of: LaneClass) -> "_Line":
+        """What waits in a lane, in its order; asked for once, however many deliveries of it are shown."""
+        if (lane, of) not in self._lines:
+            waiting = select(deliveries.c.order_key, deliveries.c.fold_target, deliveries.c.fold_key).where(
+                deliveries.c.lane == lane,
+                deliveries.c["class"] == of.value,
                 deliveries.c.state == "pending",
                 deliveries.c.account.in_(sorted(self.routes)),
-                deliveries.c.order_key < row["order_key"],
             )
-            .distinct()
-            .subquery()
-        )
-        return int(self.connection.execute(select(func.count()).select_from(kinds)).scalar_one())
+            rows = self.connection.execute(waiting.order_by(deliveries.c.order_key)).all()
+            seen: set[tuple[str | None, str | None]] = set()
+            kinds = []
+            for _, target, key in rows:
+                seen.add((target, key))
+                kinds.append(len(seen))
+            self._lines[lane, of] = _Line(order_keys=[row[0] for row in rows], kinds=kinds)
+        return self._lines[lane, of]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The order keys of what waits, and how many incidents the first so many come to in a lane that folds."""
+
+    order_keys: Sequence[int]
+    kinds: Sequence[int]
 
 
 # -- lanes
@@ -489,7 +490,18 @@ def list_lanes(
     """One item per account; `rates` gives each account's type and its rate in the owner's words."""
     connection, now = transaction.connection, transaction.now
     states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
-    waiting = connection.execute(
+    waiting = [row for state in UNFINISHED for row in _waiting(connection, state)]
+    of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")
+    dead: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_dead.group_by(deliveries.c.account))}
+    return [
+        _lane_item(account, routes, rates[account], states, [r for r in waiting if r[0] == account], dead, now)
+        for account in sorted(rates)
+    ]
+
+
+def _waiting(connection: Connection, state: str) -> Sequence[Any]:
+    """(account, severity, number, oldest) of the deliveries in one state, each of which has an index of its own."""
+    return connection.execute(
         select(
             deliveries.c.account,
             incidents.c.severity,
@@ -497,15 +509,9 @@ def list_lanes(
             func.min(deliveries.c.created_at),
         )
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
-        .where(deliveries.c.state.in_(UNFINISHED), deliveries.c.action != Action.CHECK.value)  # nobody waits for those
+        .where(deliveries.c.state == state, deliveries.c.action != Action.CHECK.value)  # nobody waits for those
         .group_by(deliveries.c.account, incidents.c.severity)
     ).all()
-    of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")
-    dead: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_dead.group_by(deliveries.c.account))}
-    return [
-        _lane_item(account, routes, rates[account], states, [r for r in waiting if r[0] == account], dead, now)
-        for account in sorted(rates)
-    ]
 
 
 def _lane_item(
@@ -561,21 +567,15 @@ def alive(transaction: Transaction, within: timedelta) -> list[dict[str, Any]]:
     ]
 
 
-def counters(transaction: Transaction) -> dict[str, dict[tuple[str, ...], int]]:
-    """Numbers for /metrics, counted from the rows: events by source and state, deliveries by account, action, state."""
-    connection = transaction.connection
-    by_event = connection.execute(
-        select(events.c.source, events.c.state, func.count()).group_by(events.c.source, events.c.state)
-    )
-    by_delivery = connection.execute(
-        select(deliveries.c.account, deliveries.c.action, deliveries.c.state, func.count()).group_by(
-            deliveries.c.account, deliveries.c.action, deliveries.c.state
-        )
-    )
-    return {
-        "events": {(row[0], row[1]): row[2] for row in by_event},
-        "deliveries": {(row[0], row[1], row[2]): row[3] for row in by_delivery},
-    }
+def _floor(
+    connection: Connection, column: Any, conditions: Sequence[ColumnElement[bool]], before: str | None
+) -> str | None:
+    """The id at which a look through SCAN_MAX rows ends; None when there are fewer."""
+    newest = select(column).where(*conditions).order_by(column.desc()).offset(SCAN_MAX - 1).limit(1)
+    if before:
+        newest = newest.where(column < before)
+    found: str | None = connection.execute(newest).scalar()
+    return found
 
 
 def _page(
@@ -585,12 +585,20 @@ def _page(
     limit: int,
     before: str | None,
     item: Any,
-    note: str | None = None,
+    floor: str | None = None,
 ) -> Page:
+    """Rows, newest first; with a `floor` none older than that, where the next page begins then."""
     wanted = max(1, min(limit, LIMIT_MAX))
     statement = select(table).where(*conditions).order_by(table.c.id.desc()).limit(wanted + 1)
     if before:
         statement = statement.where(table.c.id < before)
+    if floor is not None:
+        statement = statement.where(table.c.id >= floor)
     rows = connection.execute(statement).mappings().all()
     items = tuple(item(row) for row in rows[:wanted])
-    return Page(items=items, next=items[-1]["id"] if len(rows) > wanted else None, note=note)
+    if len(rows) > wanted:
+        return Page(items=items, next=items[-1]["id"])
+    if floor is None:
+        return Page(items=items, next=None)
+    note = f"looked through {SCAN_MAX:,} {table.name}; the next page goes on with older ones"
+    return Page(items=items, next=floor, note=note)

@@ -188,7 +188,7 @@ Index(
     postgresql_where=text(_STANDS_FOR),
 )
 
-Index("incidents_state", incidents.c.state, incidents.c.id, sqlite_where=text("live"), postgresql_where=text("live"))
+Index("incidents_state", incidents.c.state, incidents.c.id)
 Index("incidents_key", incidents.c.key)
 
 members = Table(

@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, case, cast, delete, func, insert, literal, select, type_coerce, union_all, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ids import ULID_CHARS, earliest_at, made_at
+from bridge.adapters.ledger.compiled import InsertStatement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, from_us, marks, tallies, to_us
 
@@ -204,10 +206,23 @@ def add(transaction: Transaction, counts: Mapping[tuple[str, datetime, tuple[str
         for at in {hour, EVER}:
             key = (what, at, json.dumps(labels, ensure_ascii=False))
             grown[key] = grown.get(key, 0) + number
-    for (what, hour, labels_json), number in sorted(grown.items()):
-        of = (tallies.c.what == what, tallies.c.hour == hour, tallies.c.labels == labels_json)
-        if connection.execute(update(tallies).where(*of).values(number=tallies.c.number + number)).rowcount == 0:
-            connection.execute(insert(tallies).values(what=what, hour=hour, labels=labels_json, number=number))
+    rows = [
+        {"what": what, "hour": hour, "labels": labels_json, "number": number}
+        for (what, hour, labels_json), number in sorted(grown.items())
+    ]
+    _GROW[connection.dialect.name].run(connection, rows)
+
+
+def _grow(dialect: Any) -> Any:
+    statement = dialect.insert(tallies)
+    grown = {"number": tallies.c.number + statement.excluded.number}
+    return statement.on_conflict_do_update(index_elements=["what", "hour", "labels"], set_=grown)
+
+
+_GROW = {
+    "sqlite": InsertStatement(tallies, lambda _table: _grow(sqlite)),
+    "postgresql": InsertStatement(tallies, lambda _table: _grow(postgresql)),
+}
 
 
 def add_now(transaction: Transaction, what: str, numbers: Mapping[tuple[str, ...], int]) -> None:
@@ -260,6 +275,11 @@ _MADE_OF = {
     "attempts": (ATTEMPTS,),
     "deliveries": (FINISHED, WAITED, WAITED_S),
 }
+
+
+def all_marks(transaction: Transaction) -> dict[str, str]:
+    """Every mark as it stands."""
+    return {row.what: row.reached for row in transaction.connection.execute(select(marks))}
 
 
 def body_bytes(transaction: Transaction) -> dict[str, int]:

@@ -69,7 +69,8 @@ _IN_FLIGHT = select(deliveries.c.lane, deliveries.c["class"], deliveries.c.lease
 _HELD = select(deliveries.c.id, deliveries.c.lease_token).where(
     deliveries.c.state == "sending", deliveries.c.lease_until < bindparam("before")
 )
-_IS_UNFINISHED = deliveries.c.state.in_(("pending", "sending"))
+UNFINISHED = ("pending", "sending")
+_IS_UNFINISHED = deliveries.c.state.in_(UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +233,8 @@ def ensure_lanes(transaction: Transaction, routes: Mapping[str, Route]) -> None:
 
 def _astray(connection: Connection, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
     """(account, lane) of unfinished deliveries that wait in another lane than their account's."""
-    rows = connection.execute(select(deliveries.c.account, deliveries.c.lane).where(_IS_UNFINISHED).distinct())
+    found = select(deliveries.c.account, deliveries.c.lane).distinct()  # each state has an index of its own
+    rows = {tuple(row) for state in UNFINISHED for row in connection.execute(found.where(deliveries.c.state == state))}
     return sorted((account, lane) for account, lane in rows if account in routes and routes[account].lane != lane)
 
 
@@ -260,10 +262,10 @@ def silence(transaction: Transaction, process: str) -> None:
     transaction.connection.execute(delete(heartbeats).where(heartbeats.c.process == process))
 
 
-def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
-    """(lane, delivery) of the configured accounts' waiting deliveries past their give_up_after, a bounded number."""
+def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str, str]]:
+    """(lane, account, delivery) of the configured accounts' deliveries past their give_up_after, a bounded number."""
     rows = transaction.connection.execute(
-        select(deliveries.c.lane, deliveries.c.id)
+        select(deliveries.c.lane, deliveries.c.account, deliveries.c.id)
         .where(
             deliveries.c.state == "pending",
             deliveries.c.give_up_at <= transaction.now,
@@ -273,7 +275,7 @@ def too_old(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple
         .order_by(deliveries.c.id)
         .limit(TOO_OLD_AT_ONCE)
     )
-    return [(row.lane, row.id) for row in rows]
+    return [(row.lane, row.account, row.id) for row in rows]
 
 
 def shorten_waits(transaction: Transaction) -> None:

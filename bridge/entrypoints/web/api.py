@@ -14,7 +14,7 @@ from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.domain.access import How
 from bridge.entrypoints.reloading import Reloader, book_json
-from bridge.entrypoints.web import access, auditing, reloads, shadows, silences
+from bridge.entrypoints.web import access, auditing, openapi, reloads, shadows, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
@@ -120,6 +120,12 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
 
 def _add_audit(routes: Blueprint, api: Api) -> None:
+    described = openapi.document()
+
+    @routes.get("/openapi.json")
+    def description() -> Response:
+        return _json(described)
+
     @routes.get("/audit")
     def audit() -> Response:
         return _list(api.ledger.audit(actor=_text("actor"), action=_text("action"), **_paging()))

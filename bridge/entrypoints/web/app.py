@@ -1,11 +1,12 @@
 """The Flask application of one web process."""
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from bridge.adapters import logs
 from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.web.packed import packed
 from bridge.entrypoints.web.receiver import RETRY_AFTER_S, answer
 
 
@@ -23,6 +24,7 @@ def create_app(
         SESSION_COOKIE_SECURE=https,
         WTF_CSRF_TIME_LIMIT=12 * 3600,
     )
+    packed(app)
     for one in blueprints:
         app.register_blueprint(one)
     if trusted_proxies:
@@ -38,12 +40,12 @@ def create_app(
 
     @app.errorhandler(LedgerUnavailable)
     def _unavailable(error: LedgerUnavailable) -> Response:
-        logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+        logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error), path=request.path)
         return answer(503, error="the ledger does not answer; try again", retry_after=RETRY_AFTER_S)
 
     @app.errorhandler(Exception)
     def _failed(error: Exception) -> Response:
-        logs.get().error(logs.REQUEST_FAILED, exc_info=error)
+        logs.get().error(logs.REQUEST_FAILED, method=request.method, path=request.path, exc_info=error)
         return answer(500, error="this is a fault of Incident Bridge; its log says more")
 
     return app

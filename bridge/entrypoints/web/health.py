@@ -1,45 +1,31 @@
-"""/healthz, /readyz, /metrics: alive, able to work, and numbers counted from the ledger."""
+"""/healthz, /readyz, /metrics: alive, able to work, and numbers from the ledger."""
 
 import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from bridge.adapters.ledger import Ledger
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web.metrics import Collector, More, Tally
 from bridge.entrypoints.web.receiver import answer
-from bridge.entrypoints.web.reloads import reload_families, rules_told
+from bridge.entrypoints.web.reloads import rules_told
 
 ALIVE_WITHIN = timedelta(seconds=30)  # three heartbeats
-METRICS_AGE_S = 5.0
 WRITABLE_WITHIN_S = 3.0
 NEEDED = ("web", "worker", "clock")
+__all__ = ["Tally", "Writable", "blueprint", "not_ready"]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What this process counted without storing it: refused requests, by source and what was wrong."""
-
-    numbers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def count(self, source: str, what: str) -> None:
-        with self._lock:
-            self.numbers[(source, what)] += 1
-
-
-def blueprint(ledger: Ledger, gate: Gate, tally: Tally, rates: Mapping[str, tuple[str, str]]) -> Blueprint:
-    """The three routes."""
+def blueprint(
+    ledger: Ledger, gate: Gate, tally: Tally, rates: Mapping[str, tuple[str, str]], more: More = tuple
+) -> Blueprint:
+    """The three routes. `tally` is this process's own, which it gives to the ledger now and then."""
     routes = Blueprint("health", __name__)
-    collector = _Collector(ledger, tally, rates)
+    collector = Collector(ledger, rates, more)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
     writable = Writable(ledger)
@@ -61,6 +47,7 @@ def blueprint(ledger: Ledger, gate: Gate, tally: Tally, rates: Mapping[str, tupl
         refusal = gate.refusal(request)
         if refusal is not None:
             return answer(refusal.status, error=refusal.sentence)
+        tally.flush(ledger)  # what only this process knows yet
         return Response(generate_latest(registry), mimetype="text/plain; version=0.0.4")
 
     return routes
@@ -105,50 +92,3 @@ def not_ready(ledger: Ledger, writable: Callable[[], bool]) -> list[str]:
     if not writable():
         missing.append("the ledger does not take writes")
     return missing
-
-
-class _Collector:
-    """Turns the ledger's counts into metric families, at most every METRICS_AGE_S."""
-
-    def __init__(self, ledger: Ledger, tally: Tally, rates: Mapping[str, tuple[str, str]]) -> None:
-        self._ledger, self._tally, self._rates = ledger, tally, rates
-        self._held: tuple[float, list[Any]] | None = None
-        self._lock = threading.Lock()
-
-    def collect(self) -> list[Any]:
-        with self._lock:
-            if self._held is None or time.monotonic() - self._held[0] > METRICS_AGE_S:
-                self._held = (time.monotonic(), self._from_ledger())
-            families = list(self._held[1])
-        refused = CounterMetricFamily(
-            "incident_bridge_refused", "Requests refused by this process, not stored", labels=["source", "what"]
-        )
-        for (source, what), number in sorted(self._tally.numbers.items()):
-            refused.add_metric([source, what], number)
-        return [*families, refused]
-
-    def _from_ledger(self) -> list[Any]:
-        counted = self._ledger.counters()
-        events = CounterMetricFamily("incident_bridge_events", "Webhooks on record", labels=["source", "state"])
-        for labels, number in sorted(counted["events"].items()):
-            events.add_metric(list(labels), number)
-        told = GaugeMetricFamily(
-            "incident_bridge_deliveries", "Deliveries on record", labels=["account", "action", "state"]
-        )
-        for labels, number in sorted(counted["deliveries"].items()):
-            told.add_metric(list(labels), number)
-        waiting = GaugeMetricFamily("incident_bridge_lane_waiting", "Unfinished deliveries", labels=["account"])
-        oldest = GaugeMetricFamily(
-            "incident_bridge_lane_oldest_wait_seconds", "Age of the oldest unfinished delivery", labels=["account"]
-        )
-        parked = GaugeMetricFamily("incident_bridge_lane_parked", "1 while the lane is held back", labels=["account"])
-        for lane in self._ledger.lanes(self._rates):
-            waiting.add_metric([lane["account"]], lane["waiting"])
-            oldest.add_metric([lane["account"]], lane["oldest_wait_s"] or 0.0)
-            parked.add_metric([lane["account"]], 1 if lane["parked"] else 0)
-        beats = GaugeMetricFamily(
-            "incident_bridge_heartbeat_age_seconds", "Age of each process's heartbeat", labels=["kind", "process"]
-        )
-        for one in self._ledger.alive(timedelta(minutes=10)):
-            beats.add_metric([one["kind"], one["process"]], one["beat_age_s"])
-        return [events, told, waiting, oldest, parked, beats, *reload_families(self._ledger.rules_state())]

@@ -17,7 +17,9 @@ from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import gate_of
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.keeper import Bell, Keeper, Rounds, Watcher
+from bridge.entrypoints.web.metrics import Flushing
 from bridge.entrypoints.web.poker import Poker
+from bridge.entrypoints.web.reloads import reload_families
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.entrypoints.web.ui.workshop import Workshop
 
@@ -55,9 +57,11 @@ class WebProcess:
         reloader = Reloader(self._loaded, ledger, took)
         rounds = Rounds(rules, reloader, self._bell, self._watcher(ledger, reloader))
         rounds.start()
-        self._running = (pulse, writer, poker, keeper, watch, rounds)
         gate = gate_of(settings.ui, settings.server.public_url, ledger)
         tally = health.Tally()
+        flushing = Flushing(tally, ledger)
+        flushing.start()
+        self._running = (pulse, writer, poker, keeper, watch, flushing, rounds)
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
@@ -102,7 +106,7 @@ class WebProcess:
             (
                 receiver.blueprint(incoming),
                 api.blueprint(reading),
-                health.blueprint(ledger, gate, tally, rates),
+                health.blueprint(ledger, gate, tally, rates, lambda: reload_families(ledger.rules_state())),
                 ui.blueprint(pages),
             ),
             trusted_proxies=settings.server.trusted_proxies,
@@ -125,12 +129,13 @@ class WebProcess:
         """Write what waits, poke what was written, take the heartbeat back."""
         if self._running is None:
             return
-        pulse, writer, poker, keeper, watch, rounds = self._running
+        pulse, writer, poker, keeper, watch, flushing, rounds = self._running
         self._running = None
         watch.stop()
         rounds.stop()
         writer.close()
         poker.close()
+        flushing.stop()
         pulse.stop()
         if keeper is not None:
             keeper.stop()

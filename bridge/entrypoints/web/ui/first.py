@@ -19,7 +19,7 @@ SILENT_AFTER_S = 30.0  # three heartbeats
 def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     """Everything now.html shows."""
     ledger = ui.ledger
-    overview, day, troubles = ledger.overview(), ledger.day(), ledger.troubles(ui.book)
+    overview, day, troubles = ledger.overview(), ledger.day(), ledger.troubles(ui.book())
     rules = ui.rules()
     of_account = {rule["id"]: rule["account"] for rule in rules}
     lanes = [

@@ -12,7 +12,7 @@ INDEXES = {
     "deliveries_done": ("deliveries", ["done_at"], "done_at IS NOT NULL"),
     "deliveries_dead_of": ("deliveries", ["account", "action"], "state = 'dead'"),
     "attempts_at": ("attempts", ["at"], None),
-    "incidents_state": ("incidents", ["state", "id"], "live"),
+    "incidents_state": ("incidents", ["state", "id"], None),
     "incidents_key": ("incidents", ["key"], None),
 }
 

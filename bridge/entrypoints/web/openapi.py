@@ -1,0 +1,392 @@
+"""The OpenAPI document of the API: made from one table, which tests hold to the routes and to real answers.
+
+A new route gets a line in OPERATIONS (a module of its own may add its lines: `OPERATIONS` of `document`'s callers are
+joined), and, when its answer has a shape that is new, a schema in SCHEMAS.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge import __version__
+from bridge.domain.access import How, Role
+from bridge.domain.alert import Severity
+from bridge.domain.decision import Outcome
+from bridge.domain.delivery import Action, DeliveryState
+from bridge.domain.incident import IncidentState
+
+Schema = dict[str, Any]
+LIMIT_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path. `answer` names a schema, `listed`: of the items of a list; None: text."""
+
+    method: str
+    path: str  # as OpenAPI writes it: /api/v1/events/{event_id}
+    about: str
+    answer: str | None = None
+    listed: bool = False
+    filters: tuple[str, ...] = ()  # names in PARAMETERS
+    body: str | None = None  # names a schema
+    media: str = "application/json"
+    statuses: tuple[int, ...] = ()  # beyond 200, 401 and 403
+
+
+def _text(about: str, **more: Any) -> Schema:
+    return {"type": "string", "description": about, **more}
+
+
+def _maybe(kind: str, about: str, **more: Any) -> Schema:
+    return {"type": [kind, "null"], "description": about, **more}
+
+
+def _object(about: str, properties: Mapping[str, Schema], *, optional: Iterable[str] = ()) -> Schema:
+    wanted = sorted(set(properties) - set(optional))
+    return {"type": "object", "description": about, "required": wanted, "properties": dict(properties)}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _many(items: Schema, about: str) -> Schema:
+    return {"type": "array", "items": items, "description": about}
+
+
+_INSTANT: Schema = {"type": "string", "format": "date-time"}
+_SOMETIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+_ID = _text("A ULID: sorts by time.")
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_EVENT = {
+    "id": _ID,
+    "source": _text("The configured sender."),
+    "received_at": _INSTANT,
+    "state": {"enum": ["accepted", "rejected"]},
+    "reason": _maybe("string", "Of a rejection; or how a call that the event asked for ended."),
+    "alerts": _COUNT,
+}
+_DELIVERY = {
+    "id": _ID,
+    "incident": _ID,
+    "account": _text("The configured destination."),
+    "action": {"enum": [one.value for one in Action]},
+    "state": {"enum": [one.value for one in DeliveryState]},
+    "reason": _maybe("string", "Why it waits or ended so."),
+    "detail": _maybe("string", "The upstream's own words, as a rule."),
+    "attempts": _COUNT,
+    "created_at": _INSTANT,
+    "next_at": _SOMETIME,
+    "eta_s": _maybe("number", "Seconds until it may go."),
+    "done_at": _SOMETIME,
+}
+_INCIDENT = {
+    "id": _ID,
+    "account": _text("The configured destination."),
+    "series": _text("What is broken, as a hash."),
+    "key": _text("The key at the upstream."),
+    "state": {"enum": [one.value for one in IncidentState]},
+    "severity": {"enum": [one.value for one in Severity]},
+    "title": _text("As the rule rendered it."),
+    "rule": _text("The rule that opened it."),
+    "reason": _maybe("string", "Why it ended so."),
+    "carrier": _maybe("string", "The incident it is folded into."),
+    "folded": _COUNT,
+    "upstream": _object(
+        "Where it is upstream.", {"id": _maybe("string", "Its id."), "url": _maybe("string", "Its page.")}
+    ),
+    "opened_at": _INSTANT,
+    "resolved_at": _SOMETIME,
+    "quiet_until": _SOMETIME,
+    "stands_for": _maybe("string", "The incident it is plan B of."),
+    "members": _many(_ref("Member"), "The problems in it."),
+    "plan_b": _maybe("object", "The incident that stands for it elsewhere."),
+}
+SCHEMAS: Mapping[str, Schema] = {
+    "Error": _object("What went wrong, as a sentence.", {"error": _text("The sentence.")}),
+    "Event": _object("One accepted or rejected webhook.", _EVENT),
+    "EventWhole": _object(
+        "One webhook with what was decided about it.",
+        {
+            **_EVENT,
+            "alerts": _many(_ref("Alert"), "The alerts in it."),
+            "book": _maybe("string", "Hash of the rule book that decided it."),
+            "headers": {**_TEXTS, "description": "Without credentials."},
+            "body": _maybe("string", "As text; null once retention let go of it."),
+            "body_bytes": _COUNT,
+        },
+    ),
+    "Alert": _object(
+        "One problem report of an event, with its decisions. Further keys are the alert's own.",
+        {
+            "source": _text("The configured sender."),
+            "fingerprint": _maybe("string", "Identity of the problem within the source."),
+            "status": {"enum": ["firing", "acknowledged", "resolved", None]},
+            "title": _text("One line."),
+            "decisions": _many(_ref("Decision"), "One per matching rule."),
+            "rule": _maybe("string", "Of the first decision."),
+            "outcome": {"enum": [one.value for one in Outcome]},
+            "incident": _maybe("string", "Of the first decision."),
+            "trace": _many({"type": "object"}, "The rules tried, and the condition that said no."),
+        },
+    ),
+    "Decision": _object(
+        "What one rule made of an alert.",
+        {
+            "rule": _maybe("string", "The rule."),
+            "account": _maybe("string", "Where it goes."),
+            "outcome": {"enum": [one.value for one in Outcome]},
+            "reason": _maybe("string", "Why, in words."),
+            "incident": _maybe("string", "Its incident."),
+        },
+    ),
+    "Member": _object(
+        "One problem in an incident.",
+        {
+            "source": _text("The configured sender."),
+            "fingerprint": _text("Identity of the problem within the source."),
+            "status": {"enum": ["firing", "resolved"]},
+            "severity": {"enum": [one.value for one in Severity]},
+            "title": _text("One line."),
+            "joined_at": _INSTANT,
+            "left_at": _SOMETIME,
+        },
+    ),
+    "Incident": _object("One episode of a series.", _INCIDENT),
+    "IncidentWhole": _object(
+        "One incident with everything that was told of it.",
+        {
+            **_INCIDENT,
+            "folded_incidents": _many({"type": "object"}, "What it carries."),
+            "deliveries": _many(_ref("Delivery"), "What was told, oldest first."),
+        },
+    ),
+    "Delivery": _object("One thing to tell an upstream.", _DELIVERY),
+    "DeliveryWhole": _object(
+        "One delivery with what it sends and every attempt.",
+        {
+            **_DELIVERY,
+            "request": _object("What it sends.", {"key": _text("Its key."), "fields": {"type": "object"}}),
+            "attempts": _many(_ref("Attempt"), "Every call, oldest first."),
+        },
+    ),
+    "Attempt": _object(
+        "One HTTP call.",
+        {
+            "at": _INSTANT,
+            "call": _text("Method and path."),
+            "status": _maybe("integer", "Of the answer; null: there was none."),
+            "reason": _maybe("string", "How it failed; null: it worked."),
+            "duration_s": {"type": "number"},
+            "response": _maybe("string", "The first 4 KiB of the answer."),
+        },
+    ),
+    "Lane": _object(
+        "The line of deliveries of one account.",
+        {
+            "account": _text("The configured destination."),
+            "type": _text("Its vendor."),
+            "rate": _text("As it is configured."),
+            "lane": _text("Accounts with one token share a lane."),
+            "tokens": _maybe("number", "Creates that may go out at once."),
+            "burst": _COUNT,
+            "waiting": _COUNT,
+            "waiting_by_severity": {"type": "object", "additionalProperties": _COUNT},
+            "oldest_wait_s": _maybe("number", "Age of what waits longest."),
+            "paused_until": _SOMETIME,
+            "parked": _maybe("string", "What holds it back, as a sentence."),
+            "paused": {"type": "boolean", "description": "By a person."},
+            "folding": {"type": "boolean", "description": "Creates go out several as one."},
+            "dead": _COUNT,
+        },
+    ),
+    "Rule": _object("One rule in force.", {"id": _text("Its id."), "account": _text("Where it goes.")}),
+    "Entry": _object(
+        "One line of the audit.",
+        {
+            "id": _ID,
+            "at": _INSTANT,
+            "actor": _text("A user, a token's name, or a system's user."),
+            "role": {"enum": [one.value for one in Role]},
+            "how": {"enum": [one.value for one in How]},
+            "action": _text("What was done."),
+            "object": _text("To what: a word and an id."),
+            "detail": {"type": "object", "description": "What was said with it, without secrets."},
+            "address": _text("From where."),
+        },
+    ),
+    "Changed": _object(
+        "A delivery as it is now.", {"delivery": _ID, "state": {"enum": [one.value for one in DeliveryState]}}
+    ),
+    "LaneChanged": _object(
+        "A lane as it is now.",
+        {"account": _text("The account."), "lane": _text("Its lane."), "paused": {"type": "boolean"}},
+    ),
+    "Reason": _object("Why.", {"reason": _text("Why nobody has to be told.", minLength=1)}),
+    "Status": _object(
+        "Alive, ready, or what is missing.",
+        {"status": _text("alive, ready or not ready."), "missing": _many({"type": "string"}, "What is missing.")},
+        optional=("missing",),
+    ),
+    "Accepted": _object(
+        "On disk.",
+        {"event": _ID, "alerts": _COUNT, "duplicate": {"type": "boolean", "description": "A sender's repeat."}},
+        optional=("duplicate",),
+    ),
+    "Nothing": {"type": "object", "description": "No keys are asked for.", "properties": {}},
+    "Document": {"type": "object", "description": "This document.", "required": ["openapi", "info", "paths"]},
+}
+PARAMETERS: Mapping[str, Schema] = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": 50},
+    "before": _text("`next` of the page before."),
+    "source": _text("Only of this source."),
+    "state": _text("Only in this state."),
+    "rule": _text("Only with an alert that this rule decided."),
+    "outcome": _text("Only with an alert of this outcome."),
+    "q": _text("An id, a fingerprint, a key, or words of a title."),
+    "since": _text("A time such as 2026-01-31T08:00:00Z, or an age such as 24h."),
+    "account": _text("Only of this account."),
+    "incident": _text("Only of this incident."),
+    "actor": _text("Only what this user, token or system user did."),
+    "action": _text("Only this action."),
+}
+PAGING = ("limit", "before")
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        method="get", path="/api/v1/events", about="Webhooks, newest first.", answer="Event", listed=True,
+        filters=("source", "state", "rule", "outcome", "q", "since", *PAGING),
+    ),
+    Operation(method="get", path="/api/v1/events/{event_id}", about="One webhook whole.", answer="EventWhole"),
+    Operation(
+        method="get", path="/api/v1/incidents", about="Incidents, newest first.", answer="Incident", listed=True,
+        filters=("state", "account", *PAGING),
+    ),
+    Operation(method="get", path="/api/v1/incidents/{incident_id}", about="One incident.", answer="IncidentWhole"),
+    Operation(
+        method="get", path="/api/v1/deliveries", about="Deliveries, newest first.", answer="Delivery", listed=True,
+        filters=("state", "account", "incident", *PAGING),
+    ),
+    Operation(method="get", path="/api/v1/deliveries/{delivery_id}", about="One delivery.", answer="DeliveryWhole"),
+    Operation(method="get", path="/api/v1/lanes", about="Every account's lane.", answer="Lane", listed=True),
+    Operation(method="get", path="/api/v1/rules", about="The rules in force.", answer="Rule", listed=True),
+    Operation(
+        method="get", path="/api/v1/audit", about="Who did what, newest first.", answer="Entry", listed=True,
+        filters=("actor", "action", *PAGING),
+    ),
+    Operation(method="get", path="/api/v1/openapi.json", about="This document.", answer="Document"),
+    Operation(
+        method="post", path="/api/v1/deliveries/{delivery_id}/replay", about="Send a dead letter again.",
+        answer="Changed", body="Nothing", statuses=(409,),
+    ),
+    Operation(
+        method="post", path="/api/v1/deliveries/{delivery_id}/discard", about="Put a dead letter aside.",
+        answer="Changed", body="Reason", statuses=(409,),
+    ),
+    Operation(
+        method="post", path="/api/v1/lanes/{account}/{action}", about="pause or resume an account's lane.",
+        answer="LaneChanged", body="Nothing",
+    ),
+    Operation(method="get", path="/healthz", about="Whether the web process lives.", answer="Status"),
+    Operation(method="get", path="/readyz", about="Whether everything is there.", answer="Status", statuses=(503,)),
+    Operation(method="get", path="/metrics", about="Numbers for Prometheus.", media="text/plain"),
+    Operation(
+        method="post", path="/webhooks/{name}", about="A sender's webhook, in its own format; 202: on disk.",
+        answer="Accepted", body="Nothing", statuses=(202, 408, 413, 415, 503),
+    ),
+    Operation(method="options", path="/webhooks/{name}", about="What a sender asks first.", media="text/plain"),
+)  # fmt: skip
+_OPEN = ("/healthz", "/readyz", "/webhooks/")
+
+
+def document(operations: Iterable[Operation] = OPERATIONS, schemas: Mapping[str, Schema] = SCHEMAS) -> Schema:
+    """The document, OpenAPI 3.1."""
+    paths: dict[str, Schema] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method] = _operation(one)
+    about = "Incident Bridge: what came in, what became of it, and the actions that mend things."
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Incident Bridge", "version": __version__, "description": about},
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}, {"password": []}, {"session": [], "csrf": []}],
+        "paths": paths,
+        "components": {
+            "schemas": dict(schemas),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": "ui.tokens"},
+                "password": {"type": "http", "scheme": "basic", "description": "ui.auth, ui.users"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "session", "description": "The pages' login."},
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRFToken",
+                    "description": "csrf-token of a page.",
+                },
+            },
+        },
+    }
+
+
+def _operation(one: Operation) -> Schema:
+    words = [part.strip("{}") for part in one.path.replace("/api/v1", "").split("/") if part]
+    made: Schema = {
+        "summary": one.about,
+        "operationId": "_".join([one.method, *words]).replace(".", "_").replace("-", "_"),
+        "responses": {str(status): _response(one, status) for status in sorted(_statuses(one))},
+    }
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in (part[1:-1] for part in one.path.split("/") if part.startswith("{"))
+    ]
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "description": PARAMETERS[name].get("description", name),
+            "schema": PARAMETERS[name],
+        }
+        for name in one.filters
+    ]
+    if parameters:
+        made["parameters"] = parameters
+    if one.body is not None:
+        content = {"application/json": {"schema": _ref(one.body)}}
+        made["requestBody"] = {"required": True, "content": content}
+    if one.path.startswith(_OPEN):
+        made["security"] = [{}]
+    return made
+
+
+def _statuses(one: Operation) -> set[int]:
+    statuses = {202 if one.path.startswith("/webhooks/") and one.method == "post" else 200, *one.statuses}
+    if one.path not in ("/healthz", "/readyz") and one.method != "options":
+        statuses |= {401} if one.path.startswith("/webhooks/") else {401, 403}
+    if "{" in one.path:
+        statuses.add(404)
+    if one.filters or one.body is not None:
+        statuses.add(400)
+    return statuses
+
+
+def _response(one: Operation, status: int) -> Schema:
+    if status >= 400 and one.path != "/readyz":
+        return {
+            "description": "A sentence on what went wrong.",
+            "content": {"application/json": {"schema": _ref("Error")}},
+        }
+    if one.answer is None:
+        return {"description": one.about, "content": {one.media: {"schema": {"type": "string"}}}}
+    schema = _ref(one.answer)
+    if one.listed:
+        schema = _object(
+            "A page of a list.",
+            {
+                "items": _many(schema, "The items."),
+                "next": _maybe("string", "`before` of the next page; null: there is none."),
+                "note": _text("What the list does not cover."),
+            },
+            optional=("note",),
+        )
+    return {"description": one.about, "content": {one.media: {"schema": schema}}}

@@ -1,0 +1,63 @@
+"""Logs of running processes: one JSON object per line, and whom it concerns is in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.processes import ANSWER_WITHIN_S, CLI, SECRETS, Bridge, alert
+
+pytestmark = pytest.mark.e2e
+CONCERNS = {  # event of a line -> what it has beside time, level and process
+    "attempt_finished": {"account", "delivery_id", "incident", "action", "attempt", "state", "reason", "duration_s"},
+    "delivery_finished": {"account", "delivery_id", "incident", "action", "attempt", "state", "reason"},
+    "webhook_rejected": {"source", "reason"},
+    "action_done": {"action", "actor", "how"},
+}
+
+
+def lines_of(bridge: Bridge) -> list[dict[str, Any]]:
+    """Every line of every process, read as what it should be."""
+    return [json.loads(line) for log in bridge.folder.glob("*.log") for line in log.read_text().splitlines()]
+
+
+def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge:
+        bridge.deliver(alert("goes out"))
+        bridge.arrives("goes out")
+        for _ in range(2):  # the create, and its plain form
+            bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 402})
+        bridge.deliver(alert("is refused"))
+        bridge.eventually(lambda: [one for one in bridge.every("deliveries") if one["state"] == "dead"])
+        rejected = bridge.post(b"no json").json()["event"]
+        bridge.post(alert(), "tool", headers={"X-Tool-Token": "wrong-secret-123456"})
+        paused = requests.post(f"{bridge.url}/api/v1/lanes/io/pause", json={}, timeout=ANSWER_WITHIN_S)
+        assert paused.status_code == 200
+        command = (*CLI, "lanes", "--resume", "io", "--config", str(bridge.config))
+        told = bridge.start("resume", command[: -len(("--config", str(bridge.config)))])
+        assert told.wait(60) == 0
+        bridge.running.pop("resume")
+        (bridge.folder / "resume.log").unlink()  # it answers people, not machines
+        lines = lines_of(bridge)
+        audit = bridge.get("audit")["items"]
+        (dead,) = [one["id"] for one in bridge.every("deliveries") if one["state"] == "dead"]
+        metrics = requests.get(f"{bridge.url}/metrics", timeout=ANSWER_WITHIN_S).text
+    for line in lines:
+        assert {"event", "level", "timestamp", "process"} <= line.keys()
+        assert CONCERNS.get(line["event"], set()) <= line.keys(), line
+    assert {"attempt_finished", "delivery_finished", "webhook_rejected", "action_done"} <= {
+        one["event"] for one in lines
+    }
+    assert [one["level"] for one in lines if one["event"] == "delivery_finished" and one["delivery_id"] == dead] == [
+        "error"
+    ]
+    assert rejected in {one.get("event_id") for one in lines if one["event"] == "webhook_rejected"}
+    assert [(one["action"], one["object"], one["how"]) for one in audit] == [
+        ("resume", "account io", "command line"),
+        ("pause", "account io", "loopback"),
+    ]
+    assert 'incident_bridge_refused_total{source="tool",what="unauthorized"} 1.0' in metrics
+    assert "incident_bridge_deliveries_total" in metrics
+    assert not any(secret in json.dumps(lines) for secret in (*SECRETS.values(), "wrong-secret-123456"))
