@@ -1,6 +1,7 @@
 """One web process at work: its objects are made after the fork and closed before it ends."""
 
 import gc
+import sys
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,10 @@ from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.poker import Poker
 from bridge.pipeline import decide
 
+SWITCH_EVERY_S = 0.02
+"""How often a thread that wants the interpreter lock asks for it. Every request that waits does, sixteen or sixty of
+them, and for nothing: the writer lets go of the lock by itself at its next statement, a millisecond later.
+"""
 GC_EVERY = 20_000  # allocations; a webhook leaves no cycles behind, and looking for them costs a tenth of its time
 
 
@@ -33,6 +38,7 @@ class WebProcess:
         logs.configure("web")
         gc.freeze()
         gc.set_threshold(GC_EVERY)
+        sys.setswitchinterval(SWITCH_EVERY_S)
         ledger = wiring.open_ledger(settings)
         ledger.book_stored(book.hash, book.content)
         keeper, url = wiring.redis_of(settings)
