@@ -160,7 +160,7 @@ class InsertStatement:
         }
 
     def _statement(self, connection: Connection, size: int) -> tuple[str, bool]:
-        """The statement of one row, its values repeated: 64 rows take a tenth of a second to compile, under the lock."""
+        """The statement of one row, its values repeated: 64 rows take a tenth of a second to compile, in the lock."""
         key = (connection.dialect.name, size)
         if key not in self._statements:
             row: dict[str, Any] = {name: BindParameter(f"{name}_0") for name in self._names}

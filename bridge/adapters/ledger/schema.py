@@ -202,8 +202,8 @@ members = Table(
 )
 Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
 FIRING = text("members.firing")
-"""The members that fire, in the words of their index. For `members.c.firing` SQLAlchemy gives SQLite `firing = 1`, which
-SQLite does not see to be the same: it reads every member there is.
+"""The members that fire, in the words of their index. For `members.c.firing` SQLAlchemy writes `firing = 1` to SQLite,
+which does not see that to be the same: it reads every member there is.
 """
 
 deliveries = Table(
