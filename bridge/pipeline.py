@@ -6,6 +6,7 @@ alert holds and whatever a template does with it, a page comes out: what fails f
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from bridge.destinations.base import Destination, Field, FieldKind, instant_text
@@ -348,8 +349,15 @@ def _fold_key(rule: Rule, alert: Alert) -> str:
 
 def _fold_target(rule: Rule, fields: Mapping[str, Any], destination: Destination) -> str:
     """Whom the incident would reach: account, service, policy, type, as rendered."""
-    told = {name: fields[name] for name in sorted(destination.target_fields) if name in fields}
+    told = {name: fields[name] for name in destination.target_fields if name in fields}
+    if all(type(value) is str for value in told.values()):
+        return _target_of(rule.account, frozenset(told.items()))
     return series(rule.account, "target", (told,))[:FOLD_TARGET_CHARS]
+
+
+@lru_cache(maxsize=1024)  # a rule book reaches few
+def _target_of(account: str, told: frozenset[tuple[str, str]]) -> str:
+    return series(account, "target", (dict(told),))[:FOLD_TARGET_CHARS]
 
 
 def _folds(path: Path, alert: Alert) -> Any:

@@ -91,10 +91,10 @@ _HANDLE = re.compile(  # who is told of the message; $TEXT_ONLY_MSG comes withou
     r"(?:-[\w.-]{1,100})?(?![\w.-])[ \t]?"
 )
 _GAP = re.compile(r"\n{3,}")
-_EVENT_ID = re.compile(rb"""["&]?\b(?:event_?id|id)["']?\s{0,9}[:=]\s{0,9}"?[0-9]{15,20}\b""", re.IGNORECASE)
-_EVENT_TIME = re.compile(
-    rb"""["&]?\b(?:last_?updated|date)(?:_?posix)?["']?\s{0,9}[:=]\s{0,9}"?[0-9]{10,13}\b""", re.IGNORECASE
-)
+_EVENT_NUMBER = re.compile(rb"[0-9]{10,}")  # an id or a time: what stands before it says which
+_EVENT_ID = re.compile(rb"""\b(?:event_?id|id)["']?\s{0,9}[:=]\s{0,9}"?\Z""", re.IGNORECASE)
+_EVENT_TIME = re.compile(rb"""\b(?:last_?updated|date)(?:_?posix)?["']?\s{0,9}[:=]\s{0,9}"?\Z""", re.IGNORECASE)
+_EVENT_KEY_BYTES = 48  # before the number: as much as the patterns above can take, and the byte before it
 
 _VARIABLES = words(  # SOURCES.md section 2, "Variables"; those that are also an ordinary word of a body are left out
     "AGGREG_KEY ALERT_CYCLE_KEY ALERT_ID ALERT_METRIC ALERT_PRIORITY ALERT_QUERY ALERT_SCOPE ALERT_STATUS ALERT_TITLE"
@@ -133,10 +133,24 @@ class Datadog:
 
     def delivery_id(self, webhook: Webhook) -> str | None:
         """The body itself, when there is an event id and a time in it."""
-        beginning = webhook.body[:_SEARCHED_CHARS]
-        if not (_EVENT_ID.search(beginning) and _EVENT_TIME.search(beginning)):
+        if not _names_its_event(webhook.body[:_SEARCHED_CHARS]):
             return None
         return identity("body", hashlib.sha256(webhook.body).hexdigest())
+
+
+def _names_its_event(body: bytes) -> bool:
+    """Whether an event id and a time are in it: from the long numbers back, for they are few and words are many."""
+    has_id = has_time = False
+    for number in _EVENT_NUMBER.finditer(body):
+        start, end = number.span()
+        if body[end : end + 1].isalnum() or body[end : end + 1] == b"_":
+            continue
+        before = body[max(0, start - _EVENT_KEY_BYTES) : start]
+        has_id = has_id or (15 <= end - start <= 20 and _EVENT_ID.search(before) is not None)
+        has_time = has_time or (end - start <= 13 and _EVENT_TIME.search(before) is not None)
+        if has_id and has_time:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

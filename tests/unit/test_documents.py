@@ -504,7 +504,7 @@ class Counter:
         def _connects(_dialect: Any, _record: Any, _args: Any, given: dict[str, Any]) -> None:
             given.update(counting)
 
-        ledger.database.engine.dispose()  # the connections made before
+        ledger.database.close()  # the connections made before
 
     def note(self, sql: str) -> None:
         self.number += sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))

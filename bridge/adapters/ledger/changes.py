@@ -306,7 +306,7 @@ class Changes:
                 "fields": fields_json(content) if body is None else content_json(body),
                 "names": "[]" if body is None else names_json(body.names),
                 "ids": "{}",
-                "notes": dumps([] if body is None else body.notes),
+                "notes": "[]" if body is None or not body.notes else dumps(body.notes),
                 "fold_key": None if body is None else body.fold_key or None,
                 "fold_target": None if body is None else body.fold_target or None,
             }

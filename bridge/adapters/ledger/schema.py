@@ -207,8 +207,8 @@ members = Table(
 )
 Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
 FIRING = text("members.firing")
-"""The members that fire, in the words of their index: for `members.c.firing` SQLAlchemy writes SQLite `firing = 1`,
-which it does not see to be the same, and reads every member there is.
+"""The members that fire, in the words of their index. For `members.c.firing` SQLAlchemy writes `firing = 1` to SQLite,
+which does not see that to be the same: it reads every member there is.
 """
 
 deliveries = Table(

@@ -39,7 +39,7 @@ from bridge.domain.incident import (
 )
 from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import hiding
-from bridge.domain.telling import flapping_is_due, flapping_text
+from bridge.domain.telling import Telling, flapping_is_due, flapping_text
 from bridge.domain.truth import on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
@@ -486,7 +486,7 @@ def _begin(
     """Open the next incident of a series; what came before it is named in its body."""
     if step.supersedes is not None:
         world.changes.put(step.supersedes)
-    fresh = replace(_open(world, one, alert, decision), telling=step.telling)
+    fresh = _open(world, one, alert, decision, step.telling)
     if step.supersedes is not None:
         fresh = _take_over(world, step.supersedes, fresh, problem)
     if step.follows is not None:
@@ -522,7 +522,7 @@ def _carrier_follows(
     return late
 
 
-def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Incident:
+def _open(world: _World, one: Receipt, alert: Alert, decision: Decision, telling: Telling) -> Incident:
     episode_id = _episode_id(alert, one)
     n = world.next_n.get((decision.series, episode_id), 0)
     episode = keys.episode(episode_id, one.event["id"], n)
@@ -543,6 +543,7 @@ def _open(world: _World, one: Receipt, alert: Alert, decision: Decision) -> Inci
         policy=decision.policy,
         firing=1,
         opened_at=world.changes.now,
+        telling=telling,
     )
 
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -30,6 +30,8 @@ _SECRET_WORDS = ("auth", "token", "secret", "signature", "cookie", "key", "passw
 _REDACTED = b"[redacted]"
 REDACT_MIN_CHARS = 6  # a shorter secret would blot out ordinary text
 AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
+
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 Decide = Callable[[tuple[Reading, ...]], tuple[Decided, ...]]
 
@@ -84,7 +86,7 @@ def blueprint(receiver: Receiver) -> Blueprint:
         source = receiver.sources.get(name)
         if source is None:
             return answer(404, error=f"there is no source '{name[:80]}' here")
-        encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+        encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
         if encoding not in ("", "identity"):
             return answer(415, error="this address takes bodies as they are; send without Content-Encoding")
         try:
@@ -171,11 +173,21 @@ def _webhook(source: Source, incoming: Request, limit: int) -> Webhook:
 def _headers(incoming: Request) -> dict[str, str]:
     """Header names in lower case, straight from the environment: werkzeug's own mapping costs several times that."""
     environ = incoming.environ
-    headers = {name[5:].lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")}
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(name):
-            headers[name.lower().replace("_", "-")] = environ[name]
+    headers = {_header_name(name): value for name, value in environ.items() if name.startswith("HTTP_")}
+    for variable, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
+        if environ.get(variable):
+            headers[name] = environ[variable]
     return headers
+
+
+@lru_cache(maxsize=1024)  # senders have few, and always the same
+def _header_name(variable: str) -> str:
+    return variable[5:].lower().replace("_", "-")
+
+
+@lru_cache(maxsize=1024)
+def _sounds_secret(header: str) -> bool:
+    return any(word in header for word in _SECRET_WORDS)
 
 
 def _body(incoming: Request, limit: int) -> bytes:
@@ -204,12 +216,11 @@ def _body(incoming: Request, limit: int) -> bytes:
 def without_secrets(source: Source, webhook: Webhook) -> Webhook:
     """The webhook as it may be stored: no credentials in its headers, none of the source's secrets in its body."""
     secrets = tuple(_secrets_of(source))
+    its_own = getattr(source.auth, "header", None)
     kept = {
         name: value
         for name, value in webhook.headers.items()
-        if not any(word in name for word in _SECRET_WORDS)
-        and name != getattr(source.auth, "header", None)
-        and not any(secret in value for secret in secrets)
+        if not _sounds_secret(name) and name != its_own and not any(secret in value for secret in secrets)
     }
     body = webhook.body
     if not body and (body := _query_as_form(source, webhook, secrets)):
@@ -285,7 +296,7 @@ def _reject(
 
 def answer(status: int, /, *, retry_after: str | None = None, close: bool = False, **content: Any) -> Response:
     """A JSON answer; the event comes first, so that people find it in their sender's log."""
-    response = Response(json.dumps(content, separators=(",", ":")), status=status, mimetype="application/json")
+    response = Response(_JSON.encode(content), status=status, mimetype="application/json")
     if retry_after is not None:
         response.headers["Retry-After"] = retry_after
     if close:

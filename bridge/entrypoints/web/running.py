@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,10 @@ from bridge.entrypoints.web.reloads import reload_families
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.entrypoints.web.ui.workshop import Workshop
 
+SWITCH_EVERY_S = 0.02
+"""How often a thread that wants the interpreter lock asks for it. Every request that waits does, sixteen or sixty of
+them, and for nothing: the writer lets go of the lock by itself at its next statement, a millisecond later.
+"""
 GC_EVERY = 20_000  # allocations; a webhook leaves no cycles behind, and looking for them costs a tenth of its time
 
 
@@ -39,6 +44,7 @@ class WebProcess:
         logs.configure("web")
         gc.freeze()
         gc.set_threshold(GC_EVERY)
+        sys.setswitchinterval(SWITCH_EVERY_S)
         ledger = wiring.open_ledger(settings)
         rules = Keeper(self._loaded, ledger)
         rules.look()
