@@ -331,10 +331,12 @@ def _told(file: str, message: str, hint: str = "") -> dict[str, Any]:
 
 def _of_test(result: Mapping[str, Any]) -> dict[str, Any]:
     """A failed test as a problem, at the step that is not as expected."""
-    first = result["misses"][0] if result["misses"] else {"line": result["line"], "sentence": "it fails", "at_s": 0}
-    message = f"test '{result['name']}' fails: after {first['at_s']:g} s {first['sentence']}"
+    first: Mapping[str, Any] = next(iter(result.get("misses", ())), {})
+    after = f"after {first['at_s']:g} s " if "at_s" in first else ""
+    message = f"test '{result['name']}' fails: {after}{first.get('sentence', 'it is not as expected')}"
     hint = "mend the rule, or the test if that is what you wanted; 'incident-bridge test' says it all"
-    return {**_told(result["file"], message, hint), "line": first["line"]}
+    told = _told(first.get("file", result["file"]), message, hint)
+    return {**told, "line": first.get("line", result.get("line", 1))}
 
 
 def _said_by_tests(text: str, folder: str) -> list[dict[str, Any]]:

@@ -85,6 +85,7 @@ def test_a_book_for_accounts_this_process_has_not_is_not_taken_and_everybody_is_
     opened.book_taken(odd, wiring.origin(loaded.settings, "d", "another host"))
     keeper.look()
     assert keeper.current().hash == loaded.book.hash
+    assert opened.book(keeper.current().hash) is not None
     state = opened.rules_state()
     assert "account 'elsewhere', which does not exist" in state.refused[0]["message"]
     assert state.refused_by is not None

@@ -429,6 +429,10 @@ class Ledger:
         """
         self._written(lambda transaction: books.refuse(transaction, problems, by, origin))
 
+    def book_kept(self, book: StoredBook) -> None:
+        """The book is on record, though another one is in force."""
+        self._written(lambda transaction: books.keep(transaction, book))
+
     def files_seen(self, place: str) -> str | None:
         """The digest of the rules' files as they were last taken, or refused, from a place."""
         with self.database.reading() as transaction:

@@ -141,6 +141,11 @@ def seen(transaction: Transaction, place: str) -> str | None:
     return digest
 
 
+def keep(transaction: Transaction, book: StoredBook) -> None:
+    """The book is on record, in force or not: a process decides by it that cannot take another."""
+    _put(transaction, book)
+
+
 def silences_changed(transaction: Transaction) -> None:
     """Every process reads the silences again."""
     row = _locked(transaction)

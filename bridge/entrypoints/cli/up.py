@@ -25,7 +25,8 @@ SANDBOX_PORT = 8081
 def up(demo: bool, workers: int, config: Path) -> int:
     """Run everything on this machine: the Procfile's processes, Redis, and the sandbox where an account uses it.
 
-    Whatever ends is started again. Ctrl-C stops everything in order; nothing that was accepted is lost.
+    Whatever ends is started again. Rules and templates that change are checked, tested and put in force. Ctrl-C stops
+    everything in order; nothing that was accepted is lost.
     """
     from bridge import wiring
     from bridge.adapters.supervisor import Supervisor, commands_in

@@ -96,6 +96,7 @@ class Keeper:
         except ConfigError as error:
             by = f"{wiring.origin(self._loaded.settings, '', '').place} cannot take them: its bridge.yaml differs"
             self._ledger.reload_refused([problem_json(one) for one in error.problems], by)
+            self._ledger.book_kept(wiring.stored_book(self._loaded))  # at the start it decides, and records name it
             logs.get().error(logs.RULES_NOT_TAKEN, book=book_hash, problems=[str(one) for one in error.problems][:20])
             return None
         logs.get().info(logs.RULES_TAKEN, book=book_hash, rules=len(book.rules))
