@@ -1,5 +1,6 @@
 """The ledger: the only record of what is owed. One method per transaction, named after what becomes true."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -51,7 +52,7 @@ __all__ = [
 
 REDO_MAX = 3
 PRUNE_STEPS_MAX = 20  # of each kind, in one round
-TALLY_PIECES_MAX = 8  # in one round
+TALLY_FOR_S = 0.5  # in one round, and at least a piece of each table
 NOTHING: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
 
@@ -334,16 +335,15 @@ class Ledger:
 
         The rows are looked through without a lock; only the sums are written.
         """
-        left = TALLY_PIECES_MAX
+        until = time.monotonic() + TALLY_FOR_S
         for what in tallies.tables():
-            while left > 0:
+            while True:
                 with self.database.reading() as transaction:
                     piece = tallies.next_piece(transaction, what)
                 if piece is None:
                     break
                 self._written(partial(tallies.add_piece, piece=piece))
-                left -= 1
-                if piece.is_last:
+                if piece.is_last or time.monotonic() > until:
                     break
 
     def marks(self) -> dict[str, str]:

@@ -203,7 +203,8 @@ members = Table(
     Column("left_at", Instant),
     sqlite_with_rowid=False,
 )
-Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
+# SQLite takes a partial index only for the very words of a query, and there a truth is written as `firing = 1`
+Index("members_problem", members.c.problem_id, sqlite_where=text("firing = 1"), postgresql_where=text("firing"))
 
 deliveries = Table(
     "deliveries",
