@@ -51,7 +51,8 @@ __all__ = [
 ]  # fmt: skip
 
 REDO_MAX = 3
-PRUNE_STEPS_MAX = 20  # of each kind, in one round
+TRIM_STEPS_MAX = 20  # of each source, in one round
+PRUNE_FOR_S = 1.0  # in one round, and at least a step of each kind
 TALLY_FOR_S = 0.5  # in one round, and at least a piece of each table
 NOTHING: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
@@ -299,20 +300,21 @@ class Ledger:
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows.
 
-        In steps of one transaction each, between which others write.
+        In steps of one transaction each, between which others write; after PRUNE_FOR_S the rest is left for another.
         """
+        until = time.monotonic() + PRUNE_FOR_S
         steps: tuple[tuple[Callable[[Transaction], int], int], ...] = (
-            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_EVENTS),
+            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_BODIES),
             (lambda transaction: pruning.events_past(transaction, history), pruning.STEP_EVENTS),
             (lambda transaction: pruning.incidents_past(transaction, history), pruning.STEP_INCIDENTS),
             (lambda transaction: pruning.rest_past(transaction, history), pruning.STEP_AUDIT),
         )
         gone = 0
         for step, whole in steps:
-            for _ in range(PRUNE_STEPS_MAX):
+            while True:
                 went = self._written(step)
                 gone += went
-                if went < whole:
+                if went < whole or time.monotonic() > until:
                     break
         return gone
 
@@ -325,7 +327,7 @@ class Ledger:
             crowded = pruning.crowded(transaction, most_bytes)
             kept = frozenset(callbacks.owed(transaction, owed)) if crowded else frozenset()
         for source in crowded:
-            for _ in range(PRUNE_STEPS_MAX):
+            for _ in range(TRIM_STEPS_MAX):
                 step = partial(pruning.bodies_beyond, source=source, most_bytes=most_bytes, owed=kept)
                 if not self._written(step):
                     break

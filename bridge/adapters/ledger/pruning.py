@@ -17,8 +17,9 @@ from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, 
 from bridge.domain import keys
 from bridge.domain.incident import IncidentState
 
-STEP_EVENTS = 500
-STEP_INCIDENTS = 200
+STEP_BODIES = 500
+STEP_EVENTS = 100
+STEP_INCIDENTS = 50
 STEP_AUDIT = 2000
 IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
 REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
@@ -26,12 +27,12 @@ _BY_AGE = "bodies by age"
 
 
 def bodies_past(transaction: Transaction, kept_for: timedelta) -> int:
-    """The oldest bodies, where they are past their time; how many went: STEP_EVENTS when there may be more."""
+    """The oldest bodies, where they are past their time; how many went: STEP_BODIES when there may be more."""
     connection, before = transaction.connection, transaction.now - kept_for
     counted = tallies.counted_before(transaction)
     after = _mark(connection, _BY_AGE)
     wanted = select(events.c.id, events.c.source, events.c.received_at, func.length(events.c.body).label("size"))
-    rows = connection.execute(wanted.where(events.c.id > after).order_by(events.c.id).limit(STEP_EVENTS)).all()
+    rows = connection.execute(wanted.where(events.c.id > after).order_by(events.c.id).limit(STEP_BODIES)).all()
     old = [row for row in rows if row.received_at < before]
     if not old:
         return 0
@@ -57,7 +58,7 @@ def bodies_beyond(transaction: Transaction, source: str, most_bytes: int, owed: 
     wanted = select(events.c.id, events.c.source, func.length(events.c.body).label("size")).where(
         events.c.source == source, events.c.id > _mark(connection, mark), events.c.id < counted
     )
-    rows = connection.execute(wanted.order_by(events.c.id).limit(STEP_EVENTS)).all()
+    rows = connection.execute(wanted.order_by(events.c.id).limit(STEP_BODIES)).all()
     gone: list[Any] = []
     last = None
     for row in rows:

@@ -36,7 +36,8 @@ from bridge.domain.lane import Pace, is_critical, parked_sentence, sane, starts_
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 50
-SCAN_MAX = 20_000  # rows that a list looks through for what has no index
+TEXT_SCAN_MAX = 20_000  # events whose titles are searched for words
+SCAN_MAX = 5_000  # rows that a list looks through for whatever else has no index
 CLOCKS_DIFFER = timedelta(minutes=5)  # between an event's id and its time, at most
 UNFINISHED = ("pending", "sending")
 
@@ -75,7 +76,7 @@ def rfc3339(instant: datetime | None) -> str | None:
 def list_events(transaction: Transaction, query: EventQuery) -> Page:
     """Events, newest first. `q` is an id, a fingerprint or a key (exact), or words of a title.
 
-    What has no index is looked for in the newest SCAN_MAX events only; `next` goes on behind them, and a note says so.
+    What has no index is looked for in a number of the newest events; `next` goes on behind them, and a note says so.
     """
     connection = transaction.connection
     conditions: list[ColumnElement[bool]] = []
@@ -101,12 +102,13 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
         if found:
             conditions.append(events.c.id.in_(found))
         else:
-            floor = _floor(connection, events.c.id, (), query.before)
+            floor = _floor(connection, events.c.id, (), query.before, TEXT_SCAN_MAX)
             conditions.append(_titled(query.q, floor, query.before))
     if floor is None and scans:
         own = (events.c.source == query.source,) if query.source else ()
         floor = _floor(connection, events.c.id, own, query.before)
-    return _page(connection, events, conditions, query.limit, query.before, event_item, floor)
+    most = TEXT_SCAN_MAX if query.q else SCAN_MAX
+    return _page(connection, events, conditions, query.limit, query.before, event_item, floor, most)
 
 
 def _events_of(connection: Connection, q: str) -> list[str]:
@@ -321,6 +323,9 @@ def list_deliveries(
     conditions: list[ColumnElement[bool]] = []
     if state:
         conditions.append(deliveries.c.state == state)
+    if state in UNFINISHED:  # found by their own index, however few they are
+        same = deliveries.alias("same")
+        conditions.append(deliveries.c.id.in_(select(same.c.id).where(same.c.state == state)))
     if account:
         conditions.append(deliveries.c.account == account)
     if incident:
@@ -535,10 +540,14 @@ def alive(transaction: Transaction, within: timedelta) -> list[dict[str, Any]]:
 
 
 def _floor(
-    connection: Connection, column: Any, conditions: Sequence[ColumnElement[bool]], before: str | None
+    connection: Connection,
+    column: Any,
+    conditions: Sequence[ColumnElement[bool]],
+    before: str | None,
+    most: int = SCAN_MAX,
 ) -> str | None:
-    """The id at which a look through SCAN_MAX rows ends; None when there are fewer."""
-    newest = select(column).where(*conditions).order_by(column.desc()).offset(SCAN_MAX - 1).limit(1)
+    """The id at which a look through so many rows ends; None when there are fewer."""
+    newest = select(column).where(*conditions).order_by(column.desc()).offset(most - 1).limit(1)
     if before:
         newest = newest.where(column < before)
     found: str | None = connection.execute(newest).scalar()
@@ -553,6 +562,7 @@ def _page(
     before: str | None,
     item: Any,
     floor: str | None = None,
+    most: int = SCAN_MAX,
 ) -> Page:
     """Rows, newest first; with a `floor` none older than that, where the next page begins then."""
     wanted = max(1, min(limit, LIMIT_MAX))
@@ -567,5 +577,5 @@ def _page(
         return Page(items=items, next=items[-1]["id"])
     if floor is None:
         return Page(items=items, next=None)
-    note = f"looked through {SCAN_MAX:,} {table.name}; the next page goes on with older ones"
+    note = f"looked through {most:,} {table.name}; the next page goes on with older ones"
     return Page(items=items, next=floor, note=note)

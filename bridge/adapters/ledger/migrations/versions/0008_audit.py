@@ -57,8 +57,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.drop_index("members_problem", "members")  # SQLite never took it: queries say `firing = 1`
-    firing = {"sqlite_where": sa.text("firing = 1"), "postgresql_where": sa.text("firing")}
-    op.create_index("members_problem", "members", ["problem_id"], **firing)
+    op.create_index(
+        "members_problem",
+        "members",
+        ["problem_id"],
+        sqlite_where=sa.text("firing = 1"),
+        postgresql_where=sa.text("firing"),
+    )
     for name, (table, columns, where) in INDEXES.items():
         partial = None if where is None else sa.text(where)
         op.create_index(name, table, columns, sqlite_where=partial, postgresql_where=partial)
