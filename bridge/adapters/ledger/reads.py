@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -103,7 +103,10 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
             conditions.append(events.c.id.in_(found))
         else:
             floor = _floor(connection, events.c.id, (), query.before, TEXT_SCAN_MAX)
-            conditions.append(_titled(query.q, floor, query.before))
+            titled = _titled(query.q, floor, query.before)
+            if not conditions:  # the newest so many are enough
+                titled = titled.order_by(alerts.c.event_id.desc()).limit(min(query.limit, LIMIT_MAX) + 1)
+            conditions.append(events.c.id.in_(titled))
     if floor is None and scans:
         own = (events.c.source == query.source,) if query.source else ()
         floor = _floor(connection, events.c.id, own, query.before)
@@ -122,15 +125,15 @@ def _events_of(connection: Connection, q: str) -> list[str]:
     return sorted({event for one in newest for event in connection.execute(one).scalars()})
 
 
-def _titled(q: str, floor: str | None, before: str | None) -> ColumnElement[bool]:
-    """Events with these words in the title of an alert."""
+def _titled(q: str, floor: str | None, before: str | None) -> Select[Any]:
+    """Ids of events with these words in the title of an alert."""
     escaped = q.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     conditions: list[ColumnElement[bool]] = [func.lower(alerts.c.title).like(f"%{escaped}%", escape="\\")]
     if floor is not None:
         conditions.append(alerts.c.event_id >= floor)
     if before is not None:
         conditions.append(alerts.c.event_id < before)
-    return events.c.id.in_(select(alerts.c.event_id).where(*conditions))
+    return select(alerts.c.event_id).distinct().where(*conditions)
 
 
 def event_item(row: Row) -> dict[str, Any]:
