@@ -106,9 +106,7 @@ def _upkeep(file: Path) -> None:
     ledger = Ledger(Database(f"sqlite:///{file}"), {name: Route(lane=name, pace=pace) for name in ACCOUNTS})
     started, rounds, longest = time.monotonic(), 0, 0.0
     until = int((time.time() - 300) * 1_000_000)
-    while (
-        rounds == 0 or len(behind := ledger.marks()) < len(tallies.tables()) or min(map(int, behind.values())) < until
-    ):
+    while rounds == 0 or min(int(ledger.marks().get(table, "0")) for table in tallies.tables()) < until:
         begun = time.monotonic()
         ledger.tallied()
         rounds, longest = rounds + 1, max(longest, time.monotonic() - begun)

@@ -125,8 +125,8 @@ class Clock:
         if self.bodies_max_bytes is not None:
             self.ledger.bodies_trimmed(self.bodies_max_bytes, self._owed())
         if self.monotonic() >= self._prune_at:
-            self._prune_at = self.monotonic() + PRUNE_S
-            self.ledger.pruned(*self.retention)
+            gone = self.ledger.pruned(*self.retention)
+            self._prune_at = self.monotonic() + (UPKEEP_S if gone else PRUNE_S)  # there may be more
 
     def _owed(self) -> Mapping[str, str]:
         """What marks the events whose sender waits for a call of ours, by source."""

@@ -1,5 +1,6 @@
 """The ledger: the only record of what is owed. One method per transaction, named after what becomes true."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -62,8 +63,9 @@ __all__ = [
 ]  # fmt: skip
 
 REDO_MAX = 3
-PRUNE_STEPS_MAX = 20  # of each kind, in one round
-TALLY_PIECES_MAX = 8  # in one round
+TRIM_STEPS_MAX = 20  # of each source, in one round
+PRUNE_FOR_S = 1.0  # in one round, and at least a step of each kind
+TALLY_FOR_S = 0.5  # in one round, and at least a piece of each table
 NOTHING: Mapping[str, str] = MappingProxyType({})
 T = TypeVar("T")
 
@@ -320,10 +322,11 @@ class Ledger:
     def pruned(self, bodies: timedelta, history: timedelta) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows.
 
-        In steps of one transaction each, between which others write.
+        In steps of one transaction each, between which others write; after PRUNE_FOR_S the rest is left for another.
         """
+        until = time.monotonic() + PRUNE_FOR_S
         steps: tuple[tuple[Callable[[Transaction], int], int], ...] = (
-            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_EVENTS),
+            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_BODIES),
             (lambda transaction: pruning.events_past(transaction, history), pruning.STEP_EVENTS),
             (lambda transaction: pruning.incidents_past(transaction, history), pruning.STEP_INCIDENTS),
             (lambda transaction: pruning.rest_past(transaction, history), pruning.STEP_AUDIT),
@@ -331,10 +334,10 @@ class Ledger:
         )
         gone = 0
         for step, whole in steps:
-            for _ in range(PRUNE_STEPS_MAX):
+            while True:
                 went = self._written(step)
                 gone += went
-                if went < whole:
+                if went < whole or time.monotonic() > until:
                     break
         return gone
 
@@ -347,7 +350,7 @@ class Ledger:
             crowded = pruning.crowded(transaction, most_bytes)
             kept = frozenset(callbacks.owed(transaction, owed)) if crowded else frozenset()
         for source in crowded:
-            for _ in range(PRUNE_STEPS_MAX):
+            for _ in range(TRIM_STEPS_MAX):
                 step = partial(pruning.bodies_beyond, source=source, most_bytes=most_bytes, owed=kept)
                 if not self._written(step):
                     break
@@ -357,16 +360,15 @@ class Ledger:
 
         The rows are looked through without a lock; only the sums are written.
         """
-        left = TALLY_PIECES_MAX
+        until = time.monotonic() + TALLY_FOR_S
         for what in tallies.tables():
-            while left > 0:
+            while True:
                 with self.database.reading() as transaction:
                     piece = tallies.next_piece(transaction, what)
                 if piece is None:
                     break
                 self._written(partial(tallies.add_piece, piece=piece))
-                left -= 1
-                if piece.is_last:
+                if piece.is_last or time.monotonic() > until:
                     break
 
     def marks(self) -> dict[str, str]:

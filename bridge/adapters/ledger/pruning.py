@@ -14,7 +14,6 @@ from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import audit, tallies
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import (
-    FIRING,
     alerts,
     attempts,
     deliveries,
@@ -27,8 +26,9 @@ from bridge.adapters.ledger.schema import (
 from bridge.domain import keys
 from bridge.domain.incident import IncidentState
 
-STEP_EVENTS = 500
-STEP_INCIDENTS = 200
+STEP_BODIES = 500
+STEP_EVENTS = 100
+STEP_INCIDENTS = 50
 STEP_AUDIT = 2000
 IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
 REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
@@ -36,12 +36,12 @@ _BY_AGE = "bodies by age"
 
 
 def bodies_past(transaction: Transaction, kept_for: timedelta) -> int:
-    """The oldest bodies, where they are past their time; how many went: STEP_EVENTS when there may be more."""
+    """The oldest bodies, where they are past their time; how many went: STEP_BODIES when there may be more."""
     connection, before = transaction.connection, transaction.now - kept_for
     counted = tallies.counted_before(transaction)
     after = _mark(connection, _BY_AGE)
     wanted = select(events.c.id, events.c.source, events.c.received_at, func.length(events.c.body).label("size"))
-    rows = connection.execute(wanted.where(events.c.id > after).order_by(events.c.id).limit(STEP_EVENTS)).all()
+    rows = connection.execute(wanted.where(events.c.id > after).order_by(events.c.id).limit(STEP_BODIES)).all()
     old = [row for row in rows if row.received_at < before]
     if not old:
         return 0
@@ -67,7 +67,7 @@ def bodies_beyond(transaction: Transaction, source: str, most_bytes: int, owed: 
     wanted = select(events.c.id, events.c.source, func.length(events.c.body).label("size")).where(
         events.c.source == source, events.c.id > _mark(connection, mark), events.c.id < counted
     )
-    rows = connection.execute(wanted.order_by(events.c.id).limit(STEP_EVENTS)).all()
+    rows = connection.execute(wanted.order_by(events.c.id).limit(STEP_BODIES)).all()
     gone: list[Any] = []
     last = None
     for row in rows:
@@ -144,7 +144,7 @@ def _forget_problems(connection: Connection, old_events: Sequence[str], before: 
         )
     )
     ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
-    fires = exists().where(members.c.problem_id == problems.c.id, FIRING)
+    fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = ids[start : start + IDS_AT_ONCE]
         connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -36,7 +36,8 @@ from bridge.domain.lane import Pace, held_by, is_critical, parked_sentence, sane
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 50
-SCAN_MAX = 20_000  # rows that a list looks through for what has no index
+TEXT_SCAN_MAX = 20_000  # events whose titles are searched for words
+SCAN_MAX = 5_000  # rows that a list looks through for whatever else has no index
 CLOCKS_DIFFER = timedelta(minutes=5)  # between an event's id and its time, at most
 UNFINISHED = ("pending", "sending")
 
@@ -83,7 +84,7 @@ def rfc3339(instant: datetime | None) -> str | None:
 def list_events(transaction: Transaction, query: EventQuery) -> Page:
     """Events, newest first. `q` is an id, a fingerprint or a key (exact), or words of a title.
 
-    What has no index is looked for in the newest SCAN_MAX events only; `next` goes on behind them, and a note says so.
+    What has no index is looked for in a number of the newest events; `next` goes on behind them, and a note says so.
     """
     connection = transaction.connection
     conditions: list[ColumnElement[bool]] = []
@@ -106,12 +107,16 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
         if found:
             conditions.append(events.c.id.in_(found))
         else:
-            floor = _floor(connection, events.c.id, (), query.before)
-            conditions.append(_titled(query.q, floor, query.before))
+            floor = _floor(connection, events.c.id, (), query.before, TEXT_SCAN_MAX)
+            titled = _titled(query.q, floor, query.before)
+            if not conditions:  # the newest so many are enough
+                titled = titled.order_by(alerts.c.event_id.desc()).limit(min(query.limit, LIMIT_MAX) + 1)
+            conditions.append(events.c.id.in_(titled))
     if floor is None and scans:
         own = (events.c.source == query.source,) if query.source else ()
         floor = _floor(connection, events.c.id, own, query.before)
-    return _page(connection, events, conditions, query.limit, query.before, event_item, floor)
+    most = TEXT_SCAN_MAX if query.q else SCAN_MAX
+    return _page(connection, events, conditions, query.limit, query.before, event_item, floor, most)
 
 
 def _of_alerts(query: EventQuery) -> list[ColumnElement[bool]]:
@@ -144,15 +149,15 @@ def _events_of(connection: Connection, q: str) -> list[str]:
     return sorted({event for one in newest for event in connection.execute(one).scalars()})
 
 
-def _titled(q: str, floor: str | None, before: str | None) -> ColumnElement[bool]:
-    """Events with these words in the title of an alert."""
+def _titled(q: str, floor: str | None, before: str | None) -> Select[Any]:
+    """Ids of events with these words in the title of an alert."""
     pattern = f"%{_escaped(q.lower())}%"
     conditions: list[ColumnElement[bool]] = [func.lower(alerts.c.title).like(pattern, escape="\\")]
     if floor is not None:
         conditions.append(alerts.c.event_id >= floor)
     if before is not None:
         conditions.append(alerts.c.event_id < before)
-    return events.c.id.in_(select(alerts.c.event_id).where(*conditions))
+    return select(alerts.c.event_id).distinct().where(*conditions)
 
 
 def event_item(row: Row) -> dict[str, Any]:
@@ -353,6 +358,9 @@ def list_deliveries(
     conditions: list[ColumnElement[bool]] = []
     if state:
         conditions.append(deliveries.c.state == state)
+    if state in UNFINISHED:  # found by their own index, however few they are
+        same = deliveries.alias("same")
+        conditions.append(deliveries.c.id.in_(select(same.c.id).where(same.c.state == state)))
     if account:
         conditions.append(deliveries.c.account == account)
     if incident:
@@ -568,10 +576,14 @@ def alive(transaction: Transaction, within: timedelta) -> list[dict[str, Any]]:
 
 
 def _floor(
-    connection: Connection, column: Any, conditions: Sequence[ColumnElement[bool]], before: str | None
+    connection: Connection,
+    column: Any,
+    conditions: Sequence[ColumnElement[bool]],
+    before: str | None,
+    most: int = SCAN_MAX,
 ) -> str | None:
-    """The id at which a look through SCAN_MAX rows ends; None when there are fewer."""
-    newest = select(column).where(*conditions).order_by(column.desc()).offset(SCAN_MAX - 1).limit(1)
+    """The id at which a look through so many rows ends; None when there are fewer."""
+    newest = select(column).where(*conditions).order_by(column.desc()).offset(most - 1).limit(1)
     if before:
         newest = newest.where(column < before)
     found: str | None = connection.execute(newest).scalar()
@@ -586,6 +598,7 @@ def _page(
     before: str | None,
     item: Any,
     floor: str | None = None,
+    most: int = SCAN_MAX,
 ) -> Page:
     """Rows, newest first; with a `floor` none older than that, where the next page begins then."""
     wanted = max(1, min(limit, LIMIT_MAX))
@@ -600,5 +613,5 @@ def _page(
         return Page(items=items, next=items[-1]["id"])
     if floor is None:
         return Page(items=items, next=None)
-    note = f"looked through {SCAN_MAX:,} {table.name}; the next page goes on with older ones"
+    note = f"looked through {most:,} {table.name}; the next page goes on with older ones"
     return Page(items=items, next=floor, note=note)

@@ -205,11 +205,8 @@ members = Table(
     Column("left_at", Instant),
     sqlite_with_rowid=False,
 )
-Index("members_problem", members.c.problem_id, sqlite_where=text("firing"), postgresql_where=text("firing"))
-FIRING = text("members.firing")
-"""The members that fire, in the words of their index. For `members.c.firing` SQLAlchemy writes `firing = 1` to SQLite,
-which does not see that to be the same: it reads every member there is.
-"""
+# SQLite takes a partial index only for the very words of a query, and there a truth is written as `firing = 1`
+Index("members_problem", members.c.problem_id, sqlite_where=text("firing = 1"), postgresql_where=text("firing"))
 
 deliveries = Table(
     "deliveries",

@@ -17,7 +17,7 @@ from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
-from bridge.adapters.ledger.schema import FIRING, alerts, events, incidents, members, problems, series
+from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
 from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Sighted, Status
@@ -177,7 +177,7 @@ _FIRING_MEMBERS = SizedStatement(
         select(members.c.problem_id, incidents.c.series, _carriers.c.series.label("carrier_series"))
         .join_from(members, incidents, incidents.c.id == members.c.incident_id)
         .outerjoin(_carriers, _carriers.c.id == incidents.c.carrier)
-        .where(members.c.problem_id.in_(listed("ids", ids)), FIRING, incidents.c.live)
+        .where(members.c.problem_id.in_(listed("ids", ids)), members.c.firing, incidents.c.live)
     )
 )
 _LAST_REPORTS = SizedStatement(
