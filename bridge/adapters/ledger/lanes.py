@@ -266,7 +266,8 @@ class LaneWork:
 
     def claim(self) -> Claim:
         """The next delivery that is due and has a slot, under a new lease; None when there is none."""
-        self.state = replace(self.state, armed_until=None)
+        if self.state.armed_until is not None:
+            self.state = replace(self.state, armed_until=None)
         busy = self._after_ended_leases()
         found: Claim = None
         for of in LaneClass:
@@ -471,7 +472,8 @@ class LaneWork:
             earlier = _OWNED.rows(self.connection, series=incident.series, incident=incident.id)
             owned = frozenset(one["upstream_id"] for one in earlier)
         delivery = delivery_from({**row, **leased}, incident.upstream_id, owned, lookup.ids)
-        delivery = replace(delivery, notes=(*delivery.notes, *lookup.notes))
+        if lookup.notes:
+            delivery = replace(delivery, notes=(*delivery.notes, *lookup.notes))
         return Claimed(
             delivery=delivery,
             lane=self.lane,
