@@ -230,15 +230,16 @@ class Ledger:
         """
         with self.database.reading() as transaction:
             widowed = upkeep.leases_of_gone(transaction)
+            found = self._due(transaction, most)
         if widowed:
             self._written(lambda transaction: upkeep.end_leases(transaction, widowed))
-        with self.database.reading() as transaction:
-            found = upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served)
+            with self.database.reading() as transaction:
+                found = self._due(transaction, most)
         if not found:
             return []
 
         def armed(transaction: Transaction) -> list[str]:
-            due = upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served, only=found)
+            due = self._due(transaction, most, found)
             if due:
                 upkeep.arm(transaction, due)
             return due
@@ -246,6 +247,9 @@ class Ledger:
         due = self._written(armed)
         self._served = due[-1] if len(due) == most else ""
         return due
+
+    def _due(self, transaction: Transaction, most: int, only: Sequence[str] | None = None) -> list[str]:
+        return upkeep.due_lanes(transaction, self.paces, self.routes, most=most, behind=self._served, only=only)
 
     def lanes_disarmed(self, lane: str | None = None) -> None:
         """The jobs sent to this lane, or to all lanes, are known to be lost: they may be sent again."""

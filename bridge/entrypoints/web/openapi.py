@@ -14,6 +14,7 @@ from bridge.domain.alert import Severity
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.incident import IncidentState
+from bridge.entrypoints.reloading import State
 
 Schema = dict[str, Any]
 LIMIT_MAX = 500
@@ -224,6 +225,79 @@ SCHEMAS: Mapping[str, Schema] = {
         "A lane as it is now.",
         {"account": _text("The account."), "lane": _text("Its lane."), "paused": {"type": "boolean"}},
     ),
+    "IncidentChanged": _object(
+        "An incident as it is now.",
+        {"incident": _ID, "state": {"enum": [one.value for one in IncidentState]}},
+    ),
+    "IncidentSaid": _object(
+        "Nothing but what a note says.", {"text": _text("What everybody should know.")}, optional=("text",)
+    ),
+    "ShadowRule": _object("What one rule in shadow mode would have done.", {"rule": _text("Its id.")}),
+    "Reload": _object(
+        "What to take.",
+        {
+            "dry_run": {"type": "boolean", "description": "Only say what would change."},
+            "digest": _text("Take only the files that an earlier answer with this digest was about."),
+        },
+        optional=("dry_run", "digest"),
+    ),
+    "Reloaded": _object(
+        "What became of it: 422 with the same keys when it is refused.",
+        {
+            "state": {"enum": [one.value for one in State]},
+            "book": _maybe("string", "Hash of the rule book in force."),
+            "problems": _many({"type": "object"}, "As `check --json` has them."),
+            "sentence": _text("The same in words."),
+        },
+    ),
+    "Silence": _object(
+        "Alerts that page nobody for a while.",
+        {
+            "id": _ID,
+            "state": {"enum": ["pending", "active", "ended"]},
+            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "starts_at": _INSTANT,
+            "ends_at": _INSTANT,
+            "author": _text("Who answers for it."),
+            "reason": _text("Why nobody has to be paged."),
+            "criticals": {"type": "boolean", "description": "Whether it hides criticals, too."},
+            "created_at": _INSTANT,
+            "ended_at": _SOMETIME,
+            "ended_by": _maybe("string", "Who ended it before its time."),
+            "hidden": _COUNT,
+        },
+    ),
+    "SilenceDraft": _object(
+        "A silence as it is asked for; one of `for` and `ends_at`.",
+        {
+            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "for": _text("A length such as 2h, 30d at most."),
+            "ends_at": _INSTANT,
+            "starts_at": _INSTANT,
+            "author": _text("Who answers for it."),
+            "reason": _text("Why nobody has to be paged."),
+            "criticals": {"type": "boolean", "description": "Hide criticals, too."},
+        },
+        optional=("for", "ends_at", "starts_at", "author", "criticals"),
+    ),
+    "SilencePreview": _object(
+        "What a silence would have hidden in the last 24 hours.",
+        {
+            "alerts": _COUNT,
+            "opened": _COUNT,
+            "criticals_spared": _COUNT,
+            "items": _many({"type": "object"}, "The first of them."),
+            "note": _maybe("string", "What was not looked at."),
+        },
+    ),
+    "Matching": _object(
+        "Which alerts.",
+        {
+            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "criticals": {"type": "boolean", "description": "Hide criticals, too."},
+        },
+        optional=("criticals",),
+    ),
     "Reason": _object("Why.", {"reason": _text("Why nobody has to be told.", minLength=1)}),
     "Status": _object(
         "Alive, ready, or what is missing.",
@@ -246,6 +320,8 @@ PARAMETERS: Mapping[str, Schema] = {
     "rule": _text("Only with an alert that this rule decided."),
     "outcome": _text("Only with an alert of this outcome."),
     "q": _text("An id, a fingerprint, a key, or words of a title."),
+    "until": _text("A time, or an age: nothing newer."),
+    "label": _text("Only with an alert that has this label: name, or name=value."),
     "since": _text("A time such as 2026-01-31T08:00:00Z, or an age such as 24h."),
     "account": _text("Only of this account."),
     "incident": _text("Only of this incident."),
@@ -256,7 +332,7 @@ PAGING = ("limit", "before")
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="get", path="/api/v1/events", about="Webhooks, newest first.", answer="Event", listed=True,
-        filters=("source", "state", "rule", "outcome", "q", "since", *PAGING),
+        filters=("source", "state", "rule", "outcome", "account", "label", "q", "since", "until", *PAGING),
     ),
     Operation(method="get", path="/api/v1/events/{event_id}", about="One webhook whole.", answer="EventWhole"),
     Operation(
@@ -271,6 +347,32 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="get", path="/api/v1/deliveries/{delivery_id}", about="One delivery.", answer="DeliveryWhole"),
     Operation(method="get", path="/api/v1/lanes", about="Every account's lane.", answer="Lane", listed=True),
     Operation(method="get", path="/api/v1/rules", about="The rules in force.", answer="Rule", listed=True),
+    Operation(
+        method="get", path="/api/v1/rules/shadow", about="What rules in shadow mode would have done.",
+        answer="ShadowRule", listed=True, filters=("since",),
+    ),
+    Operation(
+        method="post", path="/api/v1/reload", about="Check, test and take the rules as they are on disk.",
+        answer="Reloaded", body="Reload", statuses=(409, 422, 503),
+    ),
+    Operation(
+        method="get", path="/api/v1/silences", about="Silences; those that hold or will come first.",
+        answer="Silence", listed=True, filters=PAGING,
+    ),
+    Operation(method="get", path="/api/v1/silences/{silence_id}", about="One silence.", answer="Silence"),
+    Operation(
+        method="post", path="/api/v1/silences", about="Add a silence; 201.", answer="Silence", body="SilenceDraft",
+        statuses=(201, 503),
+    ),
+    Operation(
+        method="post", path="/api/v1/silences/preview", about="Try a silence over the last 24 hours.",
+        answer="SilencePreview", body="Matching", statuses=(503,),
+    ),
+    Operation(method="delete", path="/api/v1/silences/{silence_id}", about="End a silence now.", answer="Silence"),
+    Operation(
+        method="post", path="/api/v1/incidents/{incident_id}/{action}", about="resolve, detach, resend or note.",
+        answer="IncidentChanged", body="IncidentSaid", statuses=(409,),
+    ),
     Operation(
         method="get", path="/api/v1/audit", about="Who did what, newest first.", answer="Entry", listed=True,
         filters=("actor", "action", *PAGING),
@@ -360,7 +462,8 @@ def _operation(one: Operation) -> Schema:
 
 
 def _statuses(one: Operation) -> set[int]:
-    statuses = {202 if one.path.startswith("/webhooks/") and one.method == "post" else 200, *one.statuses}
+    is_made = any(status < 300 for status in one.statuses)  # 201 or 202, and no 200
+    statuses = {*one.statuses} if is_made else {200, *one.statuses}
     if one.path not in ("/healthz", "/readyz") and one.method != "options":
         statuses |= {401} if one.path.startswith("/webhooks/") else {401, 403}
     if "{" in one.path:
@@ -371,7 +474,7 @@ def _statuses(one: Operation) -> set[int]:
 
 
 def _response(one: Operation, status: int) -> Schema:
-    if status >= 400 and one.path != "/readyz":
+    if status >= 400 and one.path != "/readyz" and not (status == 422 and one.answer is not None):
         return {
             "description": "A sentence on what went wrong.",
             "content": {"application/json": {"schema": _ref("Error")}},
@@ -385,7 +488,7 @@ def _response(one: Operation, status: int) -> Schema:
             {
                 "items": _many(schema, "The items."),
                 "next": _maybe("string", "`before` of the next page; null: there is none."),
-                "note": _text("What the list does not cover."),
+                "note": _maybe("string", "What the list does not cover."),
             },
             optional=("note",),
         )
