@@ -15,8 +15,9 @@ from sqlalchemy import text
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.config.models import ProxySettings, TokenSettings, UserSettings
 from bridge.domain.access import GUESSES_AT_ONCE, Role
+from bridge.domain.delivery import PermanentFailure, Reason
 from bridge.domain.silences import Silence
-from tests.ledgers import MovedDatabase, fires, ledger_of, route, settle
+from tests.ledgers import MovedDatabase, claim, fires, ledger_of, record, route, settle
 from tests.web_apps import Browser, web_app
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -91,6 +92,22 @@ def test_only_an_admin_puts_other_rules_in_force_and_a_viewer_may_try_what_chang
         assert (browser.post("/rules/reload").status_code == 403) == (role is not Role.ADMIN)
         assert browser.api("/api/v1/silences/preview", match={"title": "x"}).status_code != 403
         assert browser.post("/playground").status_code != 403
+
+
+def test_a_viewer_sees_no_form_it_may_not_send(ledger: Ledger, app: Flask) -> None:
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), PermanentFailure(reason=Reason.FORBIDDEN, detail="no"))
+    incident = ledger.incidents(limit=1).items[0]["id"]
+    forms: dict[str, list[int]] = {}
+    for role in Role:
+        browser = Browser(app)
+        browser.log_in(role.value, password(role.value))
+        for path in ("/", f"/incidents/{incident}", "/dead", "/quiet", "/rules"):
+            forms.setdefault(path, []).append(len(re.findall('<form[^>]*method="post"', browser.get(path).text)))
+    harmless = {**dict.fromkeys(forms, 1), "/rules": 2}  # the way out; the check of the files, which changes nothing
+    assert {path: found[0] for path, found in forms.items()} == harmless
+    assert forms["/"][1] > 1
+    assert forms[f"/incidents/{incident}"][1] > 1
 
 
 def test_a_refused_role_is_told_what_it_lacks(app: Flask) -> None:
