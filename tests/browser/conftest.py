@@ -14,7 +14,7 @@ WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     """A running Chromium."""
     if CHROMIUM is None:
@@ -26,7 +26,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bridge(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A bridge with a story to show; it needs no browser itself, but nobody else looks at it."""
     with scene(tmp_path_factory.mktemp("browser")) as running:

@@ -67,6 +67,8 @@ class EventQuery:
     account: str | None = None  # of the incident an alert concerns
     label: str | None = None  # name=value
 
+    within: int | None = None  # events to look through for what has no index; None: as many as a page can afford
+
     @property
     def asks_alerts(self) -> bool:
         """Whether an event's alerts decide."""
@@ -89,6 +91,7 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
     connection = transaction.connection
     conditions: list[ColumnElement[bool]] = []
     scans = False
+    most = query.within or (TEXT_SCAN_MAX if query.q else SCAN_MAX)
     if query.source:
         conditions.append(events.c.source == query.source)
     if query.since:
@@ -107,15 +110,14 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
         if found:
             conditions.append(events.c.id.in_(found))
         else:
-            floor = _floor(connection, events.c.id, (), query.before, TEXT_SCAN_MAX)
+            floor = _floor(connection, events.c.id, (), query.before, most)
             titled = _titled(query.q, floor, query.before)
             if not conditions:  # the newest so many are enough
                 titled = titled.order_by(alerts.c.event_id.desc()).limit(min(query.limit, LIMIT_MAX) + 1)
             conditions.append(events.c.id.in_(titled))
     if floor is None and scans:
         own = (events.c.source == query.source,) if query.source else ()
-        floor = _floor(connection, events.c.id, own, query.before)
-    most = TEXT_SCAN_MAX if query.q else SCAN_MAX
+        floor = _floor(connection, events.c.id, own, query.before, most)
     return _page(connection, events, conditions, query.limit, query.before, event_item, floor, most)
 
 
