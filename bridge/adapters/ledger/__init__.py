@@ -710,11 +710,6 @@ class Ledger:
         with self.database.reading() as transaction:
             return overview.overview(transaction)
 
-    def rule_hits(self, within: timedelta) -> dict[str, int]:
-        """How many alerts each rule decided within that time."""
-        with self.database.reading() as transaction:
-            return overview.hits(transaction, within)
-
     def paused(self, account: str) -> str | None:
         """An operator pauses the account's lane: nothing is sent. Its name; None without such an account."""
         return self._pause(account, pause=True)

@@ -46,12 +46,6 @@ def overview(transaction: Transaction) -> Overview:
     )
 
 
-def hits(transaction: Transaction, within: timedelta) -> dict[str, int]:
-    """How many alerts each rule decided within that time, in whole hours."""
-    counted = tallies.by_hour(transaction, tallies.HITS, within)
-    return {labels[0]: sum(hours.values()) for labels, hours in counted.items()}
-
-
 def _created(transaction: Transaction) -> dict[str, tuple[int, ...]]:
     """Creates that were delivered, per account and hour, the oldest of SPARK_HOURS first."""
     now: datetime = transaction.now

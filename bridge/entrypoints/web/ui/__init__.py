@@ -6,7 +6,6 @@ Every change is a POST with a CSRF token. Alert text is hostile: it is escaped, 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,7 +22,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, sessions, words
+from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, rule_page, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
 from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
 from bridge.entrypoints.web.ui.letters import add_letters
@@ -202,7 +201,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
 
     @routes.get("/rules")
     def rules() -> str:
-        return render_template("rules.html", rules=ui.rules(), hits=ledger.rule_hits(timedelta(days=1)))
+        return rule_page.rendered(ledger, ui.rules(), ui.book())
 
 
 def _add_actions(routes: Blueprint, ui: Ui) -> None:

@@ -1,0 +1,70 @@
+"""The rules page: each rule with how often it decided, when last, what went wrong with it, and its file's lines."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import abort, render_template, request
+
+from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.reads import rfc3339
+from bridge.adapters.ledger.tallies import HITS
+from bridge.config.rule_files import RuleFiles
+
+MONTH = timedelta(days=30)
+DAY = timedelta(hours=24)
+LINES_MAX = 3_000  # of one file that are shown
+
+Hits = Mapping[tuple[str, ...], Mapping[datetime, int]]
+
+
+def rows_of(
+    rules: Iterable[Mapping[str, Any]],
+    hits: Hits,
+    now: datetime,
+    broken: Iterable[Mapping[str, Any]],
+    dead: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The rules as they are tried, each with `day`, `month`, `last` (the hour of its newest alert) and `errors`.
+
+    `broken` are templates that failed within a day, `dead` causes of dead letters; both name their rule and a number.
+    """
+    errors: dict[str, list[str]] = {}
+    for one in broken:
+        errors.setdefault(one["rule"], []).append(f"a template failed {one['number']:,} times within a day")
+    for one in dead:
+        errors.setdefault(one["rule"], []).append(f"{one['number']:,} dead: {str(one['reason']).replace('_', ' ')}")
+    found = []
+    for rule in rules:
+        hours = hits.get((rule["id"],), {})
+        found.append(
+            {
+                **rule,
+                "day": sum(number for hour, number in hours.items() if hour > now - DAY),
+                "month": sum(hours.values()),
+                "last": rfc3339(max(hours, default=None)),
+                "errors": errors.get(rule["id"], []),
+            }
+        )
+    return found
+
+
+def lines_of(files: str, name: str) -> Sequence[str] | None:
+    """The lines of one rule file of a stored book; None when it has no such file."""
+    for shown, text in RuleFiles.from_json(files).rules:
+        if shown == name:
+            return text.splitlines()[:LINES_MAX]
+    return None
+
+
+def rendered(ledger: Ledger, rules: Sequence[Mapping[str, Any]], book: str) -> str:
+    """The page, with the lines of `?file=` as they are in force."""
+    broken = ledger.troubles(book)["templates"]
+    rows = rows_of(rules, ledger.by_hour(HITS, MONTH), ledger.time(), broken, ledger.dead_causes())
+    name, lines = request.args.get("file", ""), None
+    if name:
+        stored = ledger.book(book)
+        lines = None if stored is None else lines_of(stored.files, name)
+        if lines is None:
+            abort(404)
+    return render_template("rules.html", rules=rows, file=name, lines=lines)
