@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,33 @@ WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="package")
-def chromium() -> Iterator[Any]:
+_open = ExitStack()  # what runs for all tests of this folder, and for no other
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures of the test itself
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the last test of this folder browser and bridge end: they would slow down all that come after."""
+    here = Path(__file__).parent
+    if nextitem is None or here not in nextitem.path.parents:
+        _open.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Any:
     """A running Chromium."""
     if CHROMIUM is None:
         pytest.skip("needs chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test installs it")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
+    driver = _open.enter_context(playwright.sync_playwright())
+    browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+    _open.callback(browser.close)
+    return browser
 
 
-@pytest.fixture(scope="package")
-def bridge(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+@pytest.fixture(scope="session")
+def bridge(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A bridge with a story to show; it needs no browser itself, but nobody else looks at it."""
-    with scene(tmp_path_factory.mktemp("browser")) as running:
-        yield running
+    return _open.enter_context(scene(tmp_path_factory.mktemp("browser")))
 
 
 @pytest.fixture(scope="session")
