@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Files of tests that run side by side; 0: one after the other.
+AT_ONCE ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: run test check-code unit clean lock
@@ -10,7 +12,7 @@ run: $(VENV)/.run ## Start everything on this machine, with the sandbox and thre
 	@$(BIN)/incident-bridge up --demo
 
 test: check-code ## Everything: format, lint, types, imports, tests
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(AT_ONCE) --dist loadfile $(PYTEST_ARGS)
 
 check-code: $(VENV)/.test
 	@$(BIN)/ruff format --check bridge tests bench

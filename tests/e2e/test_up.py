@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -90,7 +90,8 @@ class Up:
     def close(self) -> None:
         left = self.tree()
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ends by itself just now
+                os.kill(pid, signal.SIGKILL)
         for process in self._started:
             process.wait()
         eventually(lambda: not self.tree(), ORPHANS_GONE_S)

@@ -8,7 +8,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
@@ -39,6 +39,7 @@ LIMIT_DEFAULT = 50
 TEXT_SCAN_MAX = 20_000  # events whose titles are searched for words
 SCAN_MAX = 5_000  # rows that a list looks through for whatever else has no index
 CLOCKS_DIFFER = timedelta(minutes=5)  # between an event's id and its time, at most
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 UNFINISHED = ("pending", "sending")
 
 
@@ -95,12 +96,12 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
     if query.source:
         conditions.append(events.c.source == query.source)
     if query.since:
-        conditions += (events.c.received_at >= query.since, events.c.id >= earliest_at(query.since - CLOCKS_DIFFER))
+        conditions += (events.c.received_at >= query.since, events.c.id >= _id_at(query.since, -CLOCKS_DIFFER))
     if query.state:
         conditions.append(events.c.state == query.state)
         scans = query.state != "accepted"
     if query.until:
-        conditions += (events.c.received_at <= query.until, events.c.id <= earliest_at(query.until + CLOCKS_DIFFER))
+        conditions += (events.c.received_at <= query.until, events.c.id <= _id_at(query.until, CLOCKS_DIFFER))
     if query.asks_alerts:
         conditions.append(exists().where(alerts.c.event_id == events.c.id, *_of_alerts(query)))
         scans = True
@@ -119,6 +120,14 @@ def list_events(transaction: Transaction, query: EventQuery) -> Page:
         own = (events.c.source == query.source,) if query.source else ()
         floor = _floor(connection, events.c.id, own, query.before, most)
     return _page(connection, events, conditions, query.limit, query.before, event_item, floor, most)
+
+
+def _id_at(instant: datetime, later: timedelta) -> str:
+    """The first id of a time, as far as there are times; ids begin with 1970."""
+    try:
+        return earliest_at(max(instant + later, _FIRST))
+    except OverflowError:
+        return earliest_at(_FIRST if later < timedelta(0) else instant)
 
 
 def _of_alerts(query: EventQuery) -> list[ColumnElement[bool]]:
