@@ -148,6 +148,8 @@ def test_what_would_wait_too_long_goes_out_as_one_incident(lane: Lane) -> None:
     assert "- error: worst0 is down" in sent.fields["body"]
     assert all(titles == ["P-" + sent.id] for titles in lane.represented().values())
     assert len(lane.represented()) == 20
+    kinds = lane.ledger.day().by_account[ACCOUNT]
+    assert {kind: sum(numbers) for kind, numbers in kinds.items()} == {"created": 1, "folded": 19, "failed": 0}
 
 
 def test_the_words_and_fields_are_those_of_the_most_severe(lane: Lane) -> None:

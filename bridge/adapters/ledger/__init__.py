@@ -22,7 +22,6 @@ from bridge.adapters.ledger import (
     letters,
     mended,
     names,
-    overview,
     plan_b,
     probes,
     pruning,
@@ -41,7 +40,6 @@ from bridge.adapters.ledger.fetches import Fetch, Fetched
 from bridge.adapters.ledger.history import StoredEvent, Stretch
 from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneBusy, LaneWork, NamesNeeded, Recorded
 from bridge.adapters.ledger.names import NameBook, NameList
-from bridge.adapters.ledger.overview import Overview
 from bridge.adapters.ledger.reads import EventQuery, Page, Payloads
 from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
 from bridge.adapters.ledger.silences import Preview
@@ -84,7 +82,6 @@ class Ledger:
         self.new_id = Ulids()
         self.names = NameBook()
         self._served = ""  # the last lane of a round that had no room for all
-        self._days = activity.DayBook()
 
     # -- web
 
@@ -390,10 +387,11 @@ class Ledger:
         with self.database.reading() as transaction:
             return tallies.totals(transaction)
 
-    def by_hour(self, what: str, within: timedelta) -> dict[tuple[str, ...], dict[datetime, int]]:
-        """One of those numbers per hour: labels -> beginning of the hour -> number."""
+    def hits(self, within: timedelta, lately: timedelta) -> dict[str, tallies.Sum]:
+        """How often each rule decided, within two spans of time up to now."""
         with self.database.reading() as transaction:
-            return tallies.by_hour(transaction, what, within)
+            found = tallies.summed(transaction, tallies.HITS, within, lately)
+            return {rule: number for (rule,), number in found.items()}
 
     def alarms_standing(self, max_waits: Mapping[str, timedelta]) -> tuple[Cause, ...]:
         """Everything that needs a person now; `max_waits` are those of the configured accounts."""
@@ -563,7 +561,12 @@ class Ledger:
     def day(self) -> activity.Day:
         """The last 24 hours by the hour."""
         with self.database.reading() as transaction:
-            return self._days.day(transaction)
+            return activity.day(transaction)
+
+    def lately(self) -> activity.Lately:
+        """The last hour in numbers."""
+        with self.database.reading() as transaction:
+            return activity.lately(transaction)
 
     def troubles(self, book: str) -> dict[str, Any]:
         """What the first page says beside its numbers: templates that fail under this rule book, what is open."""
@@ -704,11 +707,6 @@ class Ledger:
     def alive(self, within: timedelta) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
             return reads.alive(transaction, within)
-
-    def overview(self) -> Overview:
-        """The numbers of the first page."""
-        with self.database.reading() as transaction:
-            return overview.overview(transaction)
 
     def paused(self, account: str) -> str | None:
         """An operator pauses the account's lane: nothing is sent. Its name; None without such an account."""

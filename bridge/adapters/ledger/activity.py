@@ -1,50 +1,43 @@
-"""What happened lately, for the first page: 24 hours by the hour, per account, and rules whose templates failed.
+"""What happened lately, for the first page: the last hour and day in numbers, and rules whose templates failed.
 
-A closed stretch of time never changes, so it is counted once per process: an old ledger costs a page nothing. A page
-waits for no count: what is not counted within its share of time is counted by the next one.
+The day comes from the numbers that upkeep counts by the hour; the last hour is counted over rows whose ids are recent,
+for ids sort by time.
 """
 
 import json
-import threading
-import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import func, select
 
 from bridge.adapters.ids import earliest_at
-from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger import tallies
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents
-from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.domain.delivery import Action, DeliveryState
 
+HOUR = timedelta(hours=1)
 HOURS = 24
-CHUNK = timedelta(minutes=10)
-SETTLES_IN = timedelta(seconds=30)  # an event gets its id a little before it is on disk
-COUNTS_FOR_S = 0.05  # of one page
-AGE_S = 5.0  # of what changes still
 RECENT = timedelta(minutes=10)  # what "receipts per minute" is measured over
 FAILED_TEMPLATE = "its template failed"  # as render's notes say it
 TROUBLES_MAX = 10
 NOTED_MAX = 200  # creates with notes that are looked through
+_KINDS = {  # the line of a sparkline that a finished create counts for
+    DeliveryState.DELIVERED.value: "created",
+    DeliveryState.ADOPTED.value: "created",
+    DeliveryState.DEAD.value: "failed",
+}
 
-_EVENTS = Statement(
-    select(func.count().label("number")).where(events.c.id >= bindparam("first"), events.c.id < bindparam("end"))
-)
-_ALERTS = Statement(
-    select(alerts.c.rule, func.count().label("number"))
-    .where(alerts.c.event_id >= bindparam("first"), alerts.c.event_id < bindparam("end"))
-    .group_by(alerts.c.rule)
-)
-_KIND = case(
-    (deliveries.c.state == DeliveryState.DEAD.value, "failed"),
-    (deliveries.c.reason == Reason.FOLDED.value, "folded"),
-    else_="created",
-)
-_SENT = (DeliveryState.DELIVERED.value, DeliveryState.ADOPTED.value, DeliveryState.DEAD.value)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lately:
+    """The last hour in numbers."""
+
+    received: int  # events
+    per_minute: float  # events, of the last minutes
+    outcomes: Mapping[str, int]  # alerts, by what became of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,84 +47,58 @@ class Day:
     received: tuple[int, ...]  # events
     by_rule: Mapping[str, tuple[int, ...]]  # alerts that each rule decided
     by_account: Mapping[str, Mapping[str, tuple[int, ...]]]  # account -> created | folded | failed
-    per_minute: float  # events, of late
-    is_whole: bool  # False: older hours are still being counted
+    is_whole: bool  # False: some of it is still being counted
 
 
-class DayBook:
-    """Counts the last day, a page's share at a time. One per process; any number of threads may ask."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._closed: dict[datetime, tuple[int, Counter[str]]] = {}
-        self._open: tuple[float, Day] | None = None
-
-    def day(self, transaction: Transaction) -> Day:
-        """The day as far as it is counted."""
-        with self._lock:
-            if self._open is not None and time.monotonic() - self._open[0] < AGE_S:
-                return self._open[1]
-            made = self._counted(transaction)
-            self._open = (time.monotonic(), made) if made.is_whole else None
-            return made
-
-    def _counted(self, transaction: Transaction) -> Day:
-        connection, now = transaction.connection, transaction.now
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        first = hour - (HOURS - 1) * timedelta(hours=1)
-        self._closed = {start: numbers for start, numbers in self._closed.items() if start >= first}
-        received = [0] * HOURS
-        by_rule: dict[str, list[int]] = {}
-        until = time.monotonic() + COUNTS_FOR_S
-        is_whole = True
-        start = hour + (now - hour) // CHUNK * CHUNK
-        while start >= first:
-            chunk = self._closed.get(start)
-            if chunk is None and time.monotonic() > until:
-                is_whole = False
-            elif chunk is None:
-                chunk = _chunk(connection, start)
-                if start + CHUNK + SETTLES_IN < now:
-                    self._closed[start] = chunk
-            if chunk is not None:
-                at = int((start - first) / timedelta(hours=1))
-                received[at] += chunk[0]
-                for rule, number in chunk[1].items():
-                    by_rule.setdefault(rule, [0] * HOURS)[at] += number
-            start -= CHUNK
-        late = _EVENTS.rows(connection, first=earliest_at(now - RECENT), end=earliest_at(now + CHUNK))
-        return Day(
-            received=tuple(received),
-            by_rule={rule: tuple(numbers) for rule, numbers in by_rule.items()},
-            by_account=_by_account(connection, first),
-            per_minute=late[0]["number"] / (RECENT / timedelta(minutes=1)),
-            is_whole=is_whole,
-        )
-
-
-def _chunk(connection: Connection, start: datetime) -> tuple[int, Counter[str]]:
-    between = {"first": earliest_at(start), "end": earliest_at(start + CHUNK)}
-    (found,) = _EVENTS.rows(connection, **between)
-    rules = _ALERTS.rows(connection, **between) if found["number"] else []
-    return found["number"], Counter({row["rule"]: row["number"] for row in rules if row["rule"] is not None})
-
-
-def _by_account(connection: Connection, first: datetime) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Creates by what became of them, in the hour in which it did."""
-    rows = connection.execute(
-        select(deliveries.c.account, _KIND.label("kind"), deliveries.c.done_at).where(
-            deliveries.c.id >= earliest_at(first - timedelta(hours=1)),
-            deliveries.c.action == Action.CREATE.value,
-            deliveries.c.done_at >= first,
-            deliveries.c.state.in_(_SENT) | (deliveries.c.reason == Reason.FOLDED.value),
-        )
+def lately(transaction: Transaction) -> Lately:
+    """The last hour, up to now."""
+    connection, now = transaction.connection, transaction.now
+    since, recent = earliest_at(now - HOUR), earliest_at(now - RECENT)
+    number = select(func.count()).select_from(events)
+    of_late = connection.execute(number.where(events.c.id >= recent)).scalar_one()
+    counted = select(alerts.c.outcome, func.count()).where(alerts.c.event_id >= since).group_by(alerts.c.outcome)
+    return Lately(
+        received=connection.execute(number.where(events.c.id >= since)).scalar_one(),
+        per_minute=of_late / (RECENT / timedelta(minutes=1)),
+        outcomes={row[0]: row[1] for row in connection.execute(counted)},
     )
-    counted: dict[str, dict[str, list[int]]] = {}
-    for account, kind, done_at in rows:
-        at = min(HOURS - 1, int((done_at - first) / timedelta(hours=1)))
-        kinds = counted.setdefault(account, {name: [0] * HOURS for name in ("created", "folded", "failed")})
-        kinds[kind][at] += 1
-    return {account: {kind: tuple(n) for kind, n in kinds.items()} for account, kinds in counted.items()}
+
+
+def day(transaction: Transaction) -> Day:
+    """The day, as far as it is counted."""
+    whats = (tallies.RECEIVED, tallies.HITS, tallies.FINISHED, tallies.FOLDED)
+    found = tallies.by_hour(transaction, whats, HOUR * (HOURS - 1))
+    first = transaction.now.replace(minute=0, second=0, microsecond=0) - HOUR * (HOURS - 1)
+    accounts: dict[str, dict[str, list[int]]] = {}
+    created = [
+        (account, _KINDS[state], hours)
+        for (account, action, state), hours in found.numbers[tallies.FINISHED].items()
+        if action == Action.CREATE.value and state in _KINDS
+    ]
+    folded = [(account, "folded", hours) for (account,), hours in found.numbers[tallies.FOLDED].items()]
+    for account, kind, hours in created + folded:
+        kinds = accounts.setdefault(account, {name: [0] * HOURS for name in ("created", "folded", "failed")})
+        _put(kinds[kind], hours, first)
+    return Day(
+        received=_line(found.numbers[tallies.RECEIVED].values(), first),
+        by_rule={rule: _line([hours], first) for (rule,), hours in found.numbers[tallies.HITS].items()},
+        by_account={account: {kind: tuple(n) for kind, n in kinds.items()} for account, kinds in accounts.items()},
+        is_whole=found.is_whole,
+    )
+
+
+def _line(several: Iterable[Mapping[datetime, int]], first: datetime) -> tuple[int, ...]:
+    line = [0] * HOURS
+    for hours in several:
+        _put(line, hours, first)
+    return tuple(line)
+
+
+def _put(line: list[int], hours: Mapping[datetime, int], first: datetime) -> None:
+    for hour, number in hours.items():
+        at = (hour - first) // HOUR
+        if 0 <= at < HOURS:
+            line[at] += number
 
 
 def broken_templates(transaction: Transaction, book: str) -> list[dict[str, Any]]:

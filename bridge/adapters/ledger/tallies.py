@@ -19,6 +19,7 @@ from bridge.adapters.ids import ULID_CHARS, earliest_at, made_at
 from bridge.adapters.ledger.compiled import InsertStatement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, from_us, marks, tallies, to_us
+from bridge.domain.delivery import Reason
 
 SETTLES = timedelta(seconds=30)  # between the making of an id and the commit of its row, at most
 PIECE_ROWS = 5_000
@@ -36,11 +37,30 @@ OUTCOMES = "outcomes"  # source, outcome -> alerts
 HITS = "hits"  # rule -> alerts it decided
 ATTEMPTS = "attempts"  # account, action, reason (ok when it worked) -> calls
 FINISHED = "finished"  # account, action, state -> deliveries
+FOLDED = "folded"  # account -> creates that another incident carries
 WAITED = "waited"  # account, bound in seconds (inf) -> creates by their wait for the first attempt
 WAITED_S = "waited_s"  # account -> seconds they waited, all together
 REFUSED = "refused"  # source, why -> requests refused and not stored; added by the web processes
 
-Counts = dict[tuple[str, datetime, tuple[str, ...]], int]  # what, hour, labels
+Labels = tuple[str, ...]
+Counts = dict[tuple[str, datetime, Labels], int]  # what, hour, labels
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Numbers per hour: what -> labels -> beginning of the hour -> number."""
+
+    numbers: Mapping[str, Mapping[Labels, Mapping[datetime, int]]]
+    is_whole: bool  # False: upkeep has more to count than a reader adds
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What the hours of one row of labels come to."""
+
+    number: int
+    lately: int
+    last: datetime  # beginning of the newest hour with a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +154,16 @@ def _of_deliveries(transaction: Transaction, stretch: _Stretch) -> Counts:
         select(
             *(deliveries.c.account, deliveries.c.action, deliveries.c.state, hour, wait, func.count()),
             func.coalesce(func.sum(waited_us), 0),
+            func.sum(case((deliveries.c.reason == Reason.FOLDED.value, 1), else_=0)),
         )
         .where(deliveries.c.done_at >= stretch.begin, deliveries.c.done_at < stretch.end)
         .group_by(deliveries.c.account, deliveries.c.action, deliveries.c.state, "hours", "wait")
     )
-    for account, action, state, hours, bound, number, waited in rows:
-        _add(counts, FINISHED, from_us(int(hours) * _HOUR_US), (account, action, state), number)
+    for account, action, state, hours, bound, number, waited, folded in rows:
+        hour_at = from_us(int(hours) * _HOUR_US)
+        _add(counts, FINISHED, hour_at, (account, action, state), number)
+        if folded:
+            _add(counts, FOLDED, hour_at, (account,), folded)
         if bound:
             _add(counts, WAITED, None, (account, bound), number)
             _add(counts, WAITED_S, None, (account,), max(0, int(waited)) // 1_000_000)
@@ -231,9 +255,9 @@ def add_now(transaction: Transaction, what: str, numbers: Mapping[tuple[str, ...
     add(transaction, {(what, hour, labels): number for labels, number in numbers.items()})
 
 
-def totals(transaction: Transaction) -> dict[str, dict[tuple[str, ...], int]]:
+def totals(transaction: Transaction) -> dict[str, dict[Labels, int]]:
     """Every number for ever, up to now: what -> labels -> number."""
-    found: dict[str, dict[tuple[str, ...], int]] = {}
+    found: dict[str, dict[Labels, int]] = {}
     reached_at: dict[str, datetime] = {}
     kept = select(tallies.c.what, tallies.c.labels, tallies.c.number).where(tallies.c.hour == EVER)
     numbers = select(marks.c.what, literal(_IS_MARK), cast(marks.c.reached, BigInteger)).where(
@@ -246,34 +270,63 @@ def totals(transaction: Transaction) -> dict[str, dict[tuple[str, ...], int]]:
             _gather(found, [(what, tuple(json.loads(labels)), number)])
     for what in _COUNTED:
         begin = reached_at.get(what, EVER)
-        _gather(found, ((name, labels, n) for (name, _, labels), n in _tail(transaction, what, begin).items()))
+        beyond, _ = _tail(transaction, what, begin)
+        _gather(found, ((name, labels, n) for (name, _, labels), n in beyond.items()))
     return found
 
 
-def by_hour(transaction: Transaction, what: str, within: timedelta) -> dict[tuple[str, ...], dict[datetime, int]]:
-    """One kind of number per hour, for the hours of `within` up to now: labels -> beginning of the hour -> number."""
+def by_hour(transaction: Transaction, whats: Sequence[str], within: timedelta) -> Hours:
+    """Numbers per hour, for the hours of `within` up to now."""
     since = _hour(to_us(transaction.now - within))
-    kept = select(tallies.c.hour, tallies.c.labels, tallies.c.number).where(
-        tallies.c.what == what, tallies.c.hour >= since, tallies.c.hour > EVER
+    kept = select(tallies.c.what, tallies.c.hour, tallies.c.labels, tallies.c.number)
+    found: dict[str, dict[Labels, dict[datetime, int]]] = {what: {} for what in whats}
+    for what, hour, labels, number in transaction.connection.execute(kept.where(*_hours(whats, since))):
+        found[what].setdefault(tuple(json.loads(labels)), {})[hour] = number
+    tails, is_whole = _tails(transaction, whats, since)
+    for (what, hour, labels), number in tails.items():
+        hours = found[what].setdefault(labels, {})
+        hours[hour] = hours.get(hour, 0) + number
+    return Hours(found, is_whole)
+
+
+def summed(transaction: Transaction, what: str, within: timedelta, lately: timedelta) -> dict[Labels, Sum]:
+    """One kind of number by its labels, over the hours of `within` and of `lately` up to now."""
+    since, of_late = (_hour(to_us(transaction.now - span)) for span in (within, lately))
+    kept = select(
+        tallies.c.labels,
+        func.sum(tallies.c.number),
+        func.sum(case((tallies.c.hour > of_late, tallies.c.number), else_=0)),
+        func.max(tallies.c.hour),
     )
-    found: dict[tuple[str, ...], dict[datetime, int]] = {}
-    for hour, labels, number in transaction.connection.execute(kept):
-        found.setdefault(tuple(json.loads(labels)), {})[hour] = number
-    for table in _COUNTED if what != REFUSED else ():
-        if what not in _MADE_OF[table]:
-            continue
-        for (name, hour, labels), number in _tail(transaction, table, _mark(transaction, table)).items():
-            if name == what and hour >= since:
-                hours = found.setdefault(labels, {})
-                hours[hour] = hours.get(hour, 0) + number
+    rows = transaction.connection.execute(kept.where(*_hours([what], since)).group_by(tallies.c.labels))
+    found = {tuple(json.loads(row[0])): Sum(int(row[1]), int(row[2]), row[3]) for row in rows}
+    for (_, hour, labels), number in _tails(transaction, [what], since)[0].items():
+        old = found.get(labels, Sum(0, 0, hour))
+        new = number if hour > of_late else 0
+        found[labels] = Sum(old.number + number, old.lately + new, max(old.last, hour))
     return found
+
+
+def _hours(whats: Sequence[str], since: datetime) -> tuple[Any, ...]:
+    return tallies.c.what.in_(whats), tallies.c.hour >= since, tallies.c.hour > EVER
+
+
+def _tails(transaction: Transaction, whats: Sequence[str], since: datetime) -> tuple[Counts, bool]:
+    """What lies beyond the marks of these kinds of numbers since then, and whether that is all there is."""
+    found: Counts = {}
+    is_whole = True
+    for table in [table for table, made in _MADE_OF.items() if set(made) & set(whats)]:
+        counts, is_all = _tail(transaction, table, _mark(transaction, table))
+        is_whole = is_whole and is_all
+        found |= {key: number for key, number in counts.items() if key[0] in whats and key[1] >= since}
+    return found, is_whole
 
 
 _MADE_OF = {
     "events": (RECEIVED, BODIES),
     "alerts": (OUTCOMES, HITS),
     "attempts": (ATTEMPTS,),
-    "deliveries": (FINISHED, WAITED, WAITED_S),
+    "deliveries": (FINISHED, FOLDED, WAITED, WAITED_S),
 }
 
 
@@ -301,14 +354,15 @@ def forget(transaction: Transaction) -> None:
     transaction.connection.execute(delete(tallies).where(tallies.c.hour > EVER, tallies.c.hour < old))
 
 
-def _tail(transaction: Transaction, what: str, begin: datetime) -> Counts:
-    """The counts beyond a mark, of a bounded number of rows."""
-    end = _end_of_piece(transaction, what, begin, transaction.now + timedelta(days=1), TAIL_ROWS)
+def _tail(transaction: Transaction, what: str, begin: datetime) -> tuple[Counts, bool]:
+    """The counts beyond a mark, of a bounded number of rows, and whether that is all of them."""
+    latest = transaction.now + timedelta(days=1)
+    end = _end_of_piece(transaction, what, begin, latest, TAIL_ROWS)
     if end <= begin:
-        return {}
+        return {}, True
     stretch = _Stretch(begin, end)
     counts = _COUNTED[what][0](transaction, stretch)
-    return counts | _bodies(transaction, stretch) if what == "events" else counts
+    return (counts | _bodies(transaction, stretch) if what == "events" else counts), end == latest
 
 
 def _mark(transaction: Transaction, what: str) -> datetime:
@@ -352,7 +406,7 @@ def _add(counts: Counts, what: str, hour: datetime | None, labels: Sequence[str]
     counts[key] = counts.get(key, 0) + int(number)
 
 
-def _gather(found: dict[str, dict[tuple[str, ...], int]], numbers: Iterable[tuple[str, tuple[str, ...], int]]) -> None:
+def _gather(found: dict[str, dict[Labels, int]], numbers: Iterable[tuple[str, tuple[str, ...], int]]) -> None:
     for what, labels, number in numbers:
         of = found.setdefault(what, {})
         of[labels] = of.get(labels, 0) + number

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from bridge.entrypoints.web.ui import Ui
 
 PROCESSES_WITHIN = timedelta(minutes=10)
+NEEDS_MAX = 20  # causes of dead letters; their own page has all
 SILENT_AFTER_S = 30.0  # three heartbeats
 
 
 def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     """Everything now.html shows."""
     ledger = ui.ledger
-    overview, day, troubles = ledger.overview(), ledger.day(), ledger.troubles(ui.book())
+    day, causes, troubles = ledger.day(), ledger.dead_causes(), ledger.troubles(ui.book())
     rules = ui.rules()
     of_account = {rule["id"]: rule["account"] for rule in rules}
     lanes = [
@@ -27,7 +28,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
             **lane,
             "spark": _spark_of(lane["account"], day, of_account),
             "open": troubles["open"].get(lane["account"], 0),
-            "causes": [one for one in overview.causes if one["account"] == lane["account"]],
+            "causes": [one for one in causes if one["account"] == lane["account"]],
             "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
         }
         for lane in ledger.lanes(ui.rates)
@@ -35,13 +36,13 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
     found = (
         *reloads.need_of_rules(ledger),
-        *needs.needs_of(lanes, overview.causes, troubles["templates"], places, ui.missing()),
+        *needs.needs_of(lanes, causes[:NEEDS_MAX], troubles["templates"], places, ui.missing()),
     )
     return {
         "title": needs.title_of(found),
         "needs": found,
-        "overview": overview,
-        "per_minute": day.per_minute,
+        "lately": ledger.lately(),
+        "open": sum(troubles["open"].values()),
         "received": spark_of({"received": day.received}, is_whole=day.is_whole),
         "proven": troubles["proven"],
         "lanes": lanes,

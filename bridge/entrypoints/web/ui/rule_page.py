@@ -1,27 +1,24 @@
 """The rules page: each rule with how often it decided, when last, what went wrong with it, and its file's lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flask import abort, render_template, request
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.reads import rfc3339
-from bridge.adapters.ledger.tallies import HITS
+from bridge.adapters.ledger.tallies import Sum
 from bridge.config.rule_files import RuleFiles
 
 MONTH = timedelta(days=30)
 DAY = timedelta(hours=24)
 LINES_MAX = 3_000  # of one file that are shown
 
-Hits = Mapping[tuple[str, ...], Mapping[datetime, int]]
-
 
 def rows_of(
     rules: Iterable[Mapping[str, Any]],
-    hits: Hits,
-    now: datetime,
+    hits: Mapping[str, Sum],
     broken: Iterable[Mapping[str, Any]],
     dead: Iterable[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
@@ -36,13 +33,13 @@ def rows_of(
         errors.setdefault(one["rule"], []).append(f"{one['number']:,} dead: {str(one['reason']).replace('_', ' ')}")
     found = []
     for rule in rules:
-        hours = hits.get((rule["id"],), {})
+        hit = hits.get(rule["id"])
         found.append(
             {
                 **rule,
-                "day": sum(number for hour, number in hours.items() if hour > now - DAY),
-                "month": sum(hours.values()),
-                "last": rfc3339(max(hours, default=None)),
+                "day": hit.lately if hit else 0,
+                "month": hit.number if hit else 0,
+                "last": rfc3339(hit.last) if hit else None,
                 "errors": errors.get(rule["id"], []),
             }
         )
@@ -60,7 +57,7 @@ def lines_of(files: str, name: str) -> Sequence[str] | None:
 def rendered(ledger: Ledger, rules: Sequence[Mapping[str, Any]], book: str) -> str:
     """The page, with the lines of `?file=` as they are in force."""
     broken = ledger.troubles(book)["templates"]
-    rows = rows_of(rules, ledger.by_hour(HITS, MONTH), ledger.time(), broken, ledger.dead_causes())
+    rows = rows_of(rules, ledger.hits(MONTH, DAY), broken, ledger.dead_causes())
     name, lines = request.args.get("file", ""), None
     if name:
         stored = ledger.book(book)
