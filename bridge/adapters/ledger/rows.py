@@ -8,6 +8,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+import orjson
+
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Decision, KeyRule, OnAcknowledge, OnResolve, Policy
 from bridge.domain.delivery import BODY_VERSION, Action, Delivery, NameRef, Phase, Reason
@@ -20,7 +22,10 @@ Row = Any  # a RowMapping, or a dict of the same keys
 
 def dumps(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, text as it is but for lone surrogates, which no database takes."""
-    text = _ENCODER.encode(value)
+    try:
+        return orjson.dumps(value, _plain, _AS_WE_WRITE).decode()
+    except TypeError:  # half a surrogate pair, an integer of more than 64 bits, a key that is no text, nested deeply
+        text = _ENCODER.encode(value)
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -35,6 +40,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+_AS_WE_WRITE = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain)
 
 

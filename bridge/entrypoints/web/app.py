@@ -1,6 +1,7 @@
 """The Flask application of one web process."""
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -8,6 +9,15 @@ from bridge.adapters import logs
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.packed import packed
 from bridge.entrypoints.web.receiver import RETRY_AFTER_S, answer
+
+
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's own sessions; who sends no cookie has none to verify, so a webhook does not pay for the means to."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
 
 def create_app(
@@ -24,6 +34,7 @@ def create_app(
         SESSION_COOKIE_SECURE=https,
         WTF_CSRF_TIME_LIMIT=12 * 3600,
     )
+    app.session_interface = _Sessions()
     packed(app)
     for one in blueprints:
         app.register_blueprint(one)
