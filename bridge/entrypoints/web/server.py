@@ -5,6 +5,7 @@ seconds in all, however slowly the bytes come, and has enough threads that a hun
 """
 
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -26,6 +27,9 @@ LINGER_S = 2.0  # for a client to hang up, once it has our last answer
 GRACEFUL_S = 20
 SLACK_S = 1.0  # a read may end this much after the deadline, so that the timeout need not be set for every one
 UNSENT_MAX_BYTES = 64 * 1024
+LEAVE_FOR_S = 0.0005  # a connection that a process with fewer should have; so often at most
+LEAVE_TIMES = 4
+AHEAD_MAX = 2  # connections that a process may have more than the one with the fewest
 
 
 class PatientSocket:
@@ -105,10 +109,20 @@ class PatientSocket:
         return getattr(self._sock, name)
 
 
-def _take_place(arbiter: Any, worker: Any) -> None:
-    """In the parent: the first place that no other child has."""
-    taken = {other.place for other in arbiter.WORKERS.values()}
-    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+class Shares:
+    """How many connections each process has, by its place: made before the fork, seen by all."""
+
+    def __init__(self, processes: int) -> None:
+        self._counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")[:processes]
+
+    def report(self, place: int, number: int) -> None:
+        """This many has the process at that place."""
+        if place < len(self._counts):
+            self._counts[place] = number
+
+    def is_ahead(self, number: int) -> bool:
+        """Whether somebody else should have the next one."""
+        return number > min(self._counts) + AHEAD_MAX
 
 
 def _keep_to_one_cpu(_arbiter: Any, worker: Any) -> None:
@@ -127,9 +141,28 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     gunicorn's waits for a client to hang up in its main thread, where it keeps everybody else from connecting. And one
     that stops goes on listening until its last client is done: who connects meanwhile waits for nothing, and after a
     kill of the parent its orphans keep the next one from starting.
+
+    Connections that stay are shared out, too: whoever wakes first would take them all (60 of 64, measured), and the
+    other CPU had nothing to do.
     """
 
     alive: bool
+    place: int
+    shares: Shares
+
+    def notify(self) -> None:
+        """Once per round of its loop: alive, with so many connections."""
+        self.shares.report(self.place, self.nr_conns)
+        super().notify()
+
+    def accept(self, listener: Any) -> None:
+        """Take the next connection, unless a process with fewer does so within a moment."""
+        for _ in range(LEAVE_TIMES):
+            if not self.shares.is_ahead(self.nr_conns):
+                break
+            time.sleep(LEAVE_FOR_S)
+        super().accept(listener)
+        self.shares.report(self.place, self.nr_conns)
 
     def handle(self, conn: Any) -> Any:
         """One request of a connection, in a thread of the pool; false when it was the last."""
@@ -185,6 +218,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._bind, self._make_app, self._on_stop = bind, make_app, on_stop
         self._on_hangup = on_hangup
         self._processes, self._threads = processes, threads
+        self._shares = Shares(processes)
         super().__init__()
 
     def load_config(self) -> None:
@@ -204,7 +238,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "control_socket_disable": True,
             "sendfile": False,  # would overtake what a PatientSocket has not sent yet
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
-            "pre_fork": _take_place,
+            "pre_fork": self._take_place,
             "post_fork": _keep_to_one_cpu,
             "worker_exit": lambda _server, _worker: self._on_stop(),
             "proc_name": "incident-bridge serve",
@@ -212,6 +246,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+
+    def _take_place(self, arbiter: Any, worker: Any) -> None:
+        """In the parent: the first place that no other child has."""
+        taken = {other.place for other in arbiter.WORKERS.values()}
+        worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+        worker.shares = self._shares
 
     def run(self) -> None:
         """Serve until told to stop."""
