@@ -8,13 +8,15 @@ runs (no worker, no clock): it measures what stands between a sender and its 202
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
-from bench.load import free_port, listens, median, run, wait_for
+from bench.load import ROOT, Measured, ended, free_port, listens, run, running_bridge, wait_for
 
 CONFIG = """
 server: {{listen: 127.0.0.1:{port}, public_url: "http://127.0.0.1:{port}"}}
@@ -45,41 +47,38 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each; the median counts")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ib-bench", dir=os.environ.get("BENCH_DIR")) as folder:
-        ours, empty = _start(Path(folder))
-        try:
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ib-bench", dir=os.environ.get("BENCH_DIR")) as name:
+        folder = Path(name)
+        (folder / "bridge.yaml").write_text(CONFIG.format(port=port, root=ROOT))
+        with running_bridge(folder, port, commands=("serve",), ready="/healthz"), _empty_view(folder) as empty_port:
             for connections in (16, 64):
-                _compare(ours[1], empty[1], connections, options.seconds, options.rounds)
-        finally:
-            for process, _ in (ours, empty):
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=30)
+                _compare(port, empty_port, connections, options.seconds, options.rounds)
     return 0
 
 
-def _start(folder: Path) -> tuple[tuple["subprocess.Popen[bytes]", int], tuple["subprocess.Popen[bytes]", int]]:
-    root = Path(__file__).parent.parent
-    port, other = free_port(), free_port()
-    config = folder / "bridge.yaml"
-    config.write_text(CONFIG.format(port=port, root=root))
-    environment = {**os.environ, "BRIDGE_CONFIG": str(config), "BRIDGE_SANDBOX": "1", "PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", "bridge.entrypoints.cli"]
-    log = (folder / "log").open("wb")
-    subprocess.run([*command, "db", "upgrade"], env=environment, check=True, stdout=log)
-    ours = subprocess.Popen([*command, "serve"], env=environment, stderr=log)
-    empty = subprocess.Popen([sys.executable, "-c", EMPTY, str(other)], env=environment, stderr=log, cwd=root)
-    wait_for(lambda: listens("127.0.0.1", port) and listens("127.0.0.1", other))
-    return (ours, port), (empty, other)
+@contextmanager
+def _empty_view(folder: Path) -> Iterator[int]:
+    """The same server around a view that does nothing; its port."""
+    port = free_port()
+    with (folder / "empty.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", EMPTY, str(port)], stderr=log, cwd=ROOT)
+    try:
+        wait_for(lambda: listens(port))
+        yield port
+    finally:
+        ended([process])
 
 
 def _compare(port: int, empty_port: int, connections: int, seconds: float, rounds: int) -> None:
     for warm in (port, empty_port):
-        run("127.0.0.1", warm, "/webhooks/datadog", connections=connections, seconds=1.0, distinct=True)
-    ours, empty = [], []
+        run(warm, "/webhooks/datadog", connections=connections, seconds=1.0, distinct=True)
+    ours: list[Measured] = []
+    empty: list[Measured] = []
     for _ in range(rounds):
         for held, target in ((empty, empty_port), (ours, port)):
             path = "/webhooks/datadog"
-            held.append(run("127.0.0.1", target, path, connections=connections, seconds=seconds, distinct=True))
+            held.append(run(target, path, connections=connections, seconds=seconds, distinct=True))
     ratios = [mine.per_s / base.per_s for mine, base in zip(ours, empty, strict=True)]
     print(
         f"{connections:3} connections: {median([m.per_s for m in ours]):6.0f}/s durable, "

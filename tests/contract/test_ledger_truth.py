@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.engine import Database
@@ -268,6 +269,22 @@ def test_one_round_takes_a_small_share_of_the_updates_and_two_clocks_take_it_onc
     database.ahead += timedelta(seconds=61)
     assert ledger.swept() == 3
     ledger.close()
+
+
+def test_a_round_over_accounts_with_nothing_to_look_at_is_one_write_however_many_they_are(ledger_url: str) -> None:
+    sent: list[list[str]] = []
+    for number in (1, 200):
+        ledger = ledger_of(Database(ledger_url), **{f"of-{number}-{n}": route(trust=TRUST) for n in range(number)})
+        statements: list[str] = []
+        event.listen(ledger.database.engine, "before_cursor_execute", lambda *given, to=statements: to.append(given[2]))
+        assert ledger.swept() == 0
+        first = len(statements)
+        assert ledger.swept() == 0
+        sent.append(statements[:first])
+        assert [sql.split()[0] for sql in statements[first:] if "sweeps" in sql] == ["SELECT"]  # their round was now
+        ledger.close()
+    assert len(sent[0]) == len(sent[1])
+    assert sum(sql.startswith("INSERT") for sql in sent[1]) == 1
 
 
 def test_resolved_here_and_still_open_there_it_is_told_once_more(moved: Moved) -> None:

@@ -35,8 +35,7 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
         bridge.post(alert(), "tool", headers={"X-Tool-Token": "wrong-secret-123456"})
         paused = requests.post(f"{bridge.url}/api/v1/lanes/io/pause", json={}, timeout=ANSWER_WITHIN_S)
         assert paused.status_code == 200
-        command = (*CLI, "lanes", "--resume", "io", "--config", str(bridge.config))
-        told = bridge.start("resume", command[: -len(("--config", str(bridge.config)))])
+        told = bridge.start("resume", (*CLI, "lanes", "--resume", "io"))
         assert told.wait(60) == 0
         bridge.running.pop("resume")
         (bridge.folder / "resume.log").unlink()  # it answers people, not machines

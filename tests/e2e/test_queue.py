@@ -475,5 +475,6 @@ def test_a_job_reaches_an_idle_worker_within_milliseconds(queue: Queue, crew: Cr
         queue.enqueue_drain(f"n{number}")
         while len(crew.notes()) <= 2 * number:
             assert time.monotonic() - started < WITHIN_S
+            time.sleep(0.001)  # else asking takes the processor that the worker needs
         waits.append(time.monotonic() - started)
     assert sorted(waits)[15] < 0.05, waits  # 1 to 3 ms on an idle machine

@@ -58,7 +58,7 @@ def test_a_silence_is_made_of_an_alert_tried_over_a_day_added_and_ended(bridge: 
     assert made.url == f"{bridge.url}/quiet"
     assert "1 silence holds" in made.text
     assert "criticals page all the same" in made.text
-    bridge.eventually(lambda: {becomes(bridge, env="noisy") for _ in range(6)} == {"silenced"})
+    bridge.eventually(lambda: {becomes(bridge, env="noisy") for _ in range(12)} == {"silenced"})
     hidden = bridge.deliver(alert(severity="error", labels={"env": "noisy"}))["event"]
     told = page(bridge, f"/events/{hidden}")
     (held,) = [one for one in bridge.get("silences")["items"] if one["state"] == "active"]
@@ -67,7 +67,7 @@ def test_a_silence_is_made_of_an_alert_tried_over_a_day_added_and_ended(bridge: 
     ended = acted(bridge, f"/quiet/{held['id']}/end", at="/quiet")
     assert "The silence is over" in ended.text
     assert "Nothing is silenced" in ended.text
-    bridge.eventually(lambda: {becomes(bridge, env="noisy") for _ in range(6)} == {"opened"})
+    bridge.eventually(lambda: {becomes(bridge, env="noisy") for _ in range(12)} == {"opened"})
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,6 @@ def test_nothing_is_changed_without_the_incidents_id(action: Action) -> None:
         ACCOUNT.request_for(replace(CREATE, action=action), {})
 
 
-@pytest.mark.parametrize("action", sorted(set(Action) - ACCOUNT.actions))
-def test_an_action_it_does_not_know_is_refused_by_name(action: Action) -> None:
-    with pytest.raises(ValueError, match=action.value):
-        ACCOUNT.request_for(replace(CREATE, action=action, upstream_id="Q1"), {})
-
-
 def test_users_are_needed_only_for_an_assignee() -> None:
     assert ACCOUNT.name_kinds_for(CREATE) == ()
     assert ACCOUNT.name_kinds_for(replace(CREATE, fields={**CREATE.fields, "assignee": "x"})) == ("user",)

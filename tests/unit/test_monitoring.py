@@ -144,6 +144,41 @@ def test_promtool_finds_no_mistake_in_the_rules() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_the_first_of_its_kind_alerts_as_well_and_not_for_ever(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    counted = {  # alert -> the metric whose first sample it tells, its labels, and how long
+        "IncidentBridgeDeadLetters": ("deliveries", {"account": "pd", "action": "create", "state": "dead"}, 15),
+        "IncidentBridgeRefusesSender": ("refused", {"source": "lab", "what": "unauthorized"}, 15),
+        "IncidentBridgeUnreadable": ("received", {"source": "lab", "state": "rejected"}, 15),
+        "IncidentBridgeUnmatched": ("alerts", {"source": "lab", "outcome": "unmatched"}, 60),
+    }
+    first_m = 5
+    series = [
+        {"series": f"incident_bridge_{name}_total{selector(labels)}", "values": f"_x{first_m} 11x100"}
+        for name, labels, _ in counted.values()
+    ]
+    asked = [
+        {
+            "expr": f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})',
+            "eval_time": f"{minute}m",
+            "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+        }
+        for alert, (_, _, lasts_m) in counted.items()
+        for minute, fires in ((first_m - 1, False), (first_m + 1, True), (first_m + lasts_m + 2, False))
+    ]
+    story = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
+    file = tmp_path / "story.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [story]}))
+    checked = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def selector(labels: dict[str, str]) -> str:
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
 def test_promtool_finds_no_mistake_in_the_metrics(ledger: Ledger) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:

@@ -267,10 +267,10 @@ def grows(start: str, step: str, then: str) -> str:
 )
 def test_a_template_that_would_grow_without_end_fails_at_once(source: str) -> None:
     leaf = Renderer({"self.j2": "{% include 'self.j2' %}"}).compile_text(source, PLACE)
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(RenderError):
         leaf.value(alert())
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
@@ -292,16 +292,16 @@ def test_a_template_that_would_grow_without_end_fails_at_once(source: str) -> No
 def test_a_hostile_payload_makes_no_template_run_long(source: str) -> None:
     payload = {"big": "x" * 2_000_000, "lt": "<" * 2_000_000, "tags": [f"t{i}" for i in range(100_000)]}
     leaf = Renderer({}).compile_text(source, PLACE)
-    began = time.perf_counter()
+    began = time.thread_time()
     with contextlib.suppress(RenderError):  # either is fine, as long as it is soon
         leaf.value(alert(payload=payload))
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_constants_are_not_evaluated_while_a_template_is_compiled() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     Renderer({}).compile_text("{{ ('a' * 99999 * 99999) | upper | length }}", PLACE)
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_long_output_is_cut_with_an_ellipsis() -> None:

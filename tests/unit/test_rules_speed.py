@@ -44,18 +44,20 @@ def book(rules: int) -> RuleBook:
 
 
 def took_s(rules: RuleBook, one: Alert) -> float:
-    began = time.perf_counter()
+    """Seconds on a processor: what else runs on this machine takes none of them."""
+    began = time.thread_time()
     for _ in range(CALLS):
         rules.match(one)
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 @pytest.mark.parametrize("wanted", ["the last rule", "no rule"])
 def test_ten_thousand_rules_decide_within_twice_the_time_of_ten(wanted: str) -> None:
     small, large = book(10), book(10_000)
     of_small, of_large = (alert(9), alert(9_999)) if wanted == "the last rule" else (alert(-1), alert(-1))
-    matching = [any(one.matched for one in rules.match(of)) for rules, of in ((small, of_small), (large, of_large))]
-    assert matching == [wanted == "the last rule"] * 2
+    tried = [rules.match(of) for rules, of in ((small, of_small), (large, of_large))]
+    assert [any(one.matched for one in some) for some in tried] == [wanted == "the last rule"] * 2
+    assert len(tried[1]) <= len(tried[0])  # rules that were asked
     rounds = [(took_s(small, of_small), took_s(large, of_large)) for _ in range(9)]
     assert min(took for _, took in rounds) <= 2 * min(took for took, _ in rounds)
 

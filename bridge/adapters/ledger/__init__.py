@@ -295,7 +295,9 @@ class Ledger:
     def swept(self) -> int:
         """Incidents that nobody has looked at for long have a check in their lane; how many got one now."""
         with self.database.reading() as transaction:
-            due = truth.sweep_due(transaction, self.routes)
+            due, idle = truth.sweep_due(transaction, self.routes)
+        if idle:
+            self._written(partial(truth.pass_over, accounts=idle))
         return sum(self._written(partial(truth.sweep, routes=self.routes, new_id=self.new_id, account=a)) for a in due)
 
     def plan_b_opened(self) -> int:

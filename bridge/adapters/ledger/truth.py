@@ -4,7 +4,7 @@ The sweep is derived from the rows: whom nobody has seen for hours. Its checks g
 and no round adds more of them than a small share of what the account allows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -50,10 +50,26 @@ def look(
     return incident, on_looked(incident, there, now, trust, told=told)
 
 
-def sweep_due(transaction: Transaction, routes: Mapping[str, Route]) -> list[str]:
-    """Accounts whose next round may begin."""
-    swept = {row.account: row.swept_at for row in transaction.connection.execute(select(sweeps))}
-    return [name for name in sorted(routes) if name not in swept or not _is_recent(swept[name], transaction.now)]
+def sweep_due(transaction: Transaction, routes: Mapping[str, Route]) -> tuple[list[str], list[str]]:
+    """Accounts whose next round may begin: those where an incident is due for a look, and those where none is."""
+    connection, now = transaction.connection, transaction.now
+    swept = {row.account: row.swept_at for row in connection.execute(select(sweeps))}
+    due = [name for name in sorted(routes) if name not in swept or not _is_recent(swept[name], now)]
+    if not due:
+        return [], []
+    wanted = set[str]()
+    for unseen in (_unseen(now), _resolved_unseen(now)):
+        wanted.update(connection.execute(select(incidents.c.account).where(*unseen).distinct()).scalars())
+    return [name for name in due if name in wanted], [name for name in due if name not in wanted]
+
+
+def pass_over(transaction: Transaction, accounts: Sequence[str]) -> None:
+    """One round over accounts where no incident is due for a look, all of them at once."""
+    began = _dialect(transaction.connection).insert(sweeps)
+    transaction.connection.execute(
+        began.on_conflict_do_update(index_elements=[sweeps.c.account], set_={"swept_at": began.excluded.swept_at}),
+        [{"account": account, "swept_at": transaction.now} for account in accounts],
+    )
 
 
 def sweep(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], account: str) -> int:
@@ -62,8 +78,11 @@ def sweep(transaction: Transaction, routes: Mapping[str, Route], new_id: Callabl
     if not _begin_round(connection, account, now):
         return 0
     most = looks_per_round(routes[account].pace.update_interval)
-    found = [*connection.execute(_unseen(account, now).limit(most)).scalars()]
-    found += connection.execute(_resolved_unseen(account, now).limit(most - len(found))).scalars()
+    of_account = select(incidents.c.id).where(incidents.c.account == account)
+    unseen = of_account.where(*_unseen(now)).order_by(incidents.c.confirmed_at, incidents.c.id)
+    found = [*connection.execute(unseen.limit(most)).scalars()]
+    resolved = of_account.where(*_resolved_unseen(now)).order_by(incidents.c.resolved_at, incidents.c.id)
+    found += connection.execute(resolved.limit(most - len(found))).scalars()
     if not found:
         return 0
     changes = Changes(now=now, routes=routes, new_id=new_id)
@@ -84,9 +103,8 @@ def sweep(transaction: Transaction, routes: Mapping[str, Route], new_id: Callabl
 
 def _begin_round(connection: Connection, account: str, now: datetime) -> bool:
     """Whether this account's round is the caller's: its row is locked until the end of the transaction."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     row = {"account": account, "swept_at": now - 2 * ROUND}
-    connection.execute(dialect.insert(sweeps).on_conflict_do_nothing(), row)
+    connection.execute(_dialect(connection).insert(sweeps).on_conflict_do_nothing(), row)
     held = select(sweeps.c.swept_at).where(sweeps.c.account == account).with_for_update()
     if _is_recent(connection.execute(held).scalar_one(), now):
         return False
@@ -98,36 +116,30 @@ def _is_recent(swept_at: datetime, now: datetime) -> bool:
     return now - ROUND < swept_at <= now + ROUND
 
 
-def _unseen(account: str, now: datetime) -> Any:
-    """Open incidents that nobody has seen for long, and that nobody asks after; the longest unseen first."""
+def _dialect(connection: Connection) -> Any:
+    return sqlite if connection.dialect.name == "sqlite" else postgresql
+
+
+def _unseen(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Open incidents that nobody has seen for long, and that nobody asks after."""
     return (
-        select(incidents.c.id)
-        .where(
-            incidents.c.live,
-            incidents.c.account == account,
-            incidents.c.state == IncidentState.OPEN.value,
-            incidents.c.upstream_id.is_not(None),
-            incidents.c.confirmed_at <= now - LOOK_EVERY,
-            ~_asked_since(now - LOOK_EVERY),
-        )
-        .order_by(incidents.c.confirmed_at, incidents.c.id)
+        incidents.c.live,
+        incidents.c.state == IncidentState.OPEN.value,
+        incidents.c.upstream_id.is_not(None),
+        incidents.c.confirmed_at <= now - LOOK_EVERY,
+        ~_asked_since(now - LOOK_EVERY),
     )
 
 
-def _resolved_unseen(account: str, now: datetime) -> Any:
+def _resolved_unseen(now: datetime) -> tuple[ColumnElement[bool], ...]:
     """Incidents that we resolved, and that nobody has looked at since."""
     return (
-        select(incidents.c.id)
-        .where(
-            literal_column(f"incidents.state = '{IncidentState.RESOLVED.value}'"),  # as its partial index says
-            incidents.c.resolved_at.between(now - LOOK_BACK_FOR, now - LOOK_BACK_AFTER),
-            incidents.c.live.is_(False),
-            incidents.c.account == account,
-            incidents.c.reason.is_(None),
-            incidents.c.upstream_id.is_not(None),
-            ~_asked_since(incidents.c.resolved_at),
-        )
-        .order_by(incidents.c.resolved_at, incidents.c.id)
+        literal_column(f"incidents.state = '{IncidentState.RESOLVED.value}'"),  # as its partial index says
+        incidents.c.resolved_at.between(now - LOOK_BACK_FOR, now - LOOK_BACK_AFTER),
+        incidents.c.live.is_(False),
+        incidents.c.reason.is_(None),
+        incidents.c.upstream_id.is_not(None),
+        ~_asked_since(incidents.c.resolved_at),
     )
 
 
