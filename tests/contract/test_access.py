@@ -282,6 +282,18 @@ def test_every_change_asks_for_a_token_of_its_form_and_a_role(ledger: Ledger) ->
                 )
 
 
+def test_a_silence_is_ended_in_the_name_of_who_ended_it(ledger: Ledger, app: Flask) -> None:
+    by_page, by_session, by_token = (quiet(ledger) for _ in range(3))
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    browser.post(f"/quiet/{by_page}/end")
+    browser.api(f"/api/v1/silences/{by_session}", method="DELETE")
+    with app.test_client() as client:
+        client.delete(f"/api/v1/silences/{by_token}", headers={"Authorization": "Bearer operate-secret"})
+    ended = [(ledger.silence(one) or {})["ended_by"] for one in (by_page, by_session, by_token)]
+    assert ended == ["operate", "operate", "t-operate"]
+
+
 def contents(ledger: Ledger) -> dict[str, list[Any]]:
     """Every row of every table."""
     with ledger.database.reading() as transaction:

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from bridge.adapters.ledger import RulesState
 from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloader, ReloadRefused, State, instant_text
-from bridge.entrypoints.web.access import needs
+from bridge.entrypoints.web.access import current, needs
 from bridge.entrypoints.web.receiver import answer
 
 
@@ -26,7 +26,7 @@ def add_routes(routes: Blueprint, reloader: Reloader | None) -> None:
         digest = asked.get("digest")
         try:
             done = reloader.reload(
-                "POST /api/v1/reload",
+                f"the API ({current().name})",
                 dry_run=asked.get("dry_run") is True,
                 digest=digest if isinstance(digest, str) else None,
             )

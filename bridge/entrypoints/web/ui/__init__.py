@@ -78,8 +78,8 @@ def blueprint(ui: Ui) -> Blueprint:
     add_incident_actions(routes, ui.ledger, ui.poke)
     add_letters(routes, ui.ledger, ui.workshop, ui.poke)
     add_playground(routes, ui.ledger, ui.workshop)
-    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, gate=ui.gate, keeper=ui.keeper))
-    in_force = reloads.Rules(ledger=ui.ledger, gate=ui.gate, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
+    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, keeper=ui.keeper))
+    in_force = reloads.Rules(ledger=ui.ledger, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
     reloads.add_pages(routes, in_force)
     return routes
 
