@@ -294,6 +294,56 @@ def test_a_silence_is_ended_in_the_name_of_who_ended_it(ledger: Ledger, app: Fla
     assert ended == ["operate", "operate", "t-operate"]
 
 
+def letters(ledger: Ledger, number: int) -> list[str]:
+    """That many dead letters of one cause; their ids."""
+    for one in range(number):
+        settle(ledger, fires(f"letter {ledger.new_id()} {one}"))
+        record(ledger, claim(ledger), PermanentFailure(reason=Reason.FORBIDDEN, detail="no"))
+    return [one["id"] for one in ledger.deliveries(state="dead", limit=number).items]
+
+
+def test_what_changed_nothing_is_not_in_the_audit(ledger: Ledger) -> None:
+    (letter,) = letters(ledger, 1)
+    (cause,) = ledger.dead_causes()
+    about = {name: cause[name] for name in ("account", "rule", "reason")}
+    browser = Browser(web_app(ledger))
+    tried = [
+        browser.post("/dead/bulk", do="discard", **about),
+        browser.post("/dead/bulk", do="discard", sure="yes", **about),  # without a reason
+        browser.post("/dead/bulk", do="discard", sure="yes", why="no", account="pd", rule="x", reason="x"),
+        browser.post(f"/dead/{letter}/edit", **{"do": "preview", "text:title": "another"}),
+        browser.post(f"/dead/{letter}/edit", **{"do": "replay", "json:title": "{"}),
+        browser.post(f"/dead/{letter}/anew"),
+        browser.post(f"/dead/{letter}/discard"),
+        browser.post("/dead/x/replay"),
+        browser.post("/incidents/x/resolve"),
+        browser.post("/quiet/x/end"),
+        browser.post("/events/x/send"),
+        browser.post("/lanes/x/pause"),
+        browser.post("/rules/reload"),
+    ]
+    assert {one.status_code for one in tried} == {200, 303}
+    assert ledger.audit(limit=50).items == ()
+    assert [one["id"] for one in ledger.deliveries(state="dead", limit=5).items] == [letter]
+
+
+def test_many_letters_are_discarded_as_they_were_shown_and_each_is_in_the_audit(ledger: Ledger) -> None:
+    shown = letters(ledger, 2)
+    (cause,) = ledger.dead_causes()
+    form = {"do": "discard", **{name: cause[name] for name in ("account", "rule", "reason")}}
+    browser = Browser(web_app(ledger))
+    asked = browser.post("/dead/bulk", **form)
+    assert "Discard 2 letters?" in asked.text
+    (late,) = letters(ledger, 1)
+    ids = re.findall(r'name="id" value="([^"]+)"', asked.text)
+    browser._post("/dead/bulk", data={"csrf_token": browser.token(), "sure": "yes", "why": "known", "id": ids, **form})
+    assert [one["id"] for one in ledger.deliveries(state="dead", limit=5).items] == [late]
+    lines = ledger.audit(limit=50).items
+    assert {(one["action"], one["object"], one["detail"]["reason"]) for one in lines} == {
+        ("discard", f"delivery {one}", "known") for one in shown
+    }
+
+
 def contents(ledger: Ledger) -> dict[str, list[Any]]:
     """Every row of every table."""
     with ledger.database.reading() as transaction:

@@ -207,25 +207,30 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
 def _add_actions(routes: Blueprint, ui: Ui) -> None:
     @routes.post("/lanes/<account>/pause")
     def pause(account: str) -> Any:
-        return _done("/", f"{account} is paused: nothing is sent until it is resumed", ui.ledger.paused(account))
+        return _done(f"{account} is paused: nothing is sent until it is resumed", ui.ledger.paused(account))
 
     @routes.post("/lanes/<account>/resume")
     def resume(account: str) -> Any:
         lane = ui.ledger.resumed(account)
         if lane is not None:
             ui.poke(frozenset({lane}))
-        return _done("/", f"{account} goes on", lane)
+        return _done(f"{account} goes on", lane)
 
     @routes.post("/lanes/<account>/probe")
     def probe(account: str) -> Any:
         lane = ui.ledger.probed(account)
         if lane is not None:
             ui.poke(frozenset({lane}))
-        return _done("/", f"{account} is asked again just now", lane)
+        return _done(f"{account} is asked again just now", lane)
 
     @routes.post("/dead/<delivery_id>/replay")
     def replay(delivery_id: str) -> Any:
-        return _replayed(ui, [delivery_id])
+        try:
+            ui.poke(frozenset({ui.ledger.replayed(delivery_id)}))
+        except LetterError as error:
+            return auditing.not_done(f"Not replayed: {error}", "/dead")
+        flash("1 letter back in line.")
+        return redirect("/dead", 303)
 
     @routes.post("/dead/<delivery_id>/discard")
     def discard(delivery_id: str) -> Any:
@@ -234,32 +239,17 @@ def _add_actions(routes: Blueprint, ui: Ui) -> None:
             if not reason:
                 raise LetterError("a discarded letter needs a reason")
             ui.ledger.discarded(delivery_id, reason)
-            flash("Discarded.")
         except LetterError as error:
-            auditing.nothing_done()
-            flash(f"Not discarded: {error}")
+            return auditing.not_done(f"Not discarded: {error}", "/dead")
+        flash("Discarded.")
         return redirect("/dead", 303)
 
 
-def _replayed(ui: Ui, ids: list[str]) -> Any:
-    sent, refused = 0, []
-    auditing.nothing_done()  # but for what follows
-    for one in ids:
-        try:
-            ui.poke(frozenset({ui.ledger.replayed(one)}))
-            auditing.did("replay", f"delivery {one}")
-            sent += 1
-        except LetterError as error:
-            refused.append(str(error))
-    flash(f"{words.plural(sent, 'letter')} back in line." + (f" Not replayed: {refused[0]}" if refused else ""))
-    return redirect("/dead", 303)
-
-
-def _done(back: str, sentence: str, lane: str | None) -> Any:
+def _done(sentence: str, lane: str | None) -> Any:
     if lane is None:
-        auditing.nothing_done()
-    flash(sentence if lane is not None else "There is no such account.")
-    return redirect(back, 303)
+        return auditing.not_done("There is no such account.", "/")
+    flash(sentence)
+    return redirect("/", 303)
 
 
 def _with_lines(ledger: Ledger, page: Page) -> Page:

@@ -11,6 +11,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 from bridge.adapters.ledger import Ledger, Preview
 from bridge.domain.access import How
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_sentence, previewed
+from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.access import current
 from bridge.entrypoints.web.keeper import Keeper
 
@@ -83,10 +84,11 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
     @routes.post("/quiet/<silence_id>/end")
     def end(silence_id: str) -> Any:
         ended = None if "\x00" in silence_id else on.ledger.silence_ended(silence_id, current().name)
+        if ended is None:
+            return auditing.not_done("There is no such silence.", "/quiet")
         if on.keeper is not None:
             on.keeper.look()
-        told = "The silence is over: what still fires pages with its next report."
-        flash(told if ended is not None else "There is no such silence.")
+        flash("The silence is over: what still fires pages with its next report.")
         return redirect("/quiet", 303)
 
 
