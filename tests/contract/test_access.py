@@ -251,6 +251,14 @@ def test_a_user_nobody_trusted_names_is_refused(ledger: Ledger, changes: dict[st
     assert sentence in refused.get_json()["error"]
 
 
+def test_a_refused_name_is_text_on_its_page(ledger: Ledger) -> None:
+    named = {"X-Forwarded-User": "<b>alice</b>", "X-Groups": "none", "X-Forwarded-For": "192.0.2.7, 10.0.0.9"}
+    refused = Browser(web_app(ledger, proxy=PROXY, trusted_proxies=2), REMOTE_ADDR="10.0.0.8").get("/", headers=named)
+    assert refused.status_code == 403
+    assert "&lt;b&gt;alice&lt;/b&gt; has no role" in refused.text
+    assert "<b>" not in refused.text
+
+
 def test_with_a_proxy_nobody_is_let_in_for_being_on_this_machine(ledger: Ledger) -> None:
     app = web_app(ledger, proxy=PROXY, trusted_proxies=2)
     assert Browser(app).get("/api/v1/lanes").status_code == 401

@@ -200,7 +200,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
         return incident_pages.rendered(ledger, found, _deliveries(ledger, incident_id))
 
     @routes.get("/rules")
-    def rules() -> str:
+    def rules() -> str | tuple[str, int]:
         return rule_page.rendered(ledger, ui.rules(), ui.book())
 
 
