@@ -162,6 +162,27 @@ def test_a_changed_password_ends_its_sessions(ledger: Ledger) -> None:
     assert other.get("/").location == "/login"
 
 
+def test_a_logout_ends_every_copy_of_its_cookie_in_every_process_and_no_other_session(moved: Ledger) -> None:
+    browser, elsewhere = (Browser(web_app(moved, users=USERS)) for _ in range(2))
+    for one in (browser, elsewhere):
+        one.log_in("view", password("view"))
+    cookie = browser._client.get_cookie("session", domain="127.0.0.1")
+    assert cookie is not None
+    thief = Browser(web_app(moved, users=USERS))
+    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    assert thief.get("/").status_code == 200
+    assert browser.post("/logout").location == "/login"
+    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    assert thief.get("/").location == "/login"
+    assert thief.get("/api/v1/lanes").status_code == 401
+    assert elsewhere.get("/").status_code == 200
+    assert isinstance(moved.database, MovedDatabase)
+    moved.database.ahead = timedelta(hours=13)  # by now the cookie has ended by itself
+    elsewhere.post("/logout")
+    with moved.database.reading() as transaction:
+        assert len(transaction.connection.execute(text("SELECT id FROM ended_sessions")).all()) == 1
+
+
 def test_wrong_names_and_wrong_passwords_get_one_answer(app: Flask) -> None:
     answers = {
         re.sub(r'(content|value)="[^"]+"', "", Browser(app).log_in(name, said).text)
@@ -357,7 +378,7 @@ def contents(ledger: Ledger) -> dict[str, list[Any]]:
     with ledger.database.reading() as transaction:
         tables = [
             *("events", "alerts", "problems", "series", "incidents", "members", "deliveries", "attempts", "lanes"),
-            *("audit", "guesses", "tallies", "marks", "alarms", "name_fetches"),
+            *("audit", "guesses", "ended_sessions", "tallies", "marks", "alarms", "name_fetches"),
         ]
         return {
             table: sorted(map(repr, transaction.connection.execute(text(f"SELECT * FROM {table}")))) for table in tables

@@ -631,6 +631,15 @@ class Ledger:
         """The password was right: one key has all its guesses again, the other the one that was spent."""
         self._written(lambda transaction: audit.was_right(transaction, whole=whole, one=one))
 
+    def session_ended(self, session_id: str, within: timedelta) -> None:
+        """Somebody logged out: no copy of the session's cookie is good any more."""
+        self._written(lambda transaction: audit.end_session(transaction, session_id, within))
+
+    def has_session_ended(self, session_id: str) -> bool:
+        """Whether somebody logged out of this session."""
+        with self.database.reading() as transaction:
+            return audit.has_ended(transaction, session_id)
+
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:
             return reads.list_events(transaction, query)

@@ -14,7 +14,7 @@ from flask_wtf.csrf import generate_csrf
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError
-from bridge.domain.access import Role
+from bridge.domain.access import How, Role
 from bridge.domain.decision import Outcome
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import IncidentState
@@ -104,7 +104,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "who": "" if who is None else sessions.name_of(who),
             "may_act": who is not None and who.role.may(Role.OPERATE),
             "may_rule": who is not None and who.role.may(Role.ADMIN),
-            "can_leave": ui.gate.has_logins and sessions.is_known(ui.gate),
+            "can_leave": who is not None and who.how is How.SESSION,
             "banner": "No login is configured (ui.auth): only this machine is answered." if ui.gate.is_open else None,
             "book": ui.book(),
             "sandboxed": ui.sandboxed,

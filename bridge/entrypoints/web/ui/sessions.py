@@ -12,11 +12,6 @@ from bridge.entrypoints.web.access import Gate, Refusal
 _OPEN = frozenset({"ui.login", "ui.static"})
 
 
-def is_known(gate: Gate) -> bool:
-    """Whether this request's session has logged in, not too long ago."""
-    return gate.in_session("", active=False) is not None
-
-
 def guard(routes: Blueprint, gate: Gate) -> None:
     """Every page asks for a login, or for this machine; every POST for its token."""
 
@@ -56,7 +51,7 @@ def guard(routes: Blueprint, gate: Gate) -> None:
     @routes.post("/logout")
     @access.needs(Role.VIEW)
     def logout() -> Any:
-        session.clear()
+        gate.end_session()
         auditing.did("logout")
         return redirect("/login" if gate.has_logins else "/", 303)
 
