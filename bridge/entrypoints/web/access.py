@@ -147,8 +147,6 @@ class Gate:
             return Refusal(status=403, sentence=sentence)
         return None
 
-    refusal = admit
-
     def who(self, request: Request) -> Who | Refusal:
         """Who asks, by the first of: bearer token, name and password, session, proxy, being on this machine."""
         address = request.remote_addr or ""
