@@ -14,6 +14,7 @@ from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.queue import Queue, QueueUnavailable
 from bridge.domain.errors import LedgerUnavailable
+from bridge.domain.incident import Incident
 from bridge.entrypoints.alarming import Alarms
 from bridge.entrypoints.confirming import Confirmations
 from bridge.entrypoints.worker import Drainer, names_topic
@@ -110,12 +111,8 @@ class Clock:
     def _upkeep(self) -> None:
         self.ledger.given_up(_log_given_up)
         self.ledger.waits_shortened()
-        opened = self.ledger.renewals_opened()
-        if opened:
-            logs.get().info(logs.EPISODES_RENEWED, number=opened)
-        standing = self.ledger.plan_b_opened()
-        if standing:
-            logs.get().error(logs.PLAN_B_OPENED, number=standing)
+        self.ledger.renewals_opened(_log_renewed)
+        self.ledger.plan_b_opened(_log_plan_b)
         self.ledger.swept()
         self._ask_for_names()
         self._ask_for_confirmations()
@@ -147,6 +144,14 @@ class Clock:
         for topic in () if self.confirmations is None else self.confirmations.topics():
             with suppress(QueueUnavailable):
                 self.queue.enqueue_upkeep(topic)
+
+
+def _log_renewed(ended: Incident) -> None:
+    logs.get().info(logs.EPISODES_RENEWED, account=ended.account, incident=ended.id)
+
+
+def _log_plan_b(fresh: Incident) -> None:
+    logs.get().error(logs.PLAN_B_OPENED, account=fresh.account, incident=fresh.id, stands_for=fresh.stands_for)
 
 
 def _log_given_up(account: str, delivery: str) -> None:

@@ -162,6 +162,27 @@ def test_a_changed_password_ends_its_sessions(ledger: Ledger) -> None:
     assert other.get("/").location == "/login"
 
 
+def test_a_logout_ends_every_copy_of_its_cookie_in_every_process_and_no_other_session(moved: Ledger) -> None:
+    browser, elsewhere = (Browser(web_app(moved, users=USERS)) for _ in range(2))
+    for one in (browser, elsewhere):
+        one.log_in("view", password("view"))
+    cookie = browser._client.get_cookie("session", domain="127.0.0.1")
+    assert cookie is not None
+    thief = Browser(web_app(moved, users=USERS))
+    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    assert thief.get("/").status_code == 200
+    assert browser.post("/logout").location == "/login"
+    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    assert thief.get("/").location == "/login"
+    assert thief.get("/api/v1/lanes").status_code == 401
+    assert elsewhere.get("/").status_code == 200
+    assert isinstance(moved.database, MovedDatabase)
+    moved.database.ahead = timedelta(hours=13)  # by now the cookie has ended by itself
+    elsewhere.post("/logout")
+    with moved.database.reading() as transaction:
+        assert len(transaction.connection.execute(text("SELECT id FROM ended_sessions")).all()) == 1
+
+
 def test_wrong_names_and_wrong_passwords_get_one_answer(app: Flask) -> None:
     answers = {
         re.sub(r'(content|value)="[^"]+"', "", Browser(app).log_in(name, said).text)
@@ -251,6 +272,14 @@ def test_a_user_nobody_trusted_names_is_refused(ledger: Ledger, changes: dict[st
     assert sentence in refused.get_json()["error"]
 
 
+def test_a_refused_name_is_text_on_its_page(ledger: Ledger) -> None:
+    named = {"X-Forwarded-User": "<b>alice</b>", "X-Groups": "none", "X-Forwarded-For": "192.0.2.7, 10.0.0.9"}
+    refused = Browser(web_app(ledger, proxy=PROXY, trusted_proxies=2), REMOTE_ADDR="10.0.0.8").get("/", headers=named)
+    assert refused.status_code == 403
+    assert "&lt;b&gt;alice&lt;/b&gt; has no role" in refused.text
+    assert "<b>" not in refused.text
+
+
 def test_with_a_proxy_nobody_is_let_in_for_being_on_this_machine(ledger: Ledger) -> None:
     app = web_app(ledger, proxy=PROXY, trusted_proxies=2)
     assert Browser(app).get("/api/v1/lanes").status_code == 401
@@ -282,12 +311,74 @@ def test_every_change_asks_for_a_token_of_its_form_and_a_role(ledger: Ledger) ->
                 )
 
 
+def test_a_silence_is_ended_in_the_name_of_who_ended_it(ledger: Ledger, app: Flask) -> None:
+    by_page, by_session, by_token = (quiet(ledger) for _ in range(3))
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    browser.post(f"/quiet/{by_page}/end")
+    browser.api(f"/api/v1/silences/{by_session}", method="DELETE")
+    with app.test_client() as client:
+        client.delete(f"/api/v1/silences/{by_token}", headers={"Authorization": "Bearer operate-secret"})
+    ended = [(ledger.silence(one) or {})["ended_by"] for one in (by_page, by_session, by_token)]
+    assert ended == ["operate", "operate", "t-operate"]
+
+
+def letters(ledger: Ledger, number: int) -> list[str]:
+    """That many dead letters of one cause; their ids."""
+    for one in range(number):
+        settle(ledger, fires(f"letter {ledger.new_id()} {one}"))
+        record(ledger, claim(ledger), PermanentFailure(reason=Reason.FORBIDDEN, detail="no"))
+    return [one["id"] for one in ledger.deliveries(state="dead", limit=number).items]
+
+
+def test_what_changed_nothing_is_not_in_the_audit(ledger: Ledger) -> None:
+    (letter,) = letters(ledger, 1)
+    (cause,) = ledger.dead_causes()
+    about = {name: cause[name] for name in ("account", "rule", "reason")}
+    browser = Browser(web_app(ledger))
+    tried = [
+        browser.post("/dead/bulk", do="discard", **about),
+        browser.post("/dead/bulk", do="discard", sure="yes", **about),  # without a reason
+        browser.post("/dead/bulk", do="discard", sure="yes", why="no", account="pd", rule="x", reason="x"),
+        browser.post(f"/dead/{letter}/edit", **{"do": "preview", "text:title": "another"}),
+        browser.post(f"/dead/{letter}/edit", **{"do": "replay", "json:title": "{"}),
+        browser.post(f"/dead/{letter}/anew"),
+        browser.post(f"/dead/{letter}/discard"),
+        browser.post("/dead/x/replay"),
+        browser.post("/incidents/x/resolve"),
+        browser.post("/quiet/x/end"),
+        browser.post("/events/x/send"),
+        browser.post("/lanes/x/pause"),
+        browser.post("/rules/reload"),
+    ]
+    assert {one.status_code for one in tried} == {200, 303}
+    assert ledger.audit(limit=50).items == ()
+    assert [one["id"] for one in ledger.deliveries(state="dead", limit=5).items] == [letter]
+
+
+def test_many_letters_are_discarded_as_they_were_shown_and_each_is_in_the_audit(ledger: Ledger) -> None:
+    shown = letters(ledger, 2)
+    (cause,) = ledger.dead_causes()
+    form = {"do": "discard", **{name: cause[name] for name in ("account", "rule", "reason")}}
+    browser = Browser(web_app(ledger))
+    asked = browser.post("/dead/bulk", **form)
+    assert "Discard 2 letters?" in asked.text
+    (late,) = letters(ledger, 1)
+    ids = re.findall(r'name="id" value="([^"]+)"', asked.text)
+    browser._post("/dead/bulk", data={"csrf_token": browser.token(), "sure": "yes", "why": "known", "id": ids, **form})
+    assert [one["id"] for one in ledger.deliveries(state="dead", limit=5).items] == [late]
+    lines = ledger.audit(limit=50).items
+    assert {(one["action"], one["object"], one["detail"]["reason"]) for one in lines} == {
+        ("discard", f"delivery {one}", "known") for one in shown
+    }
+
+
 def contents(ledger: Ledger) -> dict[str, list[Any]]:
     """Every row of every table."""
     with ledger.database.reading() as transaction:
         tables = [
             *("events", "alerts", "problems", "series", "incidents", "members", "deliveries", "attempts", "lanes"),
-            *("audit", "guesses", "tallies", "marks", "alarms", "name_fetches"),
+            *("audit", "guesses", "ended_sessions", "tallies", "marks", "alarms", "name_fetches"),
         ]
         return {
             table: sorted(map(repr, transaction.connection.execute(text(f"SELECT * FROM {table}")))) for table in tables

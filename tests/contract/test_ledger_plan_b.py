@@ -11,6 +11,7 @@ from bridge.adapters.ledger import Ledger
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import Action, PermanentFailure, Reason, TransientFailure
+from bridge.domain.incident import Incident
 from bridge.domain.plan_b import PlanB
 from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, record, route, settle, states
 
@@ -61,9 +62,13 @@ def accounts(ledger: Ledger) -> list[tuple[str, str]]:
 def test_a_critical_that_waits_too_long_is_at_plan_b_once(pair: Pair) -> None:
     settle(pair.ledger, critical("a"), fires("b"))
     assert pair.later(AFTER - timedelta(seconds=5)).plan_b_opened() == 0
-    assert pair.later(timedelta(seconds=10)).plan_b_opened() == 1
-    assert pair.ledger.plan_b_opened() == 0
+    told: list[Incident] = []
+    assert pair.later(timedelta(seconds=10)).plan_b_opened(told.append) == 1
+    assert pair.ledger.plan_b_opened(told.append) == 0
     create = claim(pair.ledger, OTHER)
+    (fresh,) = told
+    assert (fresh.account, fresh.id) == (create.delivery.account, create.delivery.incident)
+    assert pair.ledger.incident(fresh.stands_for or "") is not None
     assert create.delivery.action is Action.CREATE
     assert create.delivery.fields["title"] == "a is down"
     assert create.delivery.fields["service"] == "Catch-all"

@@ -10,6 +10,7 @@ from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.engine import Database
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference
+from bridge.domain.incident import Incident
 from bridge.domain.truth import LOOK_BACK_AFTER, LOOK_EVERY, Trust, looks_per_round
 from tests.ledgers import (
     ACCOUNT,
@@ -147,8 +148,11 @@ def test_closed_lately_nobody_is_paged_again_until_the_window_ends(moved: Moved)
     assert states(moved.ledger) == ["resolved"]
     assert settle(moved.ledger, fires("a", parts=("x",)), fires("b", parts=("x",))) == ["duplicate", "joined"]
     assert moved.later(timedelta(minutes=39)).renewals_opened() == 0
-    assert moved.later(timedelta(minutes=2)).renewals_opened() == 1
-    assert moved.ledger.renewals_opened() == 0
+    (closed,) = moved.ledger.incidents(limit=9).items
+    told: list[Incident] = []
+    assert moved.later(timedelta(minutes=2)).renewals_opened(told.append) == 1
+    assert moved.ledger.renewals_opened(told.append) == 0
+    assert [(one.account, one.id) for one in told] == [("pd", closed["id"])]
     assert states(moved.ledger) == ["resolved", "pending"]
     fresh = moved.ledger.incident(moved.ledger.incidents(limit=1).items[0]["id"])
     assert fresh is not None

@@ -1,6 +1,7 @@
 """Logs of running processes: one JSON object per line, and whom it concerns is in it."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
         bridge.deliver(alert("is refused"))
         bridge.eventually(lambda: [one for one in bridge.every("deliveries") if one["state"] == "dead"])
         rejected = bridge.post(b"no json").json()["event"]
+        with socket.create_connection(("127.0.0.1", bridge.port), timeout=ANSWER_WITHIN_S) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+            assert stranger.recv(100).startswith(b"HTTP/1.1 400")
         bridge.post(alert(), "tool", headers={"X-Tool-Token": "wrong-secret-123456"})
         paused = requests.post(f"{bridge.url}/api/v1/lanes/io/pause", json={}, timeout=ANSWER_WITHIN_S)
         assert paused.status_code == 200
@@ -49,6 +53,7 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
     for line in lines:
         assert {"event", "level", "timestamp", "process"} <= line.keys()
         assert CONCERNS.get(line["event"], set()) <= line.keys(), line
+    assert "gunicorn.error" in {one.get("library") for one in lines}, "what the web server says is such a line, too"
     assert {"attempt_finished", "delivery_finished", "webhook_rejected", "action_done"} <= {
         one["event"] for one in lines
     }

@@ -49,7 +49,7 @@ from bridge.domain.alarms import Cause
 from bridge.domain.alert import Alert
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import LedgerUnavailable
-from bridge.domain.incident import CreateBody
+from bridge.domain.incident import CreateBody, Incident
 from bridge.domain.lane import Line, Pace
 from bridge.domain.shadow import ShadowRule, shadow_report
 from bridge.domain.silences import Silence
@@ -284,13 +284,19 @@ class Ledger:
                 gone += 1
         return gone
 
-    def renewals_opened(self) -> int:
-        """Incidents that a person closed, and whose problems still fire, are new episodes once their window is over."""
+    def renewals_opened(self, told: Callable[[Incident], None] = lambda _ended: None) -> int:
+        """Incidents that a person closed, and whose problems still fire, are new episodes once their window is over.
+
+        `told` hears of each that was closed; how many there were now.
+        """
         with self.database.reading() as transaction:
             ids = renewals.due(transaction, self.routes)
         if not ids:
             return 0
-        return self._written(lambda transaction: renewals.open_due(transaction, self.routes, self.new_id, ids))
+        ended = self._written(lambda transaction: renewals.open_due(transaction, self.routes, self.new_id, ids))
+        for one in ended:
+            told(one)
+        return len(ended)
 
     def swept(self) -> int:
         """Incidents that nobody has looked at for long have a check in their lane; how many got one now."""
@@ -300,8 +306,11 @@ class Ledger:
             self._written(partial(truth.pass_over, accounts=idle))
         return sum(self._written(partial(truth.sweep, routes=self.routes, new_id=self.new_id, account=a)) for a in due)
 
-    def plan_b_opened(self) -> int:
-        """Critical incidents that their account cannot take are at its plan B as well, once; how many got there now."""
+    def plan_b_opened(self, told: Callable[[Incident], None] = lambda _fresh: None) -> int:
+        """Critical incidents that their account cannot take are at its plan B as well, once; how many got there now.
+
+        `told` hears of each that stands for one of them.
+        """
         if not any(route.plan_b is not None for route in self.routes.values()):
             return 0
         with self.database.reading() as transaction:
@@ -309,11 +318,13 @@ class Ledger:
             lagging = plan_b.lagging(transaction)
         for one in lagging:
             self._written(partial(plan_b.catch_up, routes=self.routes, new_id=self.new_id, one=one))
-        opened = (
-            self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, create=c))
-            for a, c in waiting
-        )
-        return sum(opened)
+        opened = 0
+        for a, c in waiting:
+            fresh = self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, create=c))
+            if fresh is not None:
+                told(fresh)
+                opened += 1
+        return opened
 
     def waits_shortened(self) -> None:
         """No waiting delivery is further ahead than it was meant to be (a clock may have jumped back)."""
@@ -624,6 +635,15 @@ class Ledger:
     def guess_was_right(self, *, whole: str, one: str) -> None:
         """The password was right: one key has all its guesses again, the other the one that was spent."""
         self._written(lambda transaction: audit.was_right(transaction, whole=whole, one=one))
+
+    def session_ended(self, session_id: str, within: timedelta) -> None:
+        """Somebody logged out: no copy of the session's cookie is good any more."""
+        self._written(lambda transaction: audit.end_session(transaction, session_id, within))
+
+    def has_session_ended(self, session_id: str) -> bool:
+        """Whether somebody logged out of this session."""
+        with self.database.reading() as transaction:
+            return audit.has_ended(transaction, session_id)
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:

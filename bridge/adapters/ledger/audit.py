@@ -1,4 +1,4 @@
-"""Who did what, as rows; and how many passwords were guessed lately, for all web processes together."""
+"""Who did what, as rows; how many passwords were guessed lately, and who logged out, for all web processes together."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.reads import Page, rfc3339
 from bridge.adapters.ledger.rows import Row, clean, dumps
-from bridge.adapters.ledger.schema import audit, guesses
+from bridge.adapters.ledger.schema import audit, ended_sessions, guesses
 from bridge.domain.access import GUESS_EVERY, Deed, guessed, may_guess
 
 TEXT_MAX_CHARS = 300
@@ -100,6 +100,20 @@ def was_right(transaction: Transaction, *, whole: str, one: str) -> None:
     connection.execute(delete(guesses).where(guesses.c.key == whole))
     less = type_coerce(guesses.c.spent_until, BigInteger) - GUESS_EVERY // timedelta(microseconds=1)
     connection.execute(update(guesses).where(guesses.c.key == one).values(spent_until=less))
+
+
+def end_session(transaction: Transaction, session_id: str, within: timedelta) -> None:
+    """A session has ended, for every copy of its cookie; none of them would outlive `within`."""
+    connection, now = transaction.connection, transaction.now
+    connection.execute(delete(ended_sessions).where(ended_sessions.c.until <= now))
+    if not has_ended(transaction, session_id):
+        connection.execute(insert(ended_sessions).values(id=session_id, until=now + within))
+
+
+def has_ended(transaction: Transaction, session_id: str) -> bool:
+    """Whether somebody logged out of this session."""
+    found = select(ended_sessions.c.id).where(ended_sessions.c.id == session_id)
+    return transaction.connection.execute(found).first() is not None
 
 
 def _number(transaction: Transaction) -> int:

@@ -18,7 +18,7 @@ from bridge.adapters.ledger.rows import body_in, clean, incident_from, lane_from
 from bridge.adapters.ledger.schema import deliveries, incidents, lanes, members, series
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState
-from bridge.domain.incident import IncidentState
+from bridge.domain.incident import Incident, IncidentState
 from bridge.domain.lane import LaneState, sane
 from bridge.domain.plan_b import PlanB, body_for, series_for, stand_in, why_now
 
@@ -46,14 +46,14 @@ def waiting(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple
 
 def open_one(
     transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], account: str, create: str
-) -> bool:
-    """Another account's incident stands for that of a create, if it still has to."""
+) -> Incident | None:
+    """Another account's incident stands for that of a create, if it still has to: that one."""
     connection, now = transaction.connection, transaction.now
     plan = routes[account].plan_b
     lane = _lanes(connection, routes, now).get(account)
     incident_id = connection.execute(select(deliveries.c.incident_id).where(deliveries.c.id == create)).scalar()
     if plan is None or lane is None or incident_id is None:
-        return False
+        return None
     of_incident = select(incidents).where(incidents.c.id == incident_id)
     incident = incident_from(connection.execute(of_incident).mappings().one())
     fresh_series = series_for(incident, plan)
@@ -68,7 +68,7 @@ def open_one(
     why = why_now(state, row["created_at"], lane, plan, now) if waits and not is_over else None
     represented = exists().where((incidents.c.stands_for == incident.id) | _is_live_in(fresh_series))
     if why is None or connection.execute(select(represented)).scalar():
-        return False
+        return None
     firing = select(members).where(members.c.incident_id == incident.id, members.c.firing)
     inside = [member_from(one) for one in connection.execute(firing).mappings()]
     fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside))
@@ -76,7 +76,7 @@ def open_one(
     for member in inside:
         changes.put_member(replace(member, incident=fresh.id, joined_at=now), is_new=True)
     changes.flush(connection)
-    return True
+    return fresh
 
 
 def lagging(transaction: Transaction) -> list[str]:

@@ -91,13 +91,15 @@ def due(transaction: Transaction, routes: Mapping[str, Route]) -> list[str]:
     return [row.id for row in sorted(transaction.connection.execute(statement), key=lambda row: row.series)]
 
 
-def open_due(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], ids: list[str]) -> int:
-    """Open the new episodes of those of these incidents that are due still, under the lock of their series."""
+def open_due(
+    transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], ids: list[str]
+) -> list[Incident]:
+    """Open the new episodes of those of these incidents that are due still, under the lock of their series: those."""
     connection, now = transaction.connection, transaction.now
     changes = Changes(now=now, routes=routes, new_id=new_id)
     locked = lock_series_of(connection, ids)
     changes.next_no.update(locked)
-    opened = 0
+    ended = []
     for one in ids:
         incident = incident_from(_INCIDENT.rows(connection, incident=one)[0])
         trust = routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED)).trust
@@ -108,9 +110,9 @@ def open_due(transaction: Transaction, routes: Mapping[str, Route], new_id: Call
             changes.put(replace(known, live=False, firing=0, renews_at=None))
             continue
         renew(connection, changes, known, known.renewal, new_id=new_id, now=now)
-        opened += 1
+        ended.append(known)
     changes.flush(connection)
-    return opened
+    return ended
 
 
 def lock_series_of(connection: Connection, ids: list[str]) -> dict[str, int]:

@@ -448,6 +448,14 @@ guesses = Table(
     sqlite_with_rowid=False,
 )
 
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("id", Text, primary_key=True),  # a hash of the one in the cookie
+    Column("until", Instant, nullable=False),  # when every copy of the cookie has ended anyway
+    sqlite_with_rowid=False,
+)
+
 tallies = Table(
     "tallies",
     metadata,

@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 from bridge.adapters.ledger.engine import Database, Transaction
 from bridge.domain.errors import BridgeError
 
-HEAD = "0008"  # the version this code works with; the newest file in migrations/versions
+HEAD = "0009"  # the version this code works with; the newest file in migrations/versions
 _ADVISORY_LOCK = 0x1B_1B_1B
 
 

@@ -41,7 +41,7 @@ class Refusal:
 
 
 class Guards(Protocol):
-    """Counts guesses of passwords for all web processes, and keeps the audit: the ledger."""
+    """Counts guesses of passwords for all web processes, knows who logged out, and keeps the audit: the ledger."""
 
     def guess(self, keys: Sequence[str]) -> bool:
         """Spend one guess of each; False when one of them has none left."""
@@ -49,6 +49,14 @@ class Guards(Protocol):
 
     def guess_was_right(self, *, whole: str, one: str) -> None:
         """Free all guesses of one key, and the one just spent of the other."""
+        ...
+
+    def session_ended(self, session_id: str, within: timedelta) -> None:
+        """Somebody logged out; within that time every copy of the cookie has ended anyway."""
+        ...
+
+    def has_session_ended(self, session_id: str) -> bool:
+        """Whether somebody logged out of it."""
         ...
 
     def did(self, deed: Deed) -> None:
@@ -106,7 +114,7 @@ class Gate:
     proxy: ProxySettings | None = None
     idle: timedelta = timedelta(hours=2)
     absolute: timedelta = timedelta(hours=12)
-    guards: Guards | None = None  # None: guesses are not counted
+    guards: Guards | None = None  # None: guesses are not counted, and a copied cookie outlives the logout
     _verified: dict[bytes, float] = field(default_factory=dict, repr=False)
     _salt: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -138,8 +146,6 @@ class Gate:
             sentence = f"{who.name} may {who.role.value}; this needs the role {wanted.value}"
             return Refusal(status=403, sentence=sentence)
         return None
-
-    refusal = admit
 
     def who(self, request: Request) -> Who | Refusal:
         """Who asks, by the first of: bearer token, name and password, session, proxy, being on this machine."""
@@ -226,17 +232,25 @@ class Gate:
         """The browser that asks is logged in."""
         session.clear()
         now = time.time()
-        session.update(user=who.name, mark=self._mark_of(who.name), since=now, seen=now)
+        session.update(user=who.name, mark=self._mark_of(who.name), since=now, seen=now, id=secrets.token_urlsafe(16))
+
+    def end_session(self) -> None:
+        """The browser that asks is logged out, and so is whoever has a copy of its cookie."""
+        if self.guards is not None and "id" in session:
+            self.guards.session_ended(_digest(session["id"]), self.absolute)
+        session.clear()
 
     def in_session(self, address: str, *, active: bool = True) -> Who | None:
-        """Who is logged in here; None too when that was too long ago, or the password is another one now."""
+        """Who is logged in here; None too when that was too long ago, is over, or the password is another one now."""
         name = str(session.get("user", ""))
         user = self.users.get(name)
-        if user is None or session.get("mark") != self._mark_of(name):
+        if user is None or "id" not in session or session.get("mark") != self._mark_of(name):
             return None
         now = time.time()
         since, seen = float(session.get("since", 0.0)), float(session.get("seen", 0.0))
         if now - since >= self.absolute.total_seconds() or now - seen >= self.idle.total_seconds():
+            return None
+        if self.guards is not None and self.guards.has_session_ended(_digest(session["id"])):
             return None
         if active and now - seen > SEEN_AGAIN_S:
             session["seen"] = now

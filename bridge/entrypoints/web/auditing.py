@@ -1,13 +1,14 @@
 """Every successful change under a blueprint is in the audit by itself, so that none can be forgotten.
 
 `recorded(routes, did)` is all a blueprint needs. What is written follows from the view function's name, the address and
-the form; a view function says it better with `did(...)`, any number of times, or says `nothing_done()`.
+the form; a view function says it better with `did(...)`, any number of times, or says `nothing_done()`. What it says it
+did stays true however the request ends.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, flash, g, redirect, request
 
 from bridge.adapters import logs
 from bridge.domain.access import Deed
@@ -20,13 +21,13 @@ _LOGGED_AS = {"delivery": "delivery_id", "incident": "incident", "account": "acc
 
 
 def recorded(routes: Blueprint, write: Callable[[Deed], None]) -> None:
-    """Record every change under these routes that was answered below 400; `write` puts it on record."""
+    """Record what requests said they did, and each change answered below 400 that said nothing, with `write`."""
 
     @routes.after_request
     def _record(response: Response) -> Response:
-        if response.status_code < 400 and "who" in g and not access.is_harmless(request):
-            deeds = g.get("deeds")
-            for action, what, detail in [_by_itself()] if deeds is None else deeds:
+        if "who" in g and not access.is_harmless(request):
+            by_itself = [_by_itself()] if response.status_code < 400 else []
+            for action, what, detail in g.get("deeds", by_itself):
                 _written(write, Deed(who=access.current(), action=action, what=what, detail=detail))
         return response
 
@@ -37,8 +38,15 @@ def did(action: str, what: str = "", **detail: object) -> None:
 
 
 def nothing_done() -> None:
-    """This request changed nothing, however it is answered."""
+    """This request changed nothing but what it says with `did`, however it is answered."""
     g.setdefault("deeds", [])
+
+
+def not_done(sentence: str, back: str) -> Any:
+    """A form that changed nothing: the page at `back` says why."""
+    nothing_done()
+    flash(sentence)
+    return redirect(back, 303)
 
 
 def _written(write: Callable[[Deed], None], deed: Deed) -> None:
@@ -55,11 +63,11 @@ def _by_itself() -> tuple[str, str, Mapping[str, object]]:
     named = dict(request.view_args or {})
     action = str(named.pop("action", (request.endpoint or "").rpartition(".")[2]))
     words = [f"{name.removesuffix('_id')} {value}" for name, value in named.items()]
-    return action.replace("_", " "), " ".join(words), _said()
+    return action.replace("_", " "), " ".join(words), said()
 
 
-def _said() -> dict[str, object]:
-    """The fields of the form or of the JSON object, shortened, and none that may hold a secret."""
+def said() -> dict[str, object]:
+    """The fields of this request's form or JSON object, shortened, and none that may hold a secret."""
     if request.mimetype == "application/json":
         content = request.get_json(silent=True)
         fields: Mapping[str, Any] = content if isinstance(content, dict) else {}

@@ -44,7 +44,7 @@ def blueprint(
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        refusal = gate.refusal(request)
+        refusal = gate.admit(request)
         if refusal is not None:
             return answer(refusal.status, error=refusal.sentence)
         tally.flush(ledger)  # what only this process knows yet

@@ -8,7 +8,8 @@ from prometheus_client.core import GaugeMetricFamily
 from bridge.adapters.ledger import RulesState
 from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloader, ReloadRefused, State, instant_text
-from bridge.entrypoints.web.access import needs
+from bridge.entrypoints.web import auditing
+from bridge.entrypoints.web.access import current, needs
 from bridge.entrypoints.web.receiver import answer
 
 
@@ -21,13 +22,16 @@ def add_routes(routes: Blueprint, reloader: Reloader | None) -> None:
         """200: taken, unchanged, or a dry run that found nothing wrong. 422: refused, with every problem."""
         content = request.get_json(silent=True)
         asked: dict[str, Any] = content if isinstance(content, dict) else {}
+        is_dry = asked.get("dry_run") is True
+        if is_dry:
+            auditing.nothing_done()
         if reloader is None:
             return answer(503, error="this process has no rules to reload")
         digest = asked.get("digest")
         try:
             done = reloader.reload(
-                "POST /api/v1/reload",
-                dry_run=asked.get("dry_run") is True,
+                f"the API ({current().name})",
+                dry_run=is_dry,
                 digest=digest if isinstance(digest, str) else None,
             )
         except ReloadRefused as error:

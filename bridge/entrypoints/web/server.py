@@ -16,6 +16,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
 
 from bridge.adapters import cpu
@@ -190,6 +191,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return self.alive
 
 
+class Log(Logger):  # type: ignore[misc]
+    """gunicorn's own log without a handler of its own: its lines are made as those of every other library."""
+
+    def setup(self, cfg: Any) -> None:
+        """gunicorn calls this when it starts."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
 class _Parent(Arbiter):  # type: ignore[misc]
     """gunicorn's parent, whose SIGHUP reloads the rules: its own would end every child and start others."""
 
@@ -235,6 +246,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": 75,
             "preload_app": False,
             "loglevel": "warning",
+            "logger_class": Log,
             "control_socket_disable": True,
             "sendfile": False,  # would overtake what a PatientSocket has not sent yet
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files

@@ -7,11 +7,9 @@ from flask import Blueprint, Response, request
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.silences import LIST_MAX
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, previewed
-from bridge.entrypoints.web.access import harmless
+from bridge.entrypoints.web.access import current, harmless
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
-
-AUTHOR = "the API"
 
 
 def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None:
@@ -52,7 +50,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
 
     @routes.delete("/silences/<silence_id>")
     def end(silence_id: str) -> Response:
-        ended = ledger.silence_ended(silence_id, AUTHOR)
+        ended = ledger.silence_ended(silence_id, current().name)
         if keeper is not None:
             keeper.look()
         return _one(ended, silence_id)

@@ -14,7 +14,7 @@ from flask_wtf.csrf import generate_csrf
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError
-from bridge.domain.access import Role
+from bridge.domain.access import How, Role
 from bridge.domain.decision import Outcome
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import IncidentState
@@ -78,8 +78,8 @@ def blueprint(ui: Ui) -> Blueprint:
     add_incident_actions(routes, ui.ledger, ui.poke)
     add_letters(routes, ui.ledger, ui.workshop, ui.poke)
     add_playground(routes, ui.ledger, ui.workshop)
-    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, gate=ui.gate, keeper=ui.keeper))
-    in_force = reloads.Rules(ledger=ui.ledger, gate=ui.gate, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
+    quiet.add_pages(routes, quiet.Quiet(ledger=ui.ledger, keeper=ui.keeper))
+    in_force = reloads.Rules(ledger=ui.ledger, reloader=ui.reloader, keeper=ui.keeper, book=ui.book)
     reloads.add_pages(routes, in_force)
     return routes
 
@@ -104,7 +104,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "who": "" if who is None else sessions.name_of(who),
             "may_act": who is not None and who.role.may(Role.OPERATE),
             "may_rule": who is not None and who.role.may(Role.ADMIN),
-            "can_leave": ui.gate.has_logins and sessions.is_known(ui.gate),
+            "can_leave": who is not None and who.how is How.SESSION,
             "banner": "No login is configured (ui.auth): only this machine is answered." if ui.gate.is_open else None,
             "book": ui.book(),
             "sandboxed": ui.sandboxed,
@@ -200,32 +200,37 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
         return incident_pages.rendered(ledger, found, _deliveries(ledger, incident_id))
 
     @routes.get("/rules")
-    def rules() -> str:
+    def rules() -> str | tuple[str, int]:
         return rule_page.rendered(ledger, ui.rules(), ui.book())
 
 
 def _add_actions(routes: Blueprint, ui: Ui) -> None:
     @routes.post("/lanes/<account>/pause")
     def pause(account: str) -> Any:
-        return _done("/", f"{account} is paused: nothing is sent until it is resumed", ui.ledger.paused(account))
+        return _done(f"{account} is paused: nothing is sent until it is resumed", ui.ledger.paused(account))
 
     @routes.post("/lanes/<account>/resume")
     def resume(account: str) -> Any:
         lane = ui.ledger.resumed(account)
         if lane is not None:
             ui.poke(frozenset({lane}))
-        return _done("/", f"{account} goes on", lane)
+        return _done(f"{account} goes on", lane)
 
     @routes.post("/lanes/<account>/probe")
     def probe(account: str) -> Any:
         lane = ui.ledger.probed(account)
         if lane is not None:
             ui.poke(frozenset({lane}))
-        return _done("/", f"{account} is asked again just now", lane)
+        return _done(f"{account} is asked again just now", lane)
 
     @routes.post("/dead/<delivery_id>/replay")
     def replay(delivery_id: str) -> Any:
-        return _replayed(ui, [delivery_id])
+        try:
+            ui.poke(frozenset({ui.ledger.replayed(delivery_id)}))
+        except LetterError as error:
+            return auditing.not_done(f"Not replayed: {error}", "/dead")
+        flash("1 letter back in line.")
+        return redirect("/dead", 303)
 
     @routes.post("/dead/<delivery_id>/discard")
     def discard(delivery_id: str) -> Any:
@@ -234,32 +239,17 @@ def _add_actions(routes: Blueprint, ui: Ui) -> None:
             if not reason:
                 raise LetterError("a discarded letter needs a reason")
             ui.ledger.discarded(delivery_id, reason)
-            flash("Discarded.")
         except LetterError as error:
-            auditing.nothing_done()
-            flash(f"Not discarded: {error}")
+            return auditing.not_done(f"Not discarded: {error}", "/dead")
+        flash("Discarded.")
         return redirect("/dead", 303)
 
 
-def _replayed(ui: Ui, ids: list[str]) -> Any:
-    sent, refused = 0, []
-    auditing.nothing_done()  # but for what follows
-    for one in ids:
-        try:
-            ui.poke(frozenset({ui.ledger.replayed(one)}))
-            auditing.did("replay", f"delivery {one}")
-            sent += 1
-        except LetterError as error:
-            refused.append(str(error))
-    flash(f"{words.plural(sent, 'letter')} back in line." + (f" Not replayed: {refused[0]}" if refused else ""))
-    return redirect("/dead", 303)
-
-
-def _done(back: str, sentence: str, lane: str | None) -> Any:
+def _done(sentence: str, lane: str | None) -> Any:
     if lane is None:
-        auditing.nothing_done()
-    flash(sentence if lane is not None else "There is no such account.")
-    return redirect(back, 303)
+        return auditing.not_done("There is no such account.", "/")
+    flash(sentence)
+    return redirect("/", 303)
 
 
 def _with_lines(ledger: Ledger, page: Page) -> Page:

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, redirect, render_template
 
 from bridge.domain.errors import DecodeError
+from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop
 from bridge.explain import as_json
 
@@ -28,8 +29,7 @@ def add_event_actions(routes: Blueprint, workshop: Workshop | None) -> None:
         try:
             fresh = _shop(workshop).received_again(event_id)
         except (Unable, DecodeError) as error:
-            flash(f"Not sent: {error}")
-            return redirect(f"/events/{event_id}", 303)
+            return auditing.not_done(f"Not sent: {error}", f"/events/{event_id}")
         flash("Received again, as the event below; today's rules decided it.")
         return redirect(f"/events/{fresh}", 303)
 

@@ -7,6 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.hands import IncidentError
+from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.incident_actions import done_by_hand
 from bridge.entrypoints.web.ui.words import plural, span
 
@@ -26,8 +27,7 @@ def add_incident_actions(routes: Blueprint, ledger: Ledger, poke: Callable[[froz
         try:
             done = done_by_hand(ledger, incident_id, action, request.form.get("text", ""))
         except IncidentError as error:
-            flash(f"Nothing changed: {error}.")
-            return redirect(f"/incidents/{incident_id}", 303)
+            return auditing.not_done(f"Nothing changed: {error}.", f"/incidents/{incident_id}")
         poke(done.lanes)
         flash(SENTENCES[action])
         return redirect(f"/incidents/{done.incident}", 303)

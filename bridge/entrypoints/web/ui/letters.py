@@ -10,6 +10,7 @@ from bridge.adapters.ledger.letters import LetterError
 from bridge.adapters.ledger.mended import Letter
 from bridge.domain.errors import DecodeError
 from bridge.domain.incident import CreateBody
+from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.ui.words import plural, span
 from bridge.entrypoints.web.ui.workshop import Anew, Unable, Workshop
 
@@ -98,6 +99,7 @@ class Letters:
 
     def replay_edited(self, delivery_id: str) -> Any:
         """The fields of the form, previewed or sent."""
+        auditing.nothing_done()  # a preview
         fields, problem = _fields_in_form()
         if problem is not None or request.form.get("do") != "replay":
             return self.letter_page(delivery_id, fields, problem)
@@ -108,6 +110,7 @@ class Letters:
             lane = self._ledger.replayed_mended(delivery_id, self._workshop().edited(letter, fields))
         except (LetterError, Unable) as error:
             return self.letter_page(delivery_id, fields, str(error))
+        auditing.did("letter edit", f"delivery {delivery_id}", **auditing.said())
         self._poke(frozenset({lane}))
         flash(f"Back in line with your changes; it goes {self._finish(letter.delivery.account, 1)}.")
         return redirect(f"/incidents/{letter.incident.id}", 303)
@@ -117,8 +120,7 @@ class Letters:
         try:
             where = self._one_anew(delivery_id)
         except (LetterError, Unable, DecodeError) as error:
-            flash(f"Not replayed: {error}")
-            return redirect(f"/dead/{delivery_id}", 303)
+            return auditing.not_done(f"Not replayed: {error}", f"/dead/{delivery_id}")
         flash("Back in line as today's rules have it.")
         return redirect(where, 303)
 
@@ -145,16 +147,15 @@ class Letters:
         chosen = [one for one in page.items if not ids or one["id"] in ids]
         known = self._cause(cause)
         if not chosen or known is None:
-            flash("None of these is a dead letter any more.")
-            return redirect("/dead", 303)
+            return auditing.not_done("None of these is a dead letter any more.", "/dead")
         why = request.form.get("why", "").strip()
         if request.form.get("sure") != "yes" or (does == "discard" and not why):
+            auditing.nothing_done()  # the look before the leap
             return render_template(
                 "bulk.html",
                 does=does,
                 cause=cause,
                 chosen=chosen,
-                ids=ids,
                 sample=chosen[:SAMPLE],
                 finish=self._finish(cause["account"], len(chosen)),
                 more=max(0, known["number"] - len(chosen)) if not ids else 0,
@@ -164,14 +165,19 @@ class Letters:
 
     def _done(self, ids: list[str], does: str, why: str, account: str) -> Any:
         done, refused = 0, []
+        auditing.nothing_done()  # but letter by letter
         for one in ids:
             try:
                 if does == "discard":
                     self._ledger.discarded(one, why)
+                    auditing.did("discard", f"delivery {one}", reason=why)
                 elif does == "anew":
                     self._one_anew(one)
+                    auditing.did("letter anew", f"delivery {one}")
                 else:
-                    self._poke(frozenset({self._ledger.replayed(one)}))
+                    lane = self._ledger.replayed(one)
+                    auditing.did("replay", f"delivery {one}")
+                    self._poke(frozenset({lane}))
                 done += 1
             except (LetterError, Unable, DecodeError) as error:
                 refused.append(str(error))

@@ -9,8 +9,10 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request
 
 from bridge.adapters.ledger import Ledger, Preview
+from bridge.domain.access import How
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_sentence, previewed
-from bridge.entrypoints.web.access import Gate
+from bridge.entrypoints.web import auditing
+from bridge.entrypoints.web.access import current
 from bridge.entrypoints.web.keeper import Keeper
 
 LENGTHS = ("30m", "1h", "2h", "4h", "8h", "1d", "3d", "7d", "30d")
@@ -25,13 +27,7 @@ class Quiet:
     """What the page shows and changes."""
 
     ledger: Ledger
-    gate: Gate
     keeper: Keeper | None
-
-    @property
-    def who(self) -> str:
-        """Who acts, as far as the login says."""
-        return self.gate.username if self.gate.password_hash is not None else "somebody on this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +48,7 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
 
     @routes.get("/quiet")
     def quiet() -> str | tuple[str, int]:
-        form, problems = _form(on, request.args), no_problems
+        form, problems = _form(request.args), no_problems
         event_id = request.args.get("event", "")
         if event_id and not form.match:
             event = None if "\x00" in event_id else on.ledger.event(event_id)
@@ -67,7 +63,7 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
 
     @routes.post("/quiet")
     def silence() -> Any:
-        form = _form(on, request.form)
+        form = _form(request.form)
         if on.keeper is None:
             return _page(on, form, ("This process has no rules to read a silence with",)), 503
         draft = Draft(
@@ -87,11 +83,12 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
 
     @routes.post("/quiet/<silence_id>/end")
     def end(silence_id: str) -> Any:
-        ended = None if "\x00" in silence_id else on.ledger.silence_ended(silence_id, on.who)
+        ended = None if "\x00" in silence_id else on.ledger.silence_ended(silence_id, current().name)
+        if ended is None:
+            return auditing.not_done("There is no such silence.", "/quiet")
         if on.keeper is not None:
             on.keeper.look()
-        told = "The silence is over: what still fires pages with its next report."
-        flash(told if ended is not None else "There is no such silence.")
+        flash("The silence is over: what still fires pages with its next report.")
         return redirect("/quiet", 303)
 
 
@@ -111,11 +108,12 @@ def _page(on: Quiet, form: Form, problems: tuple[str, ...] = (), preview: Previe
     )
 
 
-def _form(on: Quiet, given: Mapping[str, str]) -> Form:
+def _form(given: Mapping[str, str]) -> Form:
     def text(name: str) -> str:
         return given.get(name, "").replace("\x00", "").replace("\r\n", "\n")[:TEXT_MAX_CHARS].strip()
 
-    known = on.gate.username if on.gate.password_hash is not None else ""
+    who = current()
+    known = "" if who.how is How.LOOPBACK else who.name
     return Form(
         match=text("match"),
         length=text("for") if text("for") in LENGTHS else "2h",

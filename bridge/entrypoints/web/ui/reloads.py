@@ -11,7 +11,8 @@ from bridge.adapters.ledger import Ledger
 from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloaded, Reloader, ReloadRefused, State, book_json
 from bridge.entrypoints.shadowing import PAGE_LOOKS_AT_MAX, really_text, shadow_json, shadow_rules
-from bridge.entrypoints.web.access import Gate, harmless, needs
+from bridge.entrypoints.web import auditing
+from bridge.entrypoints.web.access import current, harmless, needs
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.ui.needs import Need
 
@@ -23,7 +24,6 @@ class Rules:
     """What is shown of the rules in force, and reloads them."""
 
     ledger: Ledger
-    gate: Gate
     reloader: Reloader | None
     keeper: Keeper | None
     book: Callable[[], str]  # hash of the one this process decides with
@@ -52,14 +52,11 @@ def add_pages(routes: Blueprint, of: Rules) -> None:
 
 def _reloaded(of: Rules, *, dry_run: bool, digest: str | None) -> Any:
     if of.reloader is None:
-        flash("This process has no rules to reload.")
-        return redirect("/rules", 303)
-    who = of.gate.username if of.gate.password_hash is not None else "this machine"
+        return auditing.not_done("This process has no rules to reload.", "/rules")
     try:
-        done = of.reloader.reload(f"the Rules page ({who})", dry_run=dry_run, digest=digest)
+        done = of.reloader.reload(f"the Rules page ({current().name})", dry_run=dry_run, digest=digest)
     except ReloadRefused as error:
-        flash(f"Nothing was reloaded: {error}.")
-        return redirect("/rules", 303)
+        return auditing.not_done(f"Nothing was reloaded: {error}.", "/rules")
     if done.state in (State.TAKEN, State.UNCHANGED) and not dry_run:
         sentence = done.sentence[0].upper() + done.sentence[1:]
         flash(f"{sentence}.")

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from flask import abort, render_template, request
+from flask import render_template, request
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.reads import rfc3339
 from bridge.adapters.ledger.tallies import Sum
 from bridge.config.rule_files import RuleFiles
+from bridge.entrypoints.web.ui.words import plural
 
 MONTH = timedelta(days=30)
 DAY = timedelta(hours=24)
@@ -28,7 +29,7 @@ def rows_of(
     """
     errors: dict[str, list[str]] = {}
     for one in broken:
-        errors.setdefault(one["rule"], []).append(f"a template failed {one['number']:,} times within a day")
+        errors.setdefault(one["rule"], []).append(f"a template failed {plural(one['number'], 'time')} within a day")
     for one in dead:
         errors.setdefault(one["rule"], []).append(f"{one['number']:,} dead: {str(one['reason']).replace('_', ' ')}")
     found = []
@@ -54,7 +55,7 @@ def lines_of(files: str, name: str) -> Sequence[str] | None:
     return None
 
 
-def rendered(ledger: Ledger, rules: Sequence[Mapping[str, Any]], book: str) -> str:
+def rendered(ledger: Ledger, rules: Sequence[Mapping[str, Any]], book: str) -> str | tuple[str, int]:
     """The page, with the lines of `?file=` as they are in force."""
     broken = ledger.troubles(book)["templates"]
     rows = rows_of(rules, ledger.hits(MONTH, DAY), broken, ledger.dead_causes())
@@ -63,5 +64,6 @@ def rendered(ledger: Ledger, rules: Sequence[Mapping[str, Any]], book: str) -> s
         stored = ledger.book(book)
         lines = None if stored is None else lines_of(stored.files, name)
         if lines is None:
-            abort(404)
+            sentence = f"There is no file {name[:80]} among the rules in force"
+            return render_template("problem.html", sentence=sentence), 404
     return render_template("rules.html", rules=rows, file=name, lines=lines)

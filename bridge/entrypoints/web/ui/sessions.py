@@ -12,11 +12,6 @@ from bridge.entrypoints.web.access import Gate, Refusal
 _OPEN = frozenset({"ui.login", "ui.static"})
 
 
-def is_known(gate: Gate) -> bool:
-    """Whether this request's session has logged in, not too long ago."""
-    return gate.in_session("", active=False) is not None
-
-
 def guard(routes: Blueprint, gate: Gate) -> None:
     """Every page asks for a login, or for this machine; every POST for its token."""
 
@@ -28,8 +23,7 @@ def guard(routes: Blueprint, gate: Gate) -> None:
             try:
                 validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
             except ValueError:  # wtforms' ValidationError is one
-                sentence = "This form has expired. Load the page again"
-                return render_template("problem.html", sentence=sentence), 400
+                return _problem("This form has expired. Load the page again", 400)
         if request.endpoint in _OPEN and gate.has_logins:
             return None
         refusal = gate.admit(request)
@@ -57,16 +51,21 @@ def guard(routes: Blueprint, gate: Gate) -> None:
     @routes.post("/logout")
     @access.needs(Role.VIEW)
     def logout() -> Any:
-        session.clear()
+        gate.end_session()
         auditing.did("logout")
         return redirect("/login" if gate.has_logins else "/", 303)
 
 
+def _problem(sentence: str, status: int) -> tuple[str, int]:
+    """A page; names that a proxy gave are escaped in it."""
+    return render_template("problem.html", sentence=sentence), status
+
+
 def _refused(gate: Gate, refusal: Refusal) -> Any:
     if refusal.status != 401 or not gate.has_logins:
-        return refusal.sentence, refusal.status
+        return _problem(refusal.sentence, refusal.status)
     if request.method != "GET":
-        return "log in first", 401
+        return _problem("Log in first", 401)
     if access.TAIL not in request.headers:
         session["wanted"] = request.full_path.rstrip("?")
     return redirect("/login", 303)
