@@ -158,11 +158,11 @@ def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
 
 def _lanes_said(settings: Any) -> None:
     """Which accounts share a lane, and which talk to the stand-in: facts a reader of the file may have missed."""
-    from bridge import wiring
+    from bridge.config.loader import lanes_of
 
     shared: dict[str, list[str]] = {}
-    for owner, route in wiring.routes(settings).items():
-        shared.setdefault(route.lane, []).append(owner)
+    for owner, lane in lanes_of(settings.accounts).items():
+        shared.setdefault(lane, []).append(owner)
     for accounts in shared.values():
         if len(accounts) > 1:
             say(f"accounts {', '.join(sorted(accounts))} have the same token and share one lane, at the slowest rate")
