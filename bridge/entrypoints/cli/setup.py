@@ -71,12 +71,12 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     shipped samples. Exit code 0: all holds together, warnings aside. 1: problems were found, each with its place and
     what to do.
     """
+    gc.disable()  # modules, and a large rule book, are a great many small objects that all stay
     from bridge import wiring
     from bridge.entrypoints.cli import checking
 
     problems: tuple[Problem, ...]
     summary = keys_sentence = ""
-    gc.disable()  # a large rule book is a great many small objects that all stay
     try:
         loaded = wiring.load(config)
     except ConfigError as error:
