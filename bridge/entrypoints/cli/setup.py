@@ -102,7 +102,7 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     wrong = [problem for problem in problems if problem.grade == "error"]
     odd = len(problems) - len(wrong)
     if as_json:
-        listed = [_problem_json(problem) for problem in problems]
+        listed = [problem.as_json() for problem in problems]
         printed({"problems": listed, "errors": len(wrong), "warnings": odd, "ok": not wrong})
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
@@ -169,17 +169,6 @@ def _lanes_said(settings: Any) -> None:
     for name, account in settings.accounts.items():
         if account.sandbox:
             say(f"account {name} talks to the built-in sandbox: no page leaves this machine")
-
-
-def _problem_json(problem: Problem) -> dict[str, object]:
-    return {
-        "file": problem.place.file,
-        "line": problem.place.line,
-        "column": problem.place.column,
-        "grade": problem.grade.value,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 def _count(number: int, noun: str) -> str:
