@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bridge.config import units
 from bridge.domain.decision import Outcome
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.cli import config_option, json_option, say
@@ -286,6 +287,14 @@ def _every_dead(ledger: "Ledger") -> Iterator[str]:
 
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def since_length(text: str) -> timedelta:
+    """How far back --since looks. Raises a usage error."""
+    try:
+        return units.duration(text)
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"--since takes a length such as 24h or 7d, not '{text}'") from None
 
 
 def _whole(found: Any, kind: str, wanted: str) -> int:
