@@ -1,4 +1,7 @@
-"""From configuration to working objects, built once per process. The only place that knows every room."""
+"""From configuration to working objects, built once per process. The only place that knows every room.
+
+The ledger is imported where it is opened: half of what all this takes to import, and `check` needs none of it.
+"""
 
 import hashlib
 import os
@@ -7,13 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.adapters.files import secret_kept_in
-from bridge.adapters.ledger import Heartbeat, Ledger, Origin, Route, StoredBook
-from bridge.adapters.ledger.engine import Database
-from bridge.adapters.ledger.names import PROOF_MAX_AGE
-from bridge.adapters.ledger.upgrade import require_current
 from bridge.config import loader
 from bridge.config.models import AccountSettings, Settings
 from bridge.config.names_lock import FILE as NAMES_LOCK
@@ -39,6 +38,10 @@ from bridge.rules.book import RuleBook
 from bridge.rules.conditions import Condition
 from bridge.sources import SOURCES
 from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source
+
+if TYPE_CHECKING:
+    from bridge.adapters.ledger import Heartbeat, Ledger, Origin, Route, StoredBook
+    from bridge.adapters.ledger.engine import Database
 
 SANDBOX_URL_VARIABLE = "BRIDGE_SANDBOX_URL"
 WATCH_VARIABLE = "BRIDGE_WATCH"  # set by `up`: web processes take changed rules by themselves
@@ -132,13 +135,17 @@ def book_of(settings: Settings, files: RuleFiles, said: Sequence[Problem] = ()) 
     return compile_rulebook(files, views, settings.sources, said=said, allowed=settings.rules_accounts)
 
 
-def stored_book(loaded: Loaded) -> StoredBook:
+def stored_book(loaded: Loaded) -> "StoredBook":
     """A rule book as the ledger keeps it."""
+    from bridge.adapters.ledger import StoredBook
+
     return StoredBook(hash=loaded.book.hash, content=loaded.book.content, files=loaded.files.as_json())
 
 
-def origin(settings: Settings, digest: str, by: str) -> Origin:
+def origin(settings: Settings, digest: str, by: str) -> "Origin":
     """From where a book is taken: this host and this configuration."""
+    from bridge.adapters.ledger import Origin
+
     place = f"{platform.node() or 'localhost'}:{settings.config_path}"
     return Origin(place=place, digest=digest, by=by)
 
@@ -232,8 +239,10 @@ def _destination(account: AccountSettings) -> Destination:
     raise ValueError(f"no destination is built for account type {account.type!r}")
 
 
-def routes(settings: Settings) -> dict[str, Route]:
+def routes(settings: Settings) -> dict[str, "Route"]:
     """Each account's lane and pace."""
+    from bridge.adapters.ledger import Route
+
     lanes = loader.lanes_of(settings.accounts)
     made = destinations(settings)
     return {
@@ -296,13 +305,18 @@ def rates(settings: Settings) -> dict[str, tuple[str, str]]:
     return {name: (account.type, str(account.rate)) for name, account in settings.accounts.items()}
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings) -> "Database":
     """The ledger's database, whatever its schema."""
+    from bridge.adapters.ledger.engine import Database
+
     return Database(settings.ledger)
 
 
-def open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: Settings) -> "Ledger":
     """The ledger, on a schema this program works with. Raises SchemaError."""
+    from bridge.adapters.ledger import Ledger
+    from bridge.adapters.ledger.upgrade import require_current
+
     database = open_database(settings)
     require_current(database)
     ledger = Ledger(database, routes(settings), _payloads_by(sources(settings)))
@@ -333,41 +347,43 @@ def explained(
     *,
     source: str,
     event: str | None = None,
-    ledger: Ledger | None = None,
+    ledger: "Ledger | None" = None,
 ) -> Explanation:
     """Why these readings page or not under a rule book; with a ledger also the ids of names, and what waits."""
     made = destinations(settings)
-    rates_of = rates(settings)
+    lanes = loader.lanes_of(settings.accounts)
     matched = {rule for one in decide(readings, book, made) for rule in one.matched}
     accounts = sorted({book.by_id[rule].account for rule in matched})
     known = {} if ledger is None else _lists(ledger, {name: made[name] for name in accounts})
     views = {
         name: LaneView(
-            lane=route.lane,
-            rate=rates_of[name][1],
-            pace=route.pace,
+            lane=lanes[name],
+            rate=str(account.rate),
+            pace=_pace(account),
             line=None if ledger is None else ledger.line(name),
         )
-        for name, route in routes(settings).items()
+        for name, account in settings.accounts.items()
         if name in accounts
     }
     now = datetime.now(UTC) if ledger is None else ledger.time()
     return explain(readings, book, made, source=source, event=event, now=now, lists=known, lanes=views)
 
 
-def _lists(ledger: Ledger, made: Mapping[str, Destination]) -> dict[tuple[str, str], tuple[NamedThing, ...]]:
+def _lists(ledger: "Ledger", made: Mapping[str, Destination]) -> dict[tuple[str, str], tuple[NamedThing, ...]]:
     """Every list of these accounts that was ever fetched."""
     wanted = [(name, kind) for name, destination in made.items() for kind in destination.name_kinds]
     held = {key: ledger.name_list(*key) for key in wanted}
     return {key: names.things for key, names in held.items() if names is not None}
 
 
-def known_names(settings: Settings, ledger: Ledger | None) -> Known:
+def known_names(settings: Settings, ledger: "Ledger | None") -> Known:
     """The upstreams' names as the ledger keeps them, else as names.lock.json does. Raises ConfigError."""
     lock = read_lock(settings.rules_dir)
     lists = {} if lock is None else dict(lock.lists)
     stale = set()
     if ledger is not None:
+        from bridge.adapters.ledger.names import PROOF_MAX_AGE
+
         now = ledger.time()
         for account, destination in destinations(settings).items():
             for kind in destination.name_kinds:
@@ -392,8 +408,10 @@ def session_key(settings: Settings) -> str:
     return secret_kept_in(settings.var_dir / "session.key")
 
 
-def heartbeat(kind: str) -> Heartbeat:
+def heartbeat(kind: str) -> "Heartbeat":
     """This process's heartbeat."""
+    from bridge.adapters.ledger import Heartbeat
+
     host = platform.node() or "localhost"
     now = datetime.now(UTC)
     process = f"{kind}@{host}:{os.getpid()}"

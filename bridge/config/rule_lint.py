@@ -55,22 +55,21 @@ def _key_warnings(rule: Rule, incident: Mapping[str, Any], tree: Tree, at: YamlP
     key = incident.get("incident_key")
     if key is None:
         for number, path in enumerate(rule.dedup or ()):
-            own, inherited = (tree.place((*where, "dedup", number)) for where in (at, ("defaults",)))
-            yield from _volatile(path.text, own if own != tree.place(at) else inherited, "dedup")
+            why = volatility(path.text)
+            if why is not None:
+                own, inherited = (tree.place((*where, "dedup", number)) for where in (at, ("defaults",)))
+                yield _volatile(path.text, why, own if own != tree.place(at) else inherited, "dedup")
         return
-    place = tree.place((*at, "incident", "incident_key"))
     for path_text in dict.fromkeys(_read_by(key)):
-        yield from _volatile(path_text, place, "incident_key")
+        why = volatility(path_text)
+        if why is not None:
+            yield _volatile(path_text, why, tree.place((*at, "incident", "incident_key")), "incident_key")
 
 
-def _volatile(path: str, place: Place, name: str) -> Iterator[Problem]:
-    why = volatility(path)
-    if why is not None:
-        message = f"'{name}' is made of '{path}', which does not stay the same while a problem lasts: {why}"
-        hint = (
-            "a report whose key differs opens another incident, and its recovery closes none; 'check --keys' proves it"
-        )
-        yield _warning(place, message, hint)
+def _volatile(path: str, why: str, place: Place, name: str) -> Problem:
+    message = f"'{name}' is made of '{path}', which does not stay the same while a problem lasts: {why}"
+    hint = "a report whose key differs opens another incident, and its recovery closes none; 'check --keys' proves it"
+    return _warning(place, message, hint)
 
 
 def volatility(path: str) -> str | None:

@@ -60,6 +60,17 @@ class Problem:
         indented = self.hint.replace("\n", "\n    ")
         return f"{first}\n    {indented}" if self.hint else first
 
+    def as_json(self) -> dict[str, str | int]:
+        """For scripts and the API."""
+        return {
+            "file": self.place.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "grade": self.grade.value,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
 
 class BridgeError(Exception):
     """The parent of every error this product raises on purpose."""

@@ -10,13 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, or_, select
 
 from bridge import wiring
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger, receipt
+from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.schema import deliveries, metadata
+from bridge.adapters.ledger.upkeep import UNFINISHED
 from bridge.config.names_lock import read_lock
 from bridge.config.rule_tests import Answer, Case, Expect, Send, Step
 from bridge.destinations.base import Destination
@@ -37,6 +39,7 @@ from bridge.sandbox.store import APIS, Record
 
 UNLIMITED = Rates(pagerduty=None, pagerduty_create=None, incident_io=None, incident_io_create=None)
 OPEN = frozenset({"triggered", "acknowledged", "triage", "live", "paused"})
+BEGINS_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)  # every case
 ROUNDS_MAX = 20_000  # looks at the lanes in one case
 STEPS_S = ((120, 1.0), (3600, 10.0), (float("inf"), 300.0))  # how far the clock jumps, by how long nothing happened
 FROM = "incident-bridge@example.com"
@@ -64,13 +67,14 @@ class Played:
 class _VirtualDatabase(Database):
     """A ledger in memory whose time is the case's."""
 
-    virtual: datetime = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+    virtual: datetime = BEGINS_AT
 
     def now(self, connection: Connection) -> datetime:  # noqa: ARG002 - the parent's signature
         return self.virtual
 
 
-_OWED = select(exists().where(deliveries.c.state.in_(("pending", "sending"))))
+_IS_UNFINISHED = or_(*(deliveries.c.state == state for state in UNFINISHED))
+_OWED = Statement(select(exists().where(_IS_UNFINISHED).label("is_owed")))
 
 
 def _driver(connection: Connection) -> Any:
@@ -131,12 +135,14 @@ class Stage:
         self._destinations = {name: _here(name, one) for name, one in own.items()}
         self._http = _InProcess(self._sandboxes)
         self._routes = wiring.routes(loaded.settings)
+        self._database = _VirtualDatabase("sqlite://")
         self._empty = self._empty_ledger()
         self.coverage = Coverage(loaded.book)
 
     def play(self, case: Case) -> Played:
         """Play one case from an empty ledger."""
-        database = _VirtualDatabase("sqlite://")
+        database = self._database  # one for all: statements stay compiled
+        database.virtual = BEGINS_AT
         with database.engine.connect() as connection:
             _driver(connection).deserialize(self._empty)
         for sandbox in self._sandboxes.values():
@@ -150,7 +156,6 @@ class Stage:
             return playing.result()
         finally:
             clock.set_ahead(timedelta(0))
-            database.close()
 
     def decided(self, send: Send, now: datetime) -> tuple[Webhook, tuple[Decided, ...]]:
         """What the rules say of a webhook. Raises DecodeError."""
@@ -188,15 +193,13 @@ class Stage:
 
     def _empty_ledger(self) -> bytes:
         """A ledger in which nothing happened yet, but every lane and every name is known."""
-        database = _VirtualDatabase("sqlite://")
-        metadata.create_all(database.engine)
-        ledger = Ledger(database, self._routes)
+        metadata.create_all(self._database.engine)
+        ledger = Ledger(self._database, self._routes)
         ledger.lanes_ensured()
         for (account, kind), things in self._known_names().items():
             ledger.names_stored(account, kind, things)
-        with database.engine.connect() as connection:
+        with self._database.engine.connect() as connection:
             content: bytes = _driver(connection).serialize()
-        database.close()
         return content
 
     def _known_names(self) -> dict[tuple[str, str], list[NamedThing]]:
@@ -270,7 +273,7 @@ class _Playing:
     def _is_owed(self) -> bool:
         """Whether anything is to be told to an upstream, now or later."""
         with self.database.reading() as transaction:
-            return bool(transaction.connection.execute(_OWED).scalar())
+            return bool(_OWED.rows(transaction.connection)[0]["is_owed"])
 
     def _drain(self) -> bool:
         """Whatever is due now; whether anything was."""

@@ -23,7 +23,7 @@ from bridge import wiring
 from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger, StoredBook
 from bridge.config.rule_files import RuleFiles
-from bridge.domain.errors import BridgeError, ConfigError, Problem
+from bridge.domain.errors import BridgeError, ConfigError
 from bridge.rules.changes import BookChanges, changes_between
 
 WITHIN_S = 60.0  # check, and the rules' tests
@@ -194,7 +194,7 @@ class Reloader:
             loaded = wiring.load_rules(self._settings)
         except ConfigError as error:
             # what only this process finds wrong: it works with another bridge.yaml than the one on disk
-            said += [one for one in map(problem_json, error.problems) if one not in said]
+            said += [one for one in (problem.as_json() for problem in error.problems) if one not in said]
         problems = [one for one in said if one["grade"] == "error"]
         problems += wrong if not problems else []
         notes = []
@@ -254,18 +254,6 @@ class Reloader:
 def published(loaded: wiring.Loaded, ledger: Ledger, by: str) -> bool:
     """A start with these files: they are in force by that when they changed since they were last looked at here."""
     return ledger.book_started(wiring.stored_book(loaded), wiring.origin(loaded.settings, loaded.digest, by))
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as `check --json` has it."""
-    return {
-        "file": problem.place.file,
-        "line": problem.place.line,
-        "column": problem.place.column,
-        "grade": problem.grade.value,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 class _Command:

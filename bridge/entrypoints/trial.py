@@ -55,8 +55,8 @@ def answered(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
         book, warnings = _book(settings, asked["rules"], Path(asked["folder"]))
     except ConfigError as error:
-        return {"problems": [_problem(one) for one in error.problems]}
-    answer: dict[str, Any] = {"problems": [_problem(one) for one in warnings]}
+        return {"problems": [one.as_json() for one in error.problems]}
+    answer: dict[str, Any] = {"problems": [one.as_json() for one in warnings]}
     webhook = Webhook(
         source=asked["source"],
         headers=MappingProxyType({"content-type": "application/json", **asked["headers"]}),
@@ -93,17 +93,6 @@ def _book(settings: Settings, text: str, folder: Path) -> tuple[RuleBook, tuple[
         name: wiring.AccountView(name=name, destination=made) for name, made in wiring.destinations(settings).items()
     }
     return load_rulebook(folder, settings.templates_dir, views, settings.sources, folder)
-
-
-def _problem(one: Problem) -> dict[str, Any]:
-    place = one.place
-    return {
-        "file": place.file,
-        "line": place.line,
-        "message": one.message,
-        "hint": one.hint,
-        "grade": one.grade.value,
-    }
 
 
 if __name__ == "__main__":

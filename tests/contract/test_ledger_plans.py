@@ -54,3 +54,14 @@ def test_no_webhook_and_no_delivery_reads_a_whole_table(tmp_path: Path) -> None:
     ledger.close()
     assert len(plans.steps) > 20
     assert plans.of_whole_tables() == []
+
+
+def test_a_look_at_the_lanes_reads_what_is_under_way_and_beyond_that_goes_by_index(tmp_path: Path) -> None:
+    ledger = ledgers.open_ledger(ledgers.sqlite_url(tmp_path))
+    plans = Plans(ledger)
+    ledgers.settle(ledger, ledgers.fires("a"))
+    assert ledger.due_lanes(64)
+    ledger.close()
+    found = {step for _, step in plans.of_whole_tables()}
+    assert found == {"SCAN deliveries USING INDEX deliveries_in_flight"}  # the index of what is being sent alone
+    assert any("deliveries_waiting" in step for _, step in plans.steps)

@@ -331,6 +331,7 @@ def test_lanes_are_shown_before_anything_came_in(quiet: Path) -> None:
 
 def test_what_came_in_and_what_became_of_it_is_listed_and_shown(bridge: Bridge) -> None:
     title = f"listed \x1b[31m {'x' * 300}"
+    bridge.deliver(alert("an older one"))
     event = bridge.deliver(alert(title, fingerprint="listed"))["event"]
     rejected = bridge.post(b"no json").json()["event"]
     bridge.eventually(lambda: bridge.outcome({"event": event})["incident"] in _open_incidents(bridge))

@@ -268,6 +268,15 @@ def test_the_command_reloads_and_says_what_changed(bridge: Bridge) -> None:
     assert "no web process answers" in done.stderr
 
 
+def test_the_command_shows_the_token_of_an_admin(tmp_path: Path) -> None:
+    tokens = {"board": {"secret": "${BOARD_TOKEN}"}, "ci": {"secret": "${CI_TOKEN}", "role": "admin"}}
+    with Bridge(
+        tmp_path, start=("web",), env={"BOARD_TOKEN": "of-a-viewer", "CI_TOKEN": "of-an-admin"}, ui={"tokens": tokens}
+    ) as running:
+        done = command(running, "reload", "--dry-run")
+        assert (done.returncode, "what is in force already" in done.stdout) == (0, True), done
+
+
 def command(bridge: Bridge, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*CLI, *words, "--config", str(bridge.config)],

@@ -111,6 +111,12 @@ def test_the_command_adds_tries_lists_and_ends_silences(bridge: Bridge) -> None:
     assert command(bridge, "expire", made["id"]).returncode == 0
     assert made["id"] not in command(bridge, "list").stdout
     assert made["id"] in command(bridge, "list", "--all").stdout
+    audit = bridge.get("audit")["items"][:2]
+    assert [(one["action"], one["object"], one["how"]) for one in audit] == [
+        ("end", f"silence {made['id']}", "command line"),
+        ("silence", f"silence {made['id']}", "command line"),
+    ]
+    assert audit[1]["detail"]["reason"] == "why not"
     for words, code in (
         (("add", "labels.env=cli", "--reason", "x"), 2),
         (("add", "--for", "2h", "--reason", "x"), 2),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
 from bridge.adapters.holders import is_gone
 from bridge.adapters.ledger import probes
 from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.lanes import UNBLOCKED
 from bridge.adapters.ledger.rows import Row, lane_from, lane_row
@@ -42,13 +44,13 @@ HEARTBEAT_DEAD_AFTER = timedelta(seconds=60)
 TOO_OLD_AT_ONCE = 200
 
 
-def _waits(of: LaneClass, *, critical: bool) -> Select[Any]:
+def _waits(of: LaneClass, accounts: int, *, critical: bool) -> Select[Any]:
     conditions: list[ColumnElement[bool]] = [
         deliveries.c.lane == lanes.c.name,
         deliveries.c["class"] == of.value,
         deliveries.c.state == "pending",
         deliveries.c.next_at <= bindparam("now"),
-        deliveries.c.account.in_(bindparam("accounts", expanding=True)),
+        deliveries.c.account.in_(listed("account", accounts)),
         UNBLOCKED,
     ]
     if critical:
@@ -56,18 +58,29 @@ def _waits(of: LaneClass, *, critical: bool) -> Select[Any]:
     return select(exists().where(*conditions).correlate(lanes))
 
 
-_LANES = select(
-    lanes,
-    _waits(LaneClass.CREATE, critical=True).scalar_subquery().label("critical_waits"),
-    _waits(LaneClass.CREATE, critical=False).scalar_subquery().label("create_waits"),
-    _waits(LaneClass.UPDATE, critical=False).scalar_subquery().label("update_waits"),
-)
+@cache
+def _lanes(accounts: int, only: int) -> Statement:
+    """The lanes, and what waits in each of this many accounts; of `only` so many lanes, 0 for all of them."""
+    found = select(
+        lanes,
+        _waits(LaneClass.CREATE, accounts, critical=True).scalar_subquery().label("critical_waits"),
+        _waits(LaneClass.CREATE, accounts, critical=False).scalar_subquery().label("create_waits"),
+        _waits(LaneClass.UPDATE, accounts, critical=False).scalar_subquery().label("update_waits"),
+    )
+    return Statement(found.where(lanes.c.name.in_(listed("lane", only))) if only else found)
+
+
 _LANE_INSTANTS = tuple(column.name for column in lanes.c if isinstance(column.type, Instant))
-_IN_FLIGHT = select(deliveries.c.lane, deliveries.c["class"], deliveries.c.lease_until).where(
-    deliveries.c.state == "sending"
+_IN_FLIGHT = Statement(
+    select(deliveries.c.lane, deliveries.c["class"], deliveries.c.lease_until).where(deliveries.c.state == "sending")
 )
-_HELD = select(deliveries.c.id, deliveries.c.lease_token).where(
-    deliveries.c.state == "sending", deliveries.c.lease_until < bindparam("before")
+_HELD = Statement(
+    select(deliveries.c.id, deliveries.c.lease_token).where(
+        deliveries.c.state == "sending", deliveries.c.lease_until < bindparam("before")
+    )
+)
+_ARM = SizedStatement(
+    lambda names: update(lanes).where(lanes.c.name.in_(listed("names", names))).values(armed_until=bindparam("until"))
 )
 UNFINISHED = ("pending", "sending")
 _IS_UNFINISHED = deliveries.c.state.in_(UNFINISHED)
@@ -103,8 +116,8 @@ def due_lanes(
     """
     connection, now = transaction.connection, transaction.now
     in_flight: dict[str, list[tuple[str, datetime]]] = {}
-    for lane, of, lease_until in connection.execute(_IN_FLIGHT):
-        in_flight.setdefault(lane, []).append((of, lease_until))
+    for row in _IN_FLIGHT.rows(connection):
+        in_flight.setdefault(row["lane"], []).append((row["class"], row["lease_until"]))
     due: list[str] = []
     probing: list[LaneState] = []
     probes_sent = 0
@@ -146,8 +159,13 @@ def _rows(
     connection: Connection, now: datetime, routes: Mapping[str, Route], behind: str, only: Sequence[str] | None
 ) -> list[Row]:
     """The lanes, and what waits in each, from the first one behind that name on."""
-    wanted = _LANES if only is None else _LANES.where(lanes.c.name.in_(only))
-    found = connection.execute(wanted, {"now": now, "accounts": sorted(routes)}).mappings()
+    accounts, wanted = padded(routes), padded(only or ())
+    if not accounts:
+        return []  # nobody can send anything
+    asked: dict[str, Any] = {"now": now}
+    asked |= {f"account_{number}": account for number, account in enumerate(accounts)}
+    asked |= {f"lane_{number}": lane for number, lane in enumerate(wanted)}
+    found = _lanes(len(accounts), len(wanted)).rows(connection, **asked)
     return sorted(found, key=lambda row: (row["name"] <= behind, row["name"]))
 
 
@@ -177,8 +195,8 @@ def _may_go(
 def leases_of_gone(transaction: Transaction) -> list[str]:
     """Deliveries under a lease whose holder has died on this machine, so long ago that its call has ended as well."""
     now = transaction.now
-    held = transaction.connection.execute(_HELD, {"before": now + LEASE - GONE_AFTER})
-    return [row.id for row in held if row.lease_token is not None and is_gone(row.lease_token)]
+    held = _HELD.rows(transaction.connection, before=now + LEASE - GONE_AFTER)
+    return [row["id"] for row in held if row["lease_token"] is not None and is_gone(row["lease_token"])]
 
 
 def end_leases(transaction: Transaction, ids: Sequence[str]) -> None:
@@ -189,9 +207,7 @@ def end_leases(transaction: Transaction, ids: Sequence[str]) -> None:
 
 def arm(transaction: Transaction, names: Sequence[str]) -> None:
     """Remember that a job was sent to these lanes; a lost one is sent again after ARMED."""
-    transaction.connection.execute(
-        update(lanes).where(lanes.c.name.in_(names)).values(armed_until=transaction.now + ARMED)
-    )
+    _ARM.run(transaction.connection, {"until": transaction.now + ARMED}, names=padded(names))
 
 
 def disarm(transaction: Transaction, lane: str | None) -> None:

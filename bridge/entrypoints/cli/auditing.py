@@ -4,17 +4,20 @@ import os
 import platform
 import pwd
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bridge.adapters.ledger import Ledger
 from bridge.domain.access import Deed, How, Role, Who
 from bridge.entrypoints.cli import config_option, json_option
 from bridge.entrypoints.cli.reading import before_option, following, limit_option, opened
 from bridge.entrypoints.cli.tables import printed, shown
 
+if TYPE_CHECKING:
+    from bridge.adapters.ledger import Ledger
 
-def did(ledger: Ledger, action: str, what: str, **detail: object) -> None:
+
+def did(ledger: "Ledger", action: str, what: str, **detail: object) -> None:
     """Write down that the user of this terminal did something; `what` is a word and an id: `delivery 01…`."""
     who = Who(name=_user(), role=Role.ADMIN, how=How.COMMAND, address=platform.node())
     ledger.did(Deed(who=who, action=action, what=what, detail=detail))

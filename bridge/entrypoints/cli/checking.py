@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bridge.adapters.ledger import Stretch
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.errors import BridgeError, Grade, Problem
@@ -60,6 +59,8 @@ class Known:
         """Events of the ledger, or of the folder, oldest first; none where there is no ledger to ask."""
         if self.folder is None and (self.offline or not _has_ledger(self.settings)):
             return
+        from bridge.adapters.ledger import Stretch
+
         try:
             with traffic(self.settings, self.folder, Stretch(last=last)) as held:
                 shown = Progress(held.number) if progress else None

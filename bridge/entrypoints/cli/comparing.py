@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from bridge.adapters.ledger import Stretch
 from bridge.compare import Book, Change, Comparison, Difference, difference_json
 from bridge.config.models import Settings
 from bridge.destinations.base import Destination
@@ -83,6 +82,7 @@ def diff(
     OLD and NEW are folders of rules, or bridge.yaml files (or the folders they lie in).
     """
     from bridge import wiring
+    from bridge.adapters.ledger import Stretch
 
     stretch = Stretch(last=last, since=None if since is None else since_instant(since))
     settings = wiring.load_settings(_configuration_in(new) or config, receives=False)
@@ -217,6 +217,7 @@ def export(
 ) -> int:
     """Write stored events as redacted files into FOLDER: <source>/<event>.json, and its headers beside it."""
     from bridge import wiring
+    from bridge.adapters.ledger import Stretch
 
     redactor = redactor_of(patterns)
     loaded = wiring.load(config, receives=False)

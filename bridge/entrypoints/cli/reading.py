@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.adapters.ledger import EventQuery, Ledger
-from bridge.adapters.ledger.letters import LetterError
+from bridge.config import units
 from bridge.domain.decision import Outcome
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.cli import config_option, json_option, say
 from bridge.entrypoints.cli.tables import age, printed, shown
+
+if TYPE_CHECKING:
+    from bridge.adapters.ledger import Ledger
 
 LIMIT_HELP = "How many, newest first (up to 500)."
 limit_option = click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help=LIMIT_HELP)
@@ -23,7 +25,7 @@ FAR_BEHIND = "far behind: alerts of one kind go out as one incident"
 
 
 @contextmanager
-def opened(config: Path) -> Iterator[tuple[Ledger, Any]]:
+def opened(config: Path) -> Iterator[tuple["Ledger", Any]]:
     """The ledger of a configuration and its settings."""
     from bridge import wiring
 
@@ -61,6 +63,8 @@ def events(
     config: Path,
 ) -> int:
     """List what came in and what became of it; with an EVENT_ID, that event whole."""
+    from bridge.adapters.ledger import EventQuery
+
     query = EventQuery(source=source, outcome=outcome, rule=rule, state=state, q=text, limit=limit, before=before)
     with opened(config) as (ledger, _):
         if event_id is not None:
@@ -231,6 +235,7 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
     """Send dead letters again, through their lane, under their stored key."""
     if everything == bool(delivery_ids):
         raise click.UsageError("name the deliveries to replay, or say --all")
+    from bridge.adapters.ledger.letters import LetterError
     from bridge.entrypoints.cli.auditing import did
 
     failed = 0
@@ -256,6 +261,7 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
 @config_option
 def dead_discard(delivery_id: str, reason: str, config: Path) -> int:
     """Put one dead letter aside for good. It stays on record with your reason."""
+    from bridge.adapters.ledger.letters import LetterError
     from bridge.entrypoints.cli.auditing import did
 
     with opened(config) as (ledger, _):
@@ -269,7 +275,7 @@ def dead_discard(delivery_id: str, reason: str, config: Path) -> int:
     return 0
 
 
-def _every_dead(ledger: Ledger) -> Iterator[str]:
+def _every_dead(ledger: "Ledger") -> Iterator[str]:
     before = None
     while True:
         page = ledger.deliveries(state="dead", limit=500, before=before)
@@ -281,6 +287,14 @@ def _every_dead(ledger: Ledger) -> Iterator[str]:
 
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def since_length(text: str) -> timedelta:
+    """How far back --since looks. Raises a usage error."""
+    try:
+        return units.duration(text)
+    except (ValueError, OverflowError):
+        raise click.UsageError(f"--since takes a length such as 24h or 7d, not '{text}'") from None
 
 
 def _whole(found: Any, kind: str, wanted: str) -> int:

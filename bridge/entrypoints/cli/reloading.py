@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bridge.config.models import Settings
+from bridge.domain.access import Role
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.tables import printed
 
@@ -50,7 +51,7 @@ def _asked(settings: Settings, url: str, content: Mapping[str, Any]) -> tuple[in
     """The answer of a web process; status 0 when there was none."""
     import requests
 
-    token = next(iter(settings.ui.tokens.values()), None)
+    token = next((one.secret for one in settings.ui.tokens.values() if one.role.may(Role.ADMIN)), None)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         with requests.Session() as session:
@@ -59,7 +60,7 @@ def _asked(settings: Settings, url: str, content: Mapping[str, Any]) -> tuple[in
     except requests.RequestException as error:
         return 0, {"error": f"no web process answers at {url} ({type(error).__name__}); rules are read when it starts"}
     if response.status_code == 401:
-        hint = "give ui.tokens a token in bridge.yaml, and its variable to this shell"
+        hint = "give ui.tokens a token of role admin in bridge.yaml, and its variable to this shell"
         return 401, {"error": f"the web process wants a login or a bearer token: {hint}"}
     try:
         answer = response.json()

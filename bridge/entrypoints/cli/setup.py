@@ -71,12 +71,12 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     shipped samples. Exit code 0: all holds together, warnings aside. 1: problems were found, each with its place and
     what to do.
     """
+    gc.disable()  # modules, and a large rule book, are a great many small objects that all stay
     from bridge import wiring
     from bridge.entrypoints.cli import checking
 
     problems: tuple[Problem, ...]
     summary = keys_sentence = ""
-    gc.disable()  # a large rule book is a great many small objects that all stay
     try:
         loaded = wiring.load(config)
     except ConfigError as error:
@@ -102,7 +102,7 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     wrong = [problem for problem in problems if problem.grade == "error"]
     odd = len(problems) - len(wrong)
     if as_json:
-        listed = [_problem_json(problem) for problem in problems]
+        listed = [problem.as_json() for problem in problems]
         printed({"problems": listed, "errors": len(wrong), "warnings": odd, "ok": not wrong})
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
@@ -158,28 +158,17 @@ def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
 
 def _lanes_said(settings: Any) -> None:
     """Which accounts share a lane, and which talk to the stand-in: facts a reader of the file may have missed."""
-    from bridge import wiring
+    from bridge.config.loader import lanes_of
 
     shared: dict[str, list[str]] = {}
-    for owner, route in wiring.routes(settings).items():
-        shared.setdefault(route.lane, []).append(owner)
+    for owner, lane in lanes_of(settings.accounts).items():
+        shared.setdefault(lane, []).append(owner)
     for accounts in shared.values():
         if len(accounts) > 1:
             say(f"accounts {', '.join(sorted(accounts))} have the same token and share one lane, at the slowest rate")
     for name, account in settings.accounts.items():
         if account.sandbox:
             say(f"account {name} talks to the built-in sandbox: no page leaves this machine")
-
-
-def _problem_json(problem: Problem) -> dict[str, object]:
-    return {
-        "file": problem.place.file,
-        "line": problem.place.line,
-        "column": problem.place.column,
-        "grade": problem.grade.value,
-        "message": problem.message,
-        "hint": problem.hint,
-    }
 
 
 def _count(number: int, noun: str) -> str:

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from bridge.config import units
 from bridge.domain.errors import ConfigError
 from bridge.entrypoints.cli import config_option, json_option, say
-from bridge.entrypoints.cli.reading import opened
+from bridge.entrypoints.cli.reading import opened, since_length
 from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.shadowing import LOOKED_AT_MAX, SINCE, really_text, shadow_json, shadow_rules
 
@@ -23,10 +22,7 @@ def shadow(since: str, as_json: bool, config: Path) -> int:
     """
     from bridge import wiring
 
-    try:
-        within = units.duration(since)
-    except (ValueError, OverflowError):
-        raise click.UsageError(f"--since takes a length such as 24h or 7d, not '{since}'") from None
+    within = since_length(since)
     with opened(config) as (ledger, settings):
         try:
             book, _ = wiring.rule_book(settings)

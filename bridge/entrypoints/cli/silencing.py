@@ -4,16 +4,15 @@ import getpass
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bridge.config import units
 from bridge.config.yaml_reader import read_tree
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.reading import before_option, limit_option, opened
+from bridge.entrypoints.cli.auditing import did
+from bridge.entrypoints.cli.reading import before_option, limit_option, opened, since_length
 from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, preview_sentence, previewed
 
@@ -92,6 +91,8 @@ def silences_add(
     with opened(config) as (ledger, settings):
         try:
             made = added(ledger, settings, draft)
+            said = {"match": match_text(made["match"]), "ends_at": made["ends_at"], "reason": reason}
+            did(ledger, "silence", f"silence {made['id']}", **said, author=draft.author, criticals=criticals)
             preview = previewed(ledger, settings, draft.match, criticals=criticals)
         except SilenceRefused as error:
             return _refused(error)
@@ -111,6 +112,8 @@ def silences_expire(silence_id: str, author: str | None, config: Path) -> int:
     """End a silence now. Its record stays; problems that still fire page with their next report."""
     with opened(config) as (ledger, _):
         ended = None if "\x00" in silence_id else ledger.silence_ended(silence_id, author or getpass.getuser())
+        if ended is not None:
+            did(ledger, "end", f"silence {silence_id}")
     if ended is None:
         say(f"there is no silence '{silence_id}'; see 'incident-bridge silences list'")
         return PROBLEMS_FOUND
@@ -132,7 +135,7 @@ def silences_preview(
     with opened(config) as (ledger, settings):
         try:
             wanted = _match(matchers, match)
-            preview = previewed(ledger, settings, wanted, criticals=criticals, within=_length(since))
+            preview = previewed(ledger, settings, wanted, criticals=criticals, within=since_length(since))
         except SilenceRefused as error:
             return _refused(error)
     if as_json:
@@ -183,13 +186,6 @@ def matcher_in(text: str) -> tuple[str, Any]:
         case "=~":
             return path, {"regex": value}
     return "not", {path: {"regex": value}}
-
-
-def _length(text: str) -> timedelta:
-    try:
-        return units.duration(text)
-    except (ValueError, OverflowError):
-        raise click.UsageError(f"--since takes a length such as 24h or 7d, not '{text}'") from None
 
 
 def _refused(error: SilenceRefused) -> int:

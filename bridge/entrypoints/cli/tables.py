@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 PIPE_WIDTH = 240
 FREE_TEXT = ("title", "detail", "parked")  # what gives way when a line is too long: never an id
@@ -18,6 +15,10 @@ def shown(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], empty: 
     if not rows:
         click.echo(empty, err=True)
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for heading, key in columns.items():
         table.add_column(heading, overflow="ellipsis", no_wrap=key not in FREE_TEXT)

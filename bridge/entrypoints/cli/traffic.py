@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import click
 
 from bridge.adapters.ids import made_at
-from bridge.adapters.ledger import Ledger, StoredEvent, Stretch
 from bridge.config import units
 from bridge.config.models import Settings
 from bridge.domain.alert import Reading, Webhook
@@ -22,6 +22,9 @@ from bridge.entrypoints.cli import say
 from bridge.entrypoints.cli.sending import media_type_of
 from bridge.samples import BadPattern, Redactor
 from bridge.sources.base import Source
+
+if TYPE_CHECKING:
+    from bridge.adapters.ledger import Ledger, StoredEvent, Stretch
 
 HEADERS_SUFFIX = ".headers.json"
 SAID_EVERY_S = 0.2  # on a terminal
@@ -37,7 +40,7 @@ class Unread(BridgeError):
     """A webhook that cannot be read again; the message says why."""
 
 
-def ledger_if_there(settings: Settings) -> Ledger | None:
+def ledger_if_there(settings: Settings) -> "Ledger | None":
     """The ledger, for names and lanes; None, with a sentence, where it cannot be asked: nothing is made for it."""
     from bridge import wiring
 
@@ -51,7 +54,7 @@ def ledger_if_there(settings: Settings) -> Ledger | None:
         return None
 
 
-def stored_event(ledger: Ledger, event_id: str) -> StoredEvent:
+def stored_event(ledger: "Ledger", event_id: str) -> "StoredEvent":
     """An event with its body. Raises Unread."""
     stored = None if "\x00" in event_id else ledger.stored(event_id)
     if stored is None:
@@ -61,7 +64,7 @@ def stored_event(ledger: Ledger, event_id: str) -> StoredEvent:
     return stored
 
 
-def webhook_of(stored: StoredEvent) -> Webhook:
+def webhook_of(stored: "StoredEvent") -> Webhook:
     """A stored event as the webhook it was."""
     return Webhook(
         source=stored.source,
@@ -100,7 +103,7 @@ class Traffic:
 
 
 @contextmanager
-def traffic(settings: Settings, folder: Path | None, stretch: Stretch) -> Iterator[Traffic]:
+def traffic(settings: Settings, folder: Path | None, stretch: "Stretch") -> Iterator[Traffic]:
     """The webhooks of a stretch, from a folder that `export` wrote, else from the ledger."""
     from bridge import wiring
 
@@ -116,7 +119,7 @@ def traffic(settings: Settings, folder: Path | None, stretch: Stretch) -> Iterat
         ledger.close()
 
 
-def _bodies_in(folder: Path, stretch: Stretch) -> list[Path]:
+def _bodies_in(folder: Path, stretch: "Stretch") -> list[Path]:
     """The body files of an export, in the order of the events they are named after."""
     found = [path for path in folder.glob("*/*") if path.is_file() and not path.name.endswith(HEADERS_SUFFIX)]
     found = [path for path in found if not path.name.startswith(".")]

@@ -23,7 +23,7 @@ from bridge.domain.alert import Reading
 from bridge.domain.decision import Decided
 from bridge.domain.errors import ConfigError, LedgerUnavailable
 from bridge.domain.silences import Silence
-from bridge.entrypoints.reloading import Reloader, ReloadRefused, problem_json
+from bridge.entrypoints.reloading import Reloader, ReloadRefused
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 from bridge.rules.silencing import Matcher, Silencing
@@ -95,7 +95,7 @@ class Keeper:
             book, _ = wiring.book_of(self._loaded.settings, RuleFiles.from_json(stored.files))
         except ConfigError as error:
             by = f"{wiring.origin(self._loaded.settings, '', '').place} cannot take them: its bridge.yaml differs"
-            self._ledger.reload_refused([problem_json(one) for one in error.problems], by)
+            self._ledger.reload_refused([one.as_json() for one in error.problems], by)
             self._ledger.book_kept(wiring.stored_book(self._loaded))  # at the start it decides, and records name it
             logs.get().error(logs.RULES_NOT_TAKEN, book=book_hash, problems=[str(one) for one in error.problems][:20])
             return None
