@@ -5,6 +5,7 @@ is, lets workers die and time pass. What is promised is asserted after every ste
 and what is open upstream must be what fires.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -201,9 +202,9 @@ class IncidentMachine(RuleBasedStateMachine):
         self.calls: list[Call] = []
         self.unsure: set[str] = set()  # series with an incident that would not be resolved: a person has to look
 
+    @abstractmethod
     def made(self) -> Ledger:
         """An empty ledger."""
-        raise NotImplementedError
 
     @rule(problem=st.sampled_from(sorted(SERIES)), severity=st.sampled_from(SEVERITIES))
     def fires(self, problem: str, severity: Severity) -> None:
