@@ -37,7 +37,7 @@ HITS = "hits"  # rule -> alerts it decided
 ATTEMPTS = "attempts"  # account, action, reason (ok when it worked) -> calls
 FINISHED = "finished"  # account, action, state -> deliveries
 WAITED = "waited"  # account, bound in seconds (inf) -> creates by their wait for the first attempt
-WAITED_S = "waited_s"  # account -> seconds they waited, all together
+WAITED_US = "waited_us"  # account -> microseconds they waited, all together
 REFUSED = "refused"  # source, why -> requests refused and not stored; added by the web processes
 
 Counts = dict[tuple[str, datetime, tuple[str, ...]], int]  # what, hour, labels
@@ -142,7 +142,7 @@ def _of_deliveries(transaction: Transaction, stretch: _Stretch) -> Counts:
         _add(counts, FINISHED, from_us(int(hours) * _HOUR_US), (account, action, state), number)
         if bound:
             _add(counts, WAITED, None, (account, bound), number)
-            _add(counts, WAITED_S, None, (account,), max(0, int(waited)) // 1_000_000)
+            _add(counts, WAITED_US, None, (account,), max(0, int(waited)))
     return counts
 
 
@@ -273,7 +273,7 @@ _MADE_OF = {
     "events": (RECEIVED, BODIES),
     "alerts": (OUTCOMES, HITS),
     "attempts": (ATTEMPTS,),
-    "deliveries": (FINISHED, WAITED, WAITED_S),
+    "deliveries": (FINISHED, WAITED, WAITED_US),
 }
 
 
