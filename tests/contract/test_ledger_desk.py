@@ -116,6 +116,26 @@ def test_when_the_last_of_many_letters_goes_is_said_before(slow: tuple[Ledger, M
     assert ledger.finish_s("pd", 4) == pytest.approx(180, abs=5)
 
 
+def test_the_last_of_those_that_wait_goes_when_those_before_it_went(slow: tuple[Ledger, MovedDatabase]) -> None:
+    ledger, _ = slow
+    settle(ledger, *(fires(f"x{number}") for number in range(3)))
+    assert ledger.finish_s("pd", 0) == pytest.approx(120, abs=5)
+    assert ledger.finish_s("pd", 1) == pytest.approx(180, abs=5)
+
+
+def test_what_an_incident_waits_for_is_what_the_list_of_deliveries_says_in_a_storm_too(ledger_url: str) -> None:
+    one_a_minute = pace(interval=timedelta(minutes=1), burst=1, max_wait=timedelta(minutes=2))
+    ledger = ledger_of(MovedDatabase(ledger_url), pd=route(of=one_a_minute))
+    for number in range(10):
+        settle(ledger, fires(f"x{number}"))
+    newest = ledger.deliveries(limit=1).items[0]
+    place = ledger.incident_story(newest["incident"])["place"]
+    assert (place["number"], place["eta_s"]) == (10, pytest.approx(newest["eta_s"], abs=5))
+    assert ledger.finish_s("pd", 0) == pytest.approx(newest["eta_s"], abs=5)
+    assert newest["eta_s"] <= 60, "ten of one kind go out as one"
+    ledger.close()
+
+
 def test_a_refused_key_is_tried_again_at_once_when_a_person_says_so(slow: tuple[Ledger, MovedDatabase]) -> None:
     ledger, _ = slow
     settle(ledger, fires("a"))

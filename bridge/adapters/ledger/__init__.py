@@ -552,13 +552,13 @@ class Ledger:
             return {
                 "reports": desk.reports(transaction, incident_id),
                 "telling": desk.telling(transaction, incident_id),
-                "place": desk.place(transaction, self.routes, incident_id),
+                "place": desk.place(transaction, self.routes, self.paces, incident_id),
             }
 
     def finish_s(self, account: str, number: int) -> float | None:
         """In how many seconds the last of that many creates would go, put into their lane now."""
         with self.database.reading() as transaction:
-            return desk.finish_s(transaction, self.routes, account, number)
+            return desk.finish_s(transaction, self.routes, self.paces, account, number)
 
     def day(self) -> activity.Day:
         """The last 24 hours by the hour."""
