@@ -10,7 +10,20 @@ import pytest
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure, UnknownOutcome
-from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle, told
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    finished,
+    fires,
+    ledger_of,
+    pace,
+    record,
+    route,
+    settle,
+    told,
+)
 
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="the service is archived")
 UNAUTHORIZED = TransientFailure(reason=Reason.AUTH, detail="401")
@@ -146,6 +159,17 @@ def test_a_refused_key_is_tried_again_at_once_when_a_person_says_so(slow: tuple[
     assert (ledger.probed("pd"), ledger.probed("nobody")) == ("pd", None)
     (lane,) = ledger.lanes({"pd": ("pagerduty", "1/min")})
     assert lane["held_by"] is None
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER_ERROR, Reason.CONNECTION_LOST, Reason.NOT_CONNECTED])
+def test_a_failing_upstream_is_asked_again_at_once_when_a_person_says_so(ledger: Ledger, reason: Reason) -> None:
+    settle(ledger, fires("a"))
+    for _ in range(3):
+        failed = TransientFailure(reason=reason, detail="no")
+        ledger.record(finished(claim(ledger), failed, jitter=1.0), claim_next=False)
+        ledger.probed("pd")
+    assert ledger.lanes({"pd": ("pagerduty", "1/min")})[0]["held_by"] == "failing"
+    assert claim(ledger).attempt == 4
 
 
 def test_a_429_is_respected_whoever_asks(slow: tuple[Ledger, MovedDatabase]) -> None:

@@ -164,16 +164,6 @@ _UPDATE_LANE = Statement(
     .where(lanes.c.name == bindparam("of_lane"))
     .values({column.name: bindparam("new_" + column.name) for column in lanes.c if column.name != "name"})
 )
-_END_BACKOFFS = Statement(
-    update(deliveries)
-    .where(
-        deliveries.c.lane == bindparam("of_lane"),
-        deliveries.c.state == "pending",
-        deliveries.c.reason.is_not(None),
-        deliveries.c.next_at > bindparam("at"),
-    )
-    .values(next_at=bindparam("at"))
-)
 _NEWER_UPDATE = Statement(
     select(deliveries.c.id).where(
         deliveries.c.incident_id == bindparam("incident"),
@@ -506,7 +496,7 @@ class LaneWork:
         was_failing = is_failing(self.state)
         self.state = after(self.state, claimed.of, finished.result, self.now)
         if was_failing and not is_failing(self.state):
-            _END_BACKOFFS.run(self.connection, [{"of_lane": self.lane, "at": self.now}])
+            probes.end_backoffs(self.connection, self.lane, self.now)
         step = next_step(
             finished.result,
             attempt=claimed.attempt,
