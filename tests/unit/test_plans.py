@@ -78,7 +78,7 @@ LOOKS: dict[str, Callable[[Ledger], Any]] = {
     "counting": lambda ledger: (ledger.tallied(), ledger.totals()),
     "pruning": lambda ledger: (ledger.pruned(-DAY, -DAY), ledger.bodies_trimmed(1)),
     "lanes": lambda ledger: ledger.lanes({ACCOUNT: ("pagerduty", "12/min")}),
-    "the first page": lambda ledger: ledger.overview(),
+    "the first page": lambda ledger: (ledger.overview(), ledger.day(), ledger.dead_causes(), ledger.troubles("h")),
     "searching for a key": lambda ledger: ledger.events(EventQuery(q="ib1-nothing")),
     "open incidents": lambda ledger: ledger.incidents(state="open", limit=50),
 }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bridge.entrypoints.web.ui import Ui
 
 PROCESSES_WITHIN = timedelta(minutes=10)
+CAUSES_SHOWN = 20
 SILENT_AFTER_S = 30.0  # three heartbeats
 
 
@@ -27,7 +28,6 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
             **lane,
             "spark": _spark_of(lane["account"], day, of_account),
             "open": troubles["open"].get(lane["account"], 0),
-            "causes": [one for one in overview.causes if one["account"] == lane["account"]],
             "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
         }
         for lane in ledger.lanes(ui.rates)
@@ -35,12 +35,13 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
     found = (
         *reloads.need_of_rules(ledger),
-        *needs.needs_of(lanes, overview.causes, troubles["templates"], places, ui.missing()),
+        *needs.needs_of(lanes, ledger.dead_causes()[:CAUSES_SHOWN], troubles["templates"], places, ui.missing()),
     )
     return {
         "title": needs.title_of(found),
         "needs": found,
         "overview": overview,
+        "open": sum(troubles["open"].values()),
         "per_minute": day.per_minute,
         "received": spark_of({"received": day.received}, is_whole=day.is_whole),
         "proven": troubles["proven"],

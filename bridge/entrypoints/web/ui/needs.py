@@ -96,10 +96,10 @@ def _of_cause(cause: Mapping[str, Any], places: Mapping[str, str]) -> Need:
     place = places.get(cause["rule"])
     rule = f"rule {cause['rule']}" + (f" ({place})" if place else ", which is not in force any more")
     return Need(
-        what=f"{plural(cause['count'], 'dead letter')} of {cause['account']}: {cause['detail'] or cause['reason']}",
+        what=f"{plural(cause['number'], 'dead letter')} of {cause['account']}: {cause['detail'] or cause['reason']}",
         more=rule,
         mend="Mend the rule, or the letter itself, and replay; nothing empties by itself.",
-        links=((f"/dead?{query}", "See the letters" if cause["count"] > 1 else "See the letter"),),
+        links=((f"/dead?{query}", "See the letters" if cause["number"] > 1 else "See the letter"),),
     )
 
 
