@@ -32,13 +32,10 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    IncidentState,
-    Member,
-    NewEpisode,
-    Transition,
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
+from bridge.domain.telling import note_due_at, noted
+from bridge.domain.transitions import (
     is_moot,
     moved,
     on_acknowledged,
@@ -51,8 +48,6 @@ from bridge.domain.incident import (
     on_not_sent,
     on_resolved,
 )
-from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
-from bridge.domain.telling import note_due_at, noted
 
 SERIES = {"a": "x", "b": "x", "c": "y"}  # problem -> what is broken
 SEVERITIES = (Severity.CRITICAL, Severity.ERROR)

@@ -13,7 +13,8 @@ from bridge.adapters.ledger.schema import alerts, deliveries, incidents, members
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, on_resolved
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
+from bridge.domain.transitions import on_resolved
 
 _UNSENT = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
 

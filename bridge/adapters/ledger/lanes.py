@@ -54,22 +54,12 @@ from bridge.domain.delivery import (
     TransientFailure,
     lane_class,
 )
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    Transition,
-    is_moot,
-    on_claimed,
-    on_dead,
-    on_delivered,
-    on_key_spent,
-    on_moot,
-    on_not_sent,
-)
+from bridge.domain.incident import CreateBody, Incident, Transition
 from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 from bridge.domain.telling import noted
+from bridge.domain.transitions import is_moot, on_claimed, on_dead, on_delivered, on_key_spent, on_moot, on_not_sent
 from bridge.domain.truth import may_look
 
 STRIKES_MAX = 5

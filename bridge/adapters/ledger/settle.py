@@ -24,22 +24,11 @@ from bridge.domain.alert import Alert, Notice, Sighted, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.delivery import Reason
 from bridge.domain.folding import carrier_fires, carries_on
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    IncidentState,
-    Member,
-    NewEpisode,
-    Transition,
-    is_recent,
-    moved,
-    on_acknowledged,
-    on_firing,
-    on_resolved,
-)
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
 from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
+from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
 from bridge.domain.truth import on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
