@@ -5,6 +5,7 @@ is, lets workers die and time pass. What is promised is asserted after every ste
 and what is open upstream must be what fires.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -31,13 +32,10 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    IncidentState,
-    Member,
-    NewEpisode,
-    Transition,
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
+from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
+from bridge.domain.telling import note_due_at, noted
+from bridge.domain.transitions import (
     is_moot,
     moved,
     on_acknowledged,
@@ -50,8 +48,6 @@ from bridge.domain.incident import (
     on_not_sent,
     on_resolved,
 )
-from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
-from bridge.domain.telling import note_due_at, noted
 
 SERIES = {"a": "x", "b": "x", "c": "y"}  # problem -> what is broken
 SEVERITIES = (Severity.CRITICAL, Severity.ERROR)
@@ -201,9 +197,9 @@ class IncidentMachine(RuleBasedStateMachine):
         self.calls: list[Call] = []
         self.unsure: set[str] = set()  # series with an incident that would not be resolved: a person has to look
 
+    @abstractmethod
     def made(self) -> Ledger:
         """An empty ledger."""
-        raise NotImplementedError
 
     @rule(problem=st.sampled_from(sorted(SERIES)), severity=st.sampled_from(SEVERITIES))
     def fires(self, problem: str, severity: Severity) -> None:

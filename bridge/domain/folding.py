@@ -14,8 +14,9 @@ from typing import Any
 
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, Delivery, LaneClass, Reason
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition, on_firing
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Transition
 from bridge.domain.lane import LaneState, Pace, interval, is_critical, tokens
+from bridge.domain.transitions import on_firing
 
 FOLD_MAX = 500  # incidents that fold in one claim
 LISTED_MAX = 100  # of them, in one text; the rest are counted

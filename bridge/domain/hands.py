@@ -10,8 +10,9 @@ from typing import assert_never
 
 from bridge.domain.decision import KeyRule, OnResolve
 from bridge.domain.delivery import Action, Reason
-from bridge.domain.incident import Incident, IncidentState, Member, Refused, Transition, on_resolved
+from bridge.domain.incident import Incident, IncidentState, Member, Refused, Transition
 from bridge.domain.telling import SUMMARY_MAX_CHARS
+from bridge.domain.transitions import on_resolved
 
 NOTE_MAX_CHARS = 4000  # of a person's note; both upstreams take more
 _TOLD_BY_US = (Action.RESOLVE, Action.ACKNOWLEDGE, Action.REOPEN, Action.UPDATE, Action.NOTE, Action.CHECK)

@@ -1,6 +1,7 @@
 """Every move of an incident from one state to another, with what makes it: the table the picture is drawn from.
 
-A test plays every state against every report and every outcome (domain.incident) and holds this table to what happens.
+A test plays every state against every report and every outcome (domain.transitions) and holds this table to what
+happens.
 """
 
 from bridge.domain.incident import IncidentState as State

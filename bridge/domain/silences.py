@@ -4,7 +4,7 @@ A silence hides no critical unless it was asked to. What it hides is on record w
 over, the next report of a problem that still fires pages. What is over is always passed on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,9 +40,11 @@ class Silence:
         return f"silence {self.id} of {self.author} until {until}: {self.reason}"
 
 
-def hiding(silences: Iterable[Silence], severity: Severity, now: datetime) -> Silence | None:
-    """The first of these silences that hides an incident of this severity now."""
-    return next((one for one in silences if one.hides(severity, now)), None)
+def hiding(
+    silences: Iterable[Silence], severity: Severity, now: datetime, ended: Collection[str] = ()
+) -> Silence | None:
+    """The first of these silences that hides an incident of this severity now; `ended` are over before their time."""
+    return next((one for one in silences if one.id not in ended and one.hides(severity, now)), None)
 
 
 def wrongs(silence: Silence, now: datetime) -> tuple[str, ...]:

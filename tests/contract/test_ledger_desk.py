@@ -10,7 +10,20 @@ import pytest
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure, UnknownOutcome
-from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle, told
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    finished,
+    fires,
+    ledger_of,
+    pace,
+    record,
+    route,
+    settle,
+    told,
+)
 
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="the service is archived")
 UNAUTHORIZED = TransientFailure(reason=Reason.AUTH, detail="401")
@@ -116,6 +129,26 @@ def test_when_the_last_of_many_letters_goes_is_said_before(slow: tuple[Ledger, M
     assert ledger.finish_s("pd", 4) == pytest.approx(180, abs=5)
 
 
+def test_the_last_of_those_that_wait_goes_when_those_before_it_went(slow: tuple[Ledger, MovedDatabase]) -> None:
+    ledger, _ = slow
+    settle(ledger, *(fires(f"x{number}") for number in range(3)))
+    assert ledger.finish_s("pd", 0) == pytest.approx(120, abs=5)
+    assert ledger.finish_s("pd", 1) == pytest.approx(180, abs=5)
+
+
+def test_what_an_incident_waits_for_is_what_the_list_of_deliveries_says_in_a_storm_too(ledger_url: str) -> None:
+    one_a_minute = pace(interval=timedelta(minutes=1), burst=1, max_wait=timedelta(minutes=2))
+    ledger = ledger_of(MovedDatabase(ledger_url), pd=route(of=one_a_minute))
+    for number in range(10):
+        settle(ledger, fires(f"x{number}"))
+    newest = ledger.deliveries(limit=1).items[0]
+    place = ledger.incident_story(newest["incident"])["place"]
+    assert (place["number"], place["eta_s"]) == (10, pytest.approx(newest["eta_s"], abs=5))
+    assert ledger.finish_s("pd", 0) == pytest.approx(newest["eta_s"], abs=5)
+    assert newest["eta_s"] <= 60, "ten of one kind go out as one"
+    ledger.close()
+
+
 def test_a_refused_key_is_tried_again_at_once_when_a_person_says_so(slow: tuple[Ledger, MovedDatabase]) -> None:
     ledger, _ = slow
     settle(ledger, fires("a"))
@@ -126,6 +159,17 @@ def test_a_refused_key_is_tried_again_at_once_when_a_person_says_so(slow: tuple[
     assert (ledger.probed("pd"), ledger.probed("nobody")) == ("pd", None)
     (lane,) = ledger.lanes({"pd": ("pagerduty", "1/min")})
     assert lane["held_by"] is None
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER_ERROR, Reason.CONNECTION_LOST, Reason.NOT_CONNECTED])
+def test_a_failing_upstream_is_asked_again_at_once_when_a_person_says_so(ledger: Ledger, reason: Reason) -> None:
+    settle(ledger, fires("a"))
+    for _ in range(3):
+        failed = TransientFailure(reason=reason, detail="no")
+        ledger.record(finished(claim(ledger), failed, jitter=1.0), claim_next=False)
+        ledger.probed("pd")
+    assert ledger.lanes({"pd": ("pagerduty", "1/min")})[0]["held_by"] == "failing"
+    assert claim(ledger).attempt == 4
 
 
 def test_a_429_is_respected_whoever_asks(slow: tuple[Ledger, MovedDatabase]) -> None:

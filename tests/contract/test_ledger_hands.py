@@ -141,6 +141,15 @@ def test_a_dead_letter_is_sent_again_under_its_key(ledger: Ledger) -> None:
     assert done.lanes == {"pd"}
 
 
+def test_a_dead_letter_of_an_account_that_is_gone_is_not_sent_again_and_says_why(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), REFUSED)
+    later = ledger_of(ledger.database, other=route("other"))
+    with pytest.raises(IncidentError, match="its account 'pd' is not configured"):
+        later.incident_resent(newest(later))
+    assert states(later) == ["dead"]
+
+
 @pytest.mark.parametrize("action", ["resolved", "detached", "resent"])
 def test_what_is_over_stays_over(ledger: Ledger, action: str) -> None:
     incident = opened(ledger)

@@ -60,6 +60,16 @@ def test_before_it_begins_and_after_its_end_a_silence_hides_nothing(ledger: Ledg
     assert silenced(ledger, "b", over, later, holds)["silence"] == holds.id
 
 
+def test_a_silence_ended_by_hand_hides_nothing_more_whoever_does_not_know_it_yet(ledger: Ledger) -> None:
+    held, other = silence(ledger), silence(ledger)
+    for one in (held, other):
+        ledger.silence_added(one)
+    assert silenced(ledger, "a", held, other)["silence"] == held.id
+    ledger.silence_ended(held.id, "somebody")
+    assert silenced(ledger, "b", held, other)["silence"] == other.id
+    assert silenced(ledger, "c", held)["outcome"] == "opened"
+
+
 def test_when_a_silence_is_over_the_next_report_of_what_still_fires_pages(ledger: Ledger) -> None:
     assert silenced(ledger, "a", silence(ledger))["outcome"] == "silenced"
     assert settle(ledger, fires("a")) == ["opened"]

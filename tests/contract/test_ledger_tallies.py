@@ -86,6 +86,17 @@ def test_everything_is_counted_by_its_labels(ledger: Ledger) -> None:
     assert {rule: (hit.number, hit.lately) for rule, hit in ledger.hits(30 * DAY, DAY).items()} == {"r": (3, 3)}
 
 
+def test_waits_of_less_than_a_second_add_up(moved: Ledger) -> None:
+    settle(moved, fires("a"))
+    settle(moved, fires("b"))
+    ahead(moved, timedelta(milliseconds=400))
+    record(moved, claim(moved), delivered("P1"))
+    record(moved, claim(moved), delivered("P2"))
+    ahead(moved, LATER)
+    moved.tallied()
+    assert moved.totals()[tallies.WAITED_US][(ACCOUNT,)] >= 800_000
+
+
 def test_a_number_is_the_same_before_and_after_upkeep_and_after_pruning(moved: Ledger) -> None:
     settle(moved, fires("a"), ends("b"))
     record(moved, claim(moved), delivered("P1"))

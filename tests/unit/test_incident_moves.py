@@ -10,13 +10,9 @@ from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.folding import afterwards, carries_on
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    IncidentState,
-    Member,
-    Refused,
-    Transition,
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, Transition
+from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
+from bridge.domain.transitions import (
     is_moot,
     on_acknowledged,
     on_claimed,
@@ -29,7 +25,6 @@ from bridge.domain.incident import (
     on_replayed,
     on_resolved,
 )
-from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

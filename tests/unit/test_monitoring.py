@@ -68,6 +68,15 @@ def test_a_scrape_says_what_came_in_and_what_became_of_it(ledger: Ledger) -> Non
     assert kinds == {"clock": 0, "web": 1, "worker": 1}
 
 
+def test_the_waits_add_up_to_seconds(ledger: Ledger) -> None:
+    busy(ledger)
+    with ledger.database.writing() as transaction:
+        moved = "UPDATE deliveries SET created_at = first_attempt_at - 90500000 WHERE attempts > 0"
+        transaction.connection.exec_driver_sql(moved)
+    found = scraped(ledger)
+    assert found["incident_bridge_lane_wait_seconds_sum"] == {(("account", "pd"),): 181}
+
+
 def test_two_processes_say_the_same_and_a_restart_changes_nothing(ledger: Ledger) -> None:
     busy(ledger)
     first = scraped(ledger)

@@ -47,7 +47,7 @@ def test_a_lane_far_behind_shows_what_waits() -> None:
 
 
 def test_a_dead_letter_names_the_line_of_its_rule_or_that_the_rule_is_gone() -> None:
-    cause = {"account": "pd", "rule": "a b", "reason": "bad_request", "detail": "no such service", "count": 2}
+    cause = {"account": "pd", "rule": "a b", "reason": "bad_request", "detail": "no such service", "number": 2}
     (need,) = needs_of((), [cause], (), {"a b": "rules/x.yaml:4"}, ())
     assert (need.what, need.more) == ("2 dead letters of pd: no such service", "rule a b (rules/x.yaml:4)")
     assert need.links[0][0] == "/dead?account=pd&rule=a+b&reason=bad_request"

@@ -1,6 +1,5 @@
 """What the pages ask beyond the API: dead letters by their cause, an incident's reports, and its place in the lane."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +7,15 @@ from sqlalchemy import Select, func, select
 
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.reads import LIMIT_MAX, Page, delivery_item, rfc3339
-from bridge.adapters.ledger.rows import Row, lane_from
-from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents, lanes
-from bridge.domain.delivery import Action, DeliveryState, LaneClass
-from bridge.domain.lane import is_critical, sane, starts_at
+from bridge.adapters.ledger.reads import LIMIT_MAX, UNFINISHED, Etas, Page, delivery_item, rfc3339
+from bridge.adapters.ledger.rows import telling_from
+from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents
+from bridge.domain.delivery import Action, DeliveryState
+from bridge.domain.lane import Pace
 
 CAUSES_MAX = 100
 REPORTS_MAX = 60  # shown of one incident
 _DEAD = deliveries.c.state == DeliveryState.DEAD.value
-_UNFINISHED = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
 
 
 def causes(transaction: Transaction) -> list[dict[str, Any]]:
@@ -106,83 +104,43 @@ def telling(transaction: Transaction, incident: str) -> dict[str, Any]:
     text = transaction.connection.execute(
         select(incidents.c.telling).where(incidents.c.id == incident)
     ).scalar_one_or_none()
-    stored = {} if text is None else json.loads(text)
-    return {"flaps": stored.get("flaps", 0), "since": stored.get("flapping_since")}
+    told = telling_from(text)
+    return {"flaps": told.flaps, "since": rfc3339(told.flapping_since)}
 
 
-def place(transaction: Transaction, routes: Mapping[str, Route], incident: str) -> dict[str, Any] | None:
+def place(
+    transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace], incident: str
+) -> dict[str, Any] | None:
     """Where the next delivery of an incident stands in its lane; None when none waits.
 
     `number` is 1 for what goes next, 0 for what is under way; `eta_s` is None while
     nobody can tell: paused, or an account that is no longer configured.
     """
-    connection = transaction.connection
     found = (
         select(deliveries)
         .where(
             deliveries.c.incident_id == incident,
-            deliveries.c.state.in_(_UNFINISHED),
+            deliveries.c.state.in_(UNFINISHED),
             deliveries.c.action != Action.CHECK.value,
         )
         .order_by(deliveries.c.no)
         .limit(1)
     )
-    row = connection.execute(found).mappings().one_or_none()
+    row = transaction.connection.execute(found).mappings().one_or_none()
     if row is None:
         return None
     if row["state"] == DeliveryState.SENDING.value:
         return {"action": row["action"], "number": 0, "eta_s": 0.0}
-    return _place_of(transaction, routes, row)
+    etas = Etas(transaction, routes, paces)
+    return {"action": row["action"], "number": etas.ahead_of(row) + 1, "eta_s": etas.of(row)}
 
 
-def _place_of(transaction: Transaction, routes: Mapping[str, Route], row: Row) -> dict[str, Any]:
-    connection, now = transaction.connection, transaction.now
-    before = (
-        select(func.count())
-        .select_from(deliveries)
-        .where(
-            deliveries.c.lane == row["lane"],
-            deliveries.c["class"] == row["class"],
-            deliveries.c.state == DeliveryState.PENDING.value,
-            deliveries.c.order_key < row["order_key"],
-        )
-    )
-    ahead = int(connection.execute(before).scalar_one())
-    item = {"action": row["action"], "number": ahead + 1, "eta_s": None}
-    route = routes.get(row["account"])
-    held = connection.execute(select(lanes).where(lanes.c.name == row["lane"])).mappings().one_or_none()
-    if route is None or held is None:
-        return item
-    state = sane(route.pace, lane_from(held), now)
-    if state.paused_at is not None:
-        return item
-    of = LaneClass(row["class"])
-    critical = of is LaneClass.CREATE and is_critical(row["order_key"])
-    start = max(starts_at(route.pace, state, of, now, critical=critical, ahead=ahead), row["next_at"])
-    return {**item, "eta_s": max(0.0, (start - now).total_seconds())}
+def finish_s(
+    transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace], account: str, number: int
+) -> float | None:
+    """In how many seconds the last of `number` creates that are put into a lane now would go; None: nobody can tell.
 
-
-def finish_s(transaction: Transaction, routes: Mapping[str, Route], account: str, number: int) -> float | None:
-    """In how many seconds the last of `number` creates that are put into a lane now would go; None: nobody can tell."""
+    With a number of 0: the last of those that wait.
+    """
     route = routes.get(account)
-    if route is None:
-        return None
-    connection, now = transaction.connection, transaction.now
-    held = connection.execute(select(lanes).where(lanes.c.name == route.lane)).mappings().one_or_none()
-    if held is None:
-        return None
-    state = sane(route.pace, lane_from(held), now)
-    if state.paused_at is not None:
-        return None
-    waiting = (
-        select(func.count())
-        .select_from(deliveries)
-        .where(
-            deliveries.c.lane == route.lane,
-            deliveries.c["class"] == LaneClass.CREATE.value,
-            deliveries.c.state == DeliveryState.PENDING.value,
-        )
-    )
-    ahead = int(connection.execute(waiting).scalar_one()) + max(0, number - 1)
-    start = starts_at(route.pace, state, LaneClass.CREATE, now, critical=False, ahead=ahead)
-    return max(0.0, (start - now).total_seconds())
+    return None if route is None else Etas(transaction, routes, paces).of_last_create(route.lane, number)

@@ -13,7 +13,8 @@ from bridge.adapters.ledger.schema import alerts, deliveries, incidents, members
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, on_resolved
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
+from bridge.domain.transitions import on_resolved
 
 _UNSENT = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
 
@@ -82,7 +83,10 @@ def resend(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
         case Refused(why=why):
             raise IncidentError(f"the incident is not sent again: {why}")
         case AsLetter():
-            lane = letters.replay(transaction, routes, new_id, _letter_of(connection, incident_id))
+            try:
+                lane = letters.replay(transaction, routes, new_id, _letter_of(connection, incident_id))
+            except letters.LetterError as error:
+                raise IncidentError(f"the incident is not sent again: {error}") from error
             state = connection.execute(select(incidents.c.state).where(incidents.c.id == incident_id)).scalar_one()
             return Done(incident=incident_id, state=state, lanes=frozenset({lane}))
         case Again(ends=ends):
@@ -128,6 +132,8 @@ def _held(connection: Connection, changes: Changes, incident_id: str) -> _Held:
     lock = select(series.c.id, series.c.next_no).where(series.c.id.in_(wanted)).order_by(series.c.id)
     changes.next_no.update({one.id: one.next_no for one in connection.execute(lock.with_for_update())})
     incident = incident_from(connection.execute(found).mappings().one())
+    if incident.carrier != row["carrier"]:  # between the look and the lock, which so holds the wrong carrier
+        raise IncidentError("another incident began or ceased to speak for it just now; look again")
     carried = select(incidents).where(
         incidents.c.carrier == incident_id, incidents.c.carrier.is_not(None), incidents.c.live
     )

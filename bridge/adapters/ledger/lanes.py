@@ -54,22 +54,12 @@ from bridge.domain.delivery import (
     TransientFailure,
     lane_class,
 )
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    Transition,
-    is_moot,
-    on_claimed,
-    on_dead,
-    on_delivered,
-    on_key_spent,
-    on_moot,
-    on_not_sent,
-)
+from bridge.domain.incident import CreateBody, Incident, Transition
 from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 from bridge.domain.telling import noted
+from bridge.domain.transitions import is_moot, on_claimed, on_dead, on_delivered, on_key_spent, on_moot, on_not_sent
 from bridge.domain.truth import may_look
 
 STRIKES_MAX = 5
@@ -163,16 +153,6 @@ _UPDATE_LANE = Statement(
     update(lanes)
     .where(lanes.c.name == bindparam("of_lane"))
     .values({column.name: bindparam("new_" + column.name) for column in lanes.c if column.name != "name"})
-)
-_END_BACKOFFS = Statement(
-    update(deliveries)
-    .where(
-        deliveries.c.lane == bindparam("of_lane"),
-        deliveries.c.state == "pending",
-        deliveries.c.reason.is_not(None),
-        deliveries.c.next_at > bindparam("at"),
-    )
-    .values(next_at=bindparam("at"))
 )
 _NEWER_UPDATE = Statement(
     select(deliveries.c.id).where(
@@ -506,7 +486,7 @@ class LaneWork:
         was_failing = is_failing(self.state)
         self.state = after(self.state, claimed.of, finished.result, self.now)
         if was_failing and not is_failing(self.state):
-            _END_BACKOFFS.run(self.connection, [{"of_lane": self.lane, "at": self.now}])
+            probes.end_backoffs(self.connection, self.lane, self.now)
         step = next_step(
             finished.result,
             attempt=claimed.attempt,

@@ -10,8 +10,9 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import Row, clean, incident_from
 from bridge.adapters.ledger.schema import deliveries, incidents, series
 from bridge.domain.delivery import Action, DeliveryState, Reason, lane_class
-from bridge.domain.incident import Incident, Refused, on_discarded, on_replayed
+from bridge.domain.incident import Incident, Refused
 from bridge.domain.retry import first_phase, phase_after_unknown
+from bridge.domain.transitions import on_discarded, on_replayed
 
 REPLAY_PATIENCE = timedelta(hours=24)
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 
 from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import deliveries, heartbeats, lanes, name_fetches
 from bridge.domain.delivery import Reason
@@ -19,6 +20,16 @@ from bridge.domain.lane import FAILING_AFTER, LEASE, failing_share
 WORKER = "worker"  # kind of a heartbeat
 _REFUSALS = (Reason.AUTH.value, Reason.FORBIDDEN.value)
 BEATS_WITHIN = timedelta(seconds=30)  # a worker beats every 10 s
+_END_BACKOFFS = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.lane == bindparam("of_lane"),
+        deliveries.c.state == "pending",
+        deliveries.c.reason.is_not(None),
+        deliveries.c.next_at > bindparam("at"),
+    )
+    .values(next_at=bindparam("at"))
+)
 
 
 def room(connection: Connection, routes: Mapping[str, Route], now: datetime) -> int:
@@ -40,7 +51,7 @@ def room(connection: Connection, routes: Mapping[str, Route], now: datetime) -> 
     return failing_share(workers) - sending - fetching
 
 
-def unpark(transaction: Transaction) -> frozenset[str]:
+def unpark(transaction: Transaction, *lanes_of: ColumnElement[bool]) -> frozenset[str]:
     """Lanes that wait because their key (401) or a permission (403) was refused may be tried at once; which they are.
 
     Somebody may have mended it. The first call tells; refused again, it parks the lane for another minute.
@@ -48,28 +59,28 @@ def unpark(transaction: Transaction) -> frozenset[str]:
     found: set[str] = set()
     for of in ("create", "update"):
         until, why = lanes.c[f"{of}_parked_until"], lanes.c[f"{of}_parked_why"]
-        refused = (until > transaction.now) & why.in_((Reason.AUTH.value, Reason.FORBIDDEN.value))
-        free = update(lanes).where(refused).values({until.name: None, why.name: None}).returning(lanes.c.name)
-        found |= set(transaction.connection.execute(free).scalars())
+        refused = (until > transaction.now) & why.in_(_REFUSALS)
+        free = update(lanes).where(refused, *lanes_of).values({until.name: None, why.name: None})
+        found |= set(transaction.connection.execute(free.returning(lanes.c.name)).scalars())
     return frozenset(found)
 
 
 def probe_now(transaction: Transaction, routes: Mapping[str, Route], lane: str) -> None:
     """Whatever was refused may be tried at once: a person mended the key, or the upstream. A 429 is still respected."""
     connection, now = transaction.connection, transaction.now
-    held = select(lanes).where(lanes.c.name == lane).with_for_update()
-    row = connection.execute(held).mappings().one()
-    new: dict[str, Any] = {"armed_until": None, "probe_at": None if row["probe_at"] is None else now}
-    for of in ("create", "update"):
-        if row[f"{of}_parked_why"] in _REFUSALS:
-            new |= {f"{of}_parked_until": None, f"{of}_parked_why": None}
-    connection.execute(update(lanes).where(lanes.c.name == lane).values(new))
-    waits = (deliveries.c.lane == lane, deliveries.c.state == "pending", deliveries.c.next_at > now)
-    failed = deliveries.c.reason.in_([*_REFUSALS, Reason.NOT_CONNECTED.value, Reason.TIMEOUT.value])
-    connection.execute(update(deliveries).where(*waits, failed).values(next_at=now))
+    this = lanes.c.name == lane
+    connection.execute(update(lanes).where(this).values(armed_until=None))
+    unpark(transaction, this)
+    connection.execute(update(lanes).where(this, lanes.c.probe_at.is_not(None)).values(probe_at=now))
+    end_backoffs(connection, lane, now)
     accounts = sorted(name for name, route in routes.items() if route.lane == lane)
     lists = update(name_fetches).where(name_fetches.c.account.in_(accounts), name_fetches.c.failures > 0)
     connection.execute(lists.values(due_at=now, asked_until=None))  # what it names may wait for a list
+
+
+def end_backoffs(connection: Connection, lane: str, now: datetime) -> None:
+    """What failed waits no longer before it is tried again: the upstream answers, or a person says that it does."""
+    _END_BACKOFFS.run(connection, [{"of_lane": lane, "at": now}])
 
 
 def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:

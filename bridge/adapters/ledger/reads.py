@@ -376,7 +376,7 @@ def list_deliveries(
         conditions.append(deliveries.c.account == account)
     if incident:
         conditions.append(deliveries.c.incident_id == incident)
-    etas = _Etas(transaction, routes, paces)
+    etas = Etas(transaction, routes, paces)
     connection = transaction.connection
     scans = not incident and (state not in (None, "dead", "pending", "sending") or (account and state is None))
     floor = _floor(connection, deliveries.c.id, (), before) if scans else None
@@ -402,7 +402,7 @@ def one_delivery(
         select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.no)
     ).mappings()
     return {
-        **delivery_item(row, _Etas(transaction, routes, paces).of(row)),
+        **delivery_item(row, Etas(transaction, routes, paces).of(row)),
         "request": {
             "key": row["key"],
             "fields": json.loads(row["fields"])["fields"],
@@ -448,7 +448,7 @@ def delivery_item(row: Row, eta_s: float | None = None) -> dict[str, Any]:
     }
 
 
-class _Etas:
+class Etas:
     """When waiting deliveries may start, as far as the rows tell: their place in the lane times its pace."""
 
     def __init__(self, transaction: Transaction, routes: Mapping[str, Route], paces: Mapping[str, Pace]) -> None:
@@ -457,20 +457,31 @@ class _Etas:
         self._lines: dict[tuple[str, LaneClass], _Line] = {}
 
     def of(self, row: Row) -> float | None:
-        state, pace = self.states.get(row["lane"]), self.paces.get(row["lane"])
-        if row["state"] != "pending" or state is None or pace is None or state.paused_at is not None:
-            return None
-        if row["account"] not in self.routes:  # nobody sends it
+        """In how many seconds a delivery may start; None: it waits for nothing, or nobody can tell."""
+        if row["state"] != "pending" or row["account"] not in self.routes:  # nobody sends it
             return None
         of = LaneClass(row["class"])
+        critical = of is LaneClass.CREATE and is_critical(row["order_key"])
+        return self._starts_in(row["lane"], of, self.ahead_of(row), critical=critical, not_before=row["next_at"])
+
+    def ahead_of(self, row: Row) -> int:
+        """How many deliveries go before a waiting one."""
+        return bisect_left(self._line(row["lane"], LaneClass(row["class"])).order_keys, row["order_key"])
+
+    def of_last_create(self, lane: str, more: int) -> float | None:
+        """In how many seconds the last create of a lane would start, were so many more put into it now."""
+        ahead = max(0, len(self._line(lane, LaneClass.CREATE).order_keys) + more - 1)
+        return self._starts_in(lane, LaneClass.CREATE, ahead, critical=False, not_before=self.now)
+
+    def _starts_in(self, lane: str, of: LaneClass, ahead: int, *, critical: bool, not_before: datetime) -> float | None:
+        state, pace = self.states.get(lane), self.paces.get(lane)
+        if state is None or pace is None or state.paused_at is not None:
+            return None
         state = sane(pace, state, self.now)
-        line = self._line(row["lane"], of)
-        ahead = bisect_left(line.order_keys, row["order_key"])
         number = carried(pace, state, self.now) if of is LaneClass.CREATE else None
         if number is not None and ahead > number:
-            ahead = min(ahead, line.kinds[ahead - 1])
-        critical = of is LaneClass.CREATE and is_critical(row["order_key"])
-        start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), row["next_at"])
+            ahead = min(ahead, self._line(lane, of).incidents_of(ahead))
+        start = max(starts_at(pace, state, of, self.now, critical=critical, ahead=ahead), not_before)
         return float(round(max(0.0, (start - self.now).total_seconds()), 1))
 
     def _line(self, lane: str, of: LaneClass) -> "_Line":
@@ -498,6 +509,11 @@ class _Line:
 
     order_keys: Sequence[int]
     kinds: Sequence[int]
+
+    def incidents_of(self, first: int) -> int:
+        """How many incidents the first so many come to; what is not in the line yet counts by itself."""
+        known = min(first, len(self.kinds))
+        return first - known + (self.kinds[known - 1] if known else 0)
 
 
 # -- lanes

@@ -16,7 +16,8 @@ from bridge.adapters.ledger.schema import deliveries, incidents, members, series
 from bridge.adapters.ledger.telling import linked
 from bridge.domain import keys
 from bridge.domain.delivery import Action
-from bridge.domain.incident import CreateBody, Incident, moved
+from bridge.domain.incident import CreateBody, Incident
+from bridge.domain.transitions import moved
 from bridge.domain.truth import is_over_quietly
 
 AT_ONCE = 100  # of one round of the clock

@@ -50,6 +50,11 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else from_us(value)
 
 
+def _only(condition: str) -> dict[str, Any]:
+    """The rows that a partial index holds, in the same words for both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 metadata = MetaData()
 
 events = Table(
@@ -88,8 +93,7 @@ alerts = Table(
 )
 Index("alerts_fingerprint", alerts.c.fingerprint, alerts.c.event_id)
 Index("alerts_incident", alerts.c.incident_id, alerts.c.event_id)
-_SILENCED = "outcome = 'silenced'"
-Index("alerts_silenced", alerts.c.event_id, sqlite_where=text(_SILENCED), postgresql_where=text(_SILENCED))
+Index("alerts_silenced", alerts.c.event_id, **_only("outcome = 'silenced'"))
 
 problems = Table(
     "problems",
@@ -151,43 +155,14 @@ incidents = Table(
     Column("renews_at", Instant),  # closed upstream while it fires: when its members open a new episode
     Column("stands_for", Text),  # the incident of another account that it is plan B of
 )
-Index(
-    "incidents_one_live",
-    incidents.c.series,
-    unique=True,
-    sqlite_where=text("live"),
-    postgresql_where=text("live"),
-)
+Index("incidents_one_live", incidents.c.series, unique=True, **_only("live"))
 Index("incidents_series", incidents.c.series, incidents.c.episode_id)
-Index(
-    "incidents_carrier",
-    incidents.c.carrier,
-    incidents.c.id,
-    sqlite_where=text("carrier IS NOT NULL"),
-    postgresql_where=text("carrier IS NOT NULL"),
-)
-Index(
-    "incidents_carriers",
-    incidents.c.account,
-    incidents.c.live,
-    sqlite_where=text("folded > 0"),
-    postgresql_where=text("folded > 0"),
-)
-_QUIET = "renews_at IS NOT NULL"
-Index("incidents_quiet", incidents.c.renews_at, sqlite_where=text(_QUIET), postgresql_where=text(_QUIET))
-_RESOLVED = "state = 'resolved'"
-Index("incidents_resolved", incidents.c.resolved_at, sqlite_where=text(_RESOLVED), postgresql_where=text(_RESOLVED))
-_KNOWN = "upstream_id IS NOT NULL"
-Index("incidents_upstream", incidents.c.upstream_id, sqlite_where=text(_KNOWN), postgresql_where=text(_KNOWN))
-_STANDS_FOR = "stands_for IS NOT NULL"
-Index(
-    "incidents_stands_for",
-    incidents.c.stands_for,
-    unique=True,
-    sqlite_where=text(_STANDS_FOR),
-    postgresql_where=text(_STANDS_FOR),
-)
-
+Index("incidents_carrier", incidents.c.carrier, incidents.c.id, **_only("carrier IS NOT NULL"))
+Index("incidents_carriers", incidents.c.account, incidents.c.live, **_only("folded > 0"))
+Index("incidents_quiet", incidents.c.renews_at, **_only("renews_at IS NOT NULL"))
+Index("incidents_resolved", incidents.c.resolved_at, **_only("state = 'resolved'"))
+Index("incidents_upstream", incidents.c.upstream_id, **_only("upstream_id IS NOT NULL"))
+Index("incidents_stands_for", incidents.c.stands_for, unique=True, **_only("stands_for IS NOT NULL"))
 Index("incidents_state", incidents.c.state, incidents.c.id)
 Index("incidents_key", incidents.c.key)
 
@@ -248,38 +223,19 @@ Index(
     deliveries.c.lane,
     deliveries.c["class"],
     deliveries.c.order_key,
-    sqlite_where=text("state = 'pending'"),
-    postgresql_where=text("state = 'pending'"),
+    **_only("state = 'pending'"),
 )
-Index(
-    "deliveries_in_flight",
-    deliveries.c.lane,
-    sqlite_where=text("state = 'sending'"),
-    postgresql_where=text("state = 'sending'"),
-)
-Index(
-    "deliveries_dead",
-    deliveries.c.id,
-    sqlite_where=text("state = 'dead'"),
-    postgresql_where=text("state = 'dead'"),
-)
-Index(
-    "deliveries_dead_of",
-    deliveries.c.account,
-    deliveries.c.action,
-    sqlite_where=text("state = 'dead'"),
-    postgresql_where=text("state = 'dead'"),
-)
-_DONE = "done_at IS NOT NULL"
-Index("deliveries_done", deliveries.c.done_at, sqlite_where=text(_DONE), postgresql_where=text(_DONE))
+Index("deliveries_in_flight", deliveries.c.lane, **_only("state = 'sending'"))
+Index("deliveries_dead", deliveries.c.id, **_only("state = 'dead'"))
+Index("deliveries_dead_of", deliveries.c.account, deliveries.c.action, **_only("state = 'dead'"))
+Index("deliveries_done", deliveries.c.done_at, **_only("done_at IS NOT NULL"))
 Index("deliveries_incident", deliveries.c.incident_id)
 Index(
     "deliveries_folding",
     deliveries.c.fold_target,
     deliveries.c.fold_key,
     deliveries.c.order_key,
-    sqlite_where=text("state = 'pending' AND fold_target IS NOT NULL"),
-    postgresql_where=text("state = 'pending' AND fold_target IS NOT NULL"),
+    **_only("state = 'pending' AND fold_target IS NOT NULL"),
 )
 
 attempts = Table(
@@ -297,7 +253,6 @@ attempts = Table(
     Column("response", Text),  # the first 4 KiB
     sqlite_with_rowid=False,
 )
-
 Index("attempts_at", attempts.c.at)
 
 lanes = Table(

@@ -17,29 +17,18 @@ from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
-from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series
+from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series, silences
 from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Sighted, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.delivery import Reason
 from bridge.domain.folding import carrier_fires, carries_on
-from bridge.domain.incident import (
-    CreateBody,
-    Incident,
-    IncidentState,
-    Member,
-    NewEpisode,
-    Transition,
-    is_recent,
-    moved,
-    on_acknowledged,
-    on_firing,
-    on_resolved,
-)
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
 from bridge.domain.reports import LastReport, last_report, why_ignored
-from bridge.domain.silences import hiding
+from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
+from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
 from bridge.domain.truth import on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
@@ -225,6 +214,9 @@ _LAST_N = SizedStatement(
         .group_by(incidents.c.series, incidents.c.episode_id)
     )
 )
+_ENDED_BY_HAND = SizedStatement(
+    lambda ids: select(silences.c.id).where(silences.c.id.in_(listed("ids", ids)), silences.c.ended_at.is_not(None))
+)
 _INSERT_EVENTS = InsertStatement(events)
 _INSERT_ALERTS = InsertStatement(alerts)
 
@@ -244,6 +236,11 @@ class _World:
     of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
     sighted: sightings.Known = field(default_factory=dict)  # what events of upstreams are about
     next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
+    unsilenced: frozenset[str] = frozenset()  # silences that a person ended, which a process may not know yet
+
+    def hiding(self, decision: Decision) -> Silence | None:
+        """The silence that hides what a decision would open."""
+        return hiding(decision.silences, decision.severity, self.changes.now, self.unsilenced)
 
     def carrier_of(self, incident: Incident) -> Incident | None:
         """The live incident that this one is folded into."""
@@ -305,8 +302,11 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
         touched.add(row["series"])
         if row["carrier_series"] is not None:
             touched.add(row["carrier_series"])
-    decisions = (d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE)
-    wanted = {d.series: d for d in decisions if hiding(d.silences, d.severity, changes.now) is None}
+    decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
+    matching = padded(silence.id for decision in decisions for silence in decision.silences)
+    if matching:
+        world.unsilenced = frozenset(row["id"] for row in _ENDED_BY_HAND.rows(connection, ids=matching))
+    wanted = {d.series: d for d in decisions if world.hiding(d) is None}
     touched |= wanted.keys()
     if touched:
         _lock_series(connection, world, touched, wanted)
@@ -437,7 +437,7 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     about["parts"] = [part if not isinstance(part, str) else part[:PART_SHOWN_CHARS] for part in decision.parts]
     if decision.mode is Mode.SHADOW:
         return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
-    silence = hiding(decision.silences, decision.severity, world.changes.now)
+    silence = world.hiding(decision)
     if silence is not None:
         return {**_decision(Outcome.SILENCED, **about, reason=silence.sentence), "silence": silence.id}
     body = body_of(decision, _episode_id(alert, one))

@@ -12,13 +12,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, case, cast, delete, func, insert, literal, select, type_coerce, union_all, update
+from sqlalchemy import (
+    BigInteger,
+    Select,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ids import ULID_CHARS, earliest_at, made_at
 from bridge.adapters.ledger.compiled import InsertStatement
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.schema import alerts, attempts, deliveries, events, from_us, marks, tallies, to_us
+from bridge.adapters.ledger.schema import Instant, alerts, attempts, deliveries, events, from_us, marks, tallies, to_us
 from bridge.domain.delivery import Reason
 
 SETTLES = timedelta(seconds=30)  # between the making of an id and the commit of its row, at most
@@ -39,7 +52,7 @@ ATTEMPTS = "attempts"  # account, action, reason (ok when it worked) -> calls
 FINISHED = "finished"  # account, action, state -> deliveries
 FOLDED = "folded"  # account -> creates that another incident carries
 WAITED = "waited"  # account, bound in seconds (inf) -> creates by their wait for the first attempt
-WAITED_S = "waited_s"  # account -> seconds they waited, all together
+WAITED_US = "waited_us"  # account -> microseconds they waited, all together
 REFUSED = "refused"  # source, why -> requests refused and not stored; added by the web processes
 
 Labels = tuple[str, ...]
@@ -166,7 +179,7 @@ def _of_deliveries(transaction: Transaction, stretch: _Stretch) -> Counts:
             _add(counts, FOLDED, hour_at, (account,), folded)
         if bound:
             _add(counts, WAITED, None, (account, bound), number)
-            _add(counts, WAITED_S, None, (account,), max(0, int(waited)) // 1_000_000)
+            _add(counts, WAITED_US, None, (account,), max(0, int(waited)))
     return counts
 
 
@@ -257,20 +270,12 @@ def add_now(transaction: Transaction, what: str, numbers: Mapping[tuple[str, ...
 
 def totals(transaction: Transaction) -> dict[str, dict[Labels, int]]:
     """Every number for ever, up to now: what -> labels -> number."""
+    kept = select(tallies.c.what, tallies.c.labels, tallies.c.hour, tallies.c.number, literal(0))
+    rows, reached = _as_of_one_instant(transaction, kept.where(tallies.c.hour == EVER))
     found: dict[str, dict[Labels, int]] = {}
-    reached_at: dict[str, datetime] = {}
-    kept = select(tallies.c.what, tallies.c.labels, tallies.c.number).where(tallies.c.hour == EVER)
-    numbers = select(marks.c.what, literal(_IS_MARK), cast(marks.c.reached, BigInteger)).where(
-        marks.c.what.in_(_COUNTED)
-    )
-    for what, labels, number in transaction.connection.execute(union_all(kept, numbers)):  # as of one instant
-        if labels == _IS_MARK:
-            reached_at[what] = from_us(number)
-        else:
-            _gather(found, [(what, tuple(json.loads(labels)), number)])
+    _gather(found, ((what, tuple(json.loads(labels)), number) for what, labels, _, number, _ in rows))
     for what in _COUNTED:
-        begin = reached_at.get(what, EVER)
-        beyond, _ = _tail(transaction, what, begin)
+        beyond, _ = _tail(transaction, what, reached.get(what, EVER))
         _gather(found, ((name, labels, n) for (name, _, labels), n in beyond.items()))
     return found
 
@@ -278,11 +283,12 @@ def totals(transaction: Transaction) -> dict[str, dict[Labels, int]]:
 def by_hour(transaction: Transaction, whats: Sequence[str], within: timedelta) -> Hours:
     """Numbers per hour, for the hours of `within` up to now."""
     since = _hour(to_us(transaction.now - within))
-    kept = select(tallies.c.what, tallies.c.hour, tallies.c.labels, tallies.c.number)
+    kept = select(tallies.c.what, tallies.c.labels, tallies.c.hour, tallies.c.number, literal(0))
     found: dict[str, dict[Labels, dict[datetime, int]]] = {what: {} for what in whats}
-    for what, hour, labels, number in transaction.connection.execute(kept.where(*_hours(whats, since))):
+    rows, reached = _as_of_one_instant(transaction, kept.where(*_hours(whats, since)))
+    for what, labels, hour, number, _ in rows:
         found[what].setdefault(tuple(json.loads(labels)), {})[hour] = number
-    tails, is_whole = _tails(transaction, whats, since)
+    tails, is_whole = _tails(transaction, whats, since, reached)
     for (what, hour, labels), number in tails.items():
         hours = found[what].setdefault(labels, {})
         hours[hour] = hours.get(hour, 0) + number
@@ -293,14 +299,15 @@ def summed(transaction: Transaction, what: str, within: timedelta, lately: timed
     """One kind of number by its labels, over the hours of `within` and of `lately` up to now."""
     since, of_late = (_hour(to_us(transaction.now - span)) for span in (within, lately))
     kept = select(
+        tallies.c.what,
         tallies.c.labels,
+        func.max(tallies.c.hour),
         func.sum(tallies.c.number),
         func.sum(case((tallies.c.hour > of_late, tallies.c.number), else_=0)),
-        func.max(tallies.c.hour),
-    )
-    rows = transaction.connection.execute(kept.where(*_hours([what], since)).group_by(tallies.c.labels))
-    found = {tuple(json.loads(row[0])): Sum(int(row[1]), int(row[2]), row[3]) for row in rows}
-    for (_, hour, labels), number in _tails(transaction, [what], since)[0].items():
+    ).group_by(tallies.c.what, tallies.c.labels)
+    rows, reached = _as_of_one_instant(transaction, kept.where(*_hours([what], since)))
+    found = {tuple(json.loads(row[1])): Sum(int(row[3]), int(row[4]), row[2]) for row in rows}
+    for (_, hour, labels), number in _tails(transaction, [what], since, reached)[0].items():
         old = found.get(labels, Sum(0, 0, hour))
         new = number if hour > of_late else 0
         found[labels] = Sum(old.number + number, old.lately + new, max(old.last, hour))
@@ -311,12 +318,28 @@ def _hours(whats: Sequence[str], since: datetime) -> tuple[Any, ...]:
     return tallies.c.what.in_(whats), tallies.c.hour >= since, tallies.c.hour > EVER
 
 
-def _tails(transaction: Transaction, whats: Sequence[str], since: datetime) -> tuple[Counts, bool]:
+def _as_of_one_instant(transaction: Transaction, kept: Select[Any]) -> tuple[list[Any], dict[str, datetime]]:
+    """Rows of numbers (what, labels, an hour, two numbers), and where the marks stood: upkeep may go on meanwhile."""
+    standing = select(
+        marks.c.what, literal(_IS_MARK), literal(EVER, Instant), cast(marks.c.reached, BigInteger), literal(0)
+    ).where(marks.c.what.in_(_COUNTED))
+    rows, reached = [], {}
+    for row in transaction.connection.execute(union_all(kept, standing)):
+        if row[1] == _IS_MARK:
+            reached[row[0]] = from_us(int(row[3]))
+        else:
+            rows.append(row)
+    return rows, reached
+
+
+def _tails(
+    transaction: Transaction, whats: Sequence[str], since: datetime, reached: Mapping[str, datetime]
+) -> tuple[Counts, bool]:
     """What lies beyond the marks of these kinds of numbers since then, and whether that is all there is."""
     found: Counts = {}
     is_whole = True
     for table in [table for table, made in _MADE_OF.items() if set(made) & set(whats)]:
-        counts, is_all = _tail(transaction, table, _mark(transaction, table))
+        counts, is_all = _tail(transaction, table, reached.get(table, EVER))
         is_whole = is_whole and is_all
         found |= {key: number for key, number in counts.items() if key[0] in whats and key[1] >= since}
     return found, is_whole
@@ -326,7 +349,7 @@ _MADE_OF = {
     "events": (RECEIVED, BODIES),
     "alerts": (OUTCOMES, HITS),
     "attempts": (ATTEMPTS,),
-    "deliveries": (FINISHED, FOLDED, WAITED, WAITED_S),
+    "deliveries": (FINISHED, FOLDED, WAITED, WAITED_US),
 }
 
 

@@ -157,13 +157,13 @@ def _waits(totals: Mapping[str, Mapping[tuple[str, ...], int]]) -> Any:
     family = HistogramMetricFamily(
         "incident_bridge_lane_wait_seconds", "How long creates waited for their first attempt", labels=["account"]
     )
-    waited, seconds = totals.get(tallies.WAITED, {}), totals.get(tallies.WAITED_S, {})
+    waited, together_us = totals.get(tallies.WAITED, {}), totals.get(tallies.WAITED_US, {})
     for account in sorted({account for account, _ in waited}):
         buckets, below = [], 0
         for bound in (*map(str, tallies.WAITS_S), "inf"):
             below += waited.get((account, bound), 0)
             buckets.append(("+Inf" if bound == "inf" else bound, below))
-        family.add_metric([account], buckets=buckets, sum_value=seconds.get((account,), 0))
+        family.add_metric([account], buckets=buckets, sum_value=together_us.get((account,), 0) / 1_000_000)
     return family
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bridge.entrypoints.web.ui import Ui
 
 PROCESSES_WITHIN = timedelta(minutes=10)
-NEEDS_MAX = 20  # causes of dead letters; their own page has all
+CAUSES_SHOWN = 20
 SILENT_AFTER_S = 30.0  # three heartbeats
 
 
@@ -28,7 +28,6 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
             **lane,
             "spark": _spark_of(lane["account"], day, of_account),
             "open": troubles["open"].get(lane["account"], 0),
-            "causes": [one for one in causes if one["account"] == lane["account"]],
             "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
         }
         for lane in ledger.lanes(ui.rates)
@@ -36,7 +35,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
     found = (
         *reloads.need_of_rules(ledger),
-        *needs.needs_of(lanes, causes[:NEEDS_MAX], troubles["templates"], places, ui.missing()),
+        *needs.needs_of(lanes, causes[:CAUSES_SHOWN], troubles["templates"], places, ui.missing()),
     )
     return {
         "title": needs.title_of(found),

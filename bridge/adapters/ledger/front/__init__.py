@@ -1,0 +1,1 @@
+"""The methods of the ledger, by who asks: one per transaction, named after what becomes true."""
