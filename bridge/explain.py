@@ -20,10 +20,12 @@ from bridge.domain.delivery import Action, Delivery, HttpRequest, LaneClass, Nam
 from bridge.domain.errors import Place
 from bridge.domain.lane import Line, Pace, parked_sentence, sane, starts_at
 from bridge.domain.names import ListPart, list_part, served
+from bridge.domain.silences import hiding
 from bridge.pipeline import decide
 from bridge.rules.book import Rule, RuleBook
 from bridge.rules.conditions import AllOf, AnyOf, Condition, Not, When
 from bridge.rules.paths import rfc3339
+from bridge.rules.silencing import Silencing
 
 RULES_SHOWN_MAX = 64  # of one alert; of a larger book those that match and the nearest misses
 SOURCE_PATHS = ("source", "source_type")  # a rule for another sender is no near miss, however much else holds
@@ -157,7 +159,8 @@ class Request:
     fold_key: str
     http: HttpRequest = field(repr=False)
     wait: Wait | None
-    sent: bool  # False: a shadow rule's, or the report does not fire; the request is what a firing one would send
+    sent: bool  # False: a shadow rule's, silenced, or the report does not fire; it is what would be sent otherwise
+    silence: str | None = None  # the silence that hides it now, as a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +189,7 @@ _INVERTED = re.compile(r"(?:^|\]\.)not(?:\.|$)")  # a condition's path that lead
 UNRECEIVED = "0" * 26  # stands for the id of an event that has none yet
 NO_LISTS: Lists = MappingProxyType({})
 NO_LANES: Mapping[str, LaneView] = MappingProxyType({})
+NO_SILENCES = Silencing()
 
 
 def explain(
@@ -198,14 +202,15 @@ def explain(
     event: str | None = None,
     lists: Lists = NO_LISTS,
     lanes: Mapping[str, LaneView] = NO_LANES,
+    silencing: Silencing = NO_SILENCES,
 ) -> Explanation:
     """Explain the readings of one webhook of `source`.
 
     `lists` gives the ids that names of the upstream stand for, `lanes` what waits, by account; what is missing in
-    either is said in the answer. `now` is an aware instant, for the wait alone.
+    either is said in the answer. `now` is an aware instant, for the wait and for `silencing`.
     """
     known = _Known(book=book, destinations=destinations, event=event, now=now, lists=lists, lanes=lanes)
-    alerts = tuple(known.explained(one) for one in decide(readings, book, destinations))
+    alerts = tuple(known.explained(one) for one in silencing.marked(decide(readings, book, destinations)))
     return Explanation(source=source, event=event, book=book.hash, alerts=alerts)
 
 
@@ -229,7 +234,7 @@ class _Known:
         shown = _bounded(rules)
         return AlertExplanation(
             reading=reading,
-            summary=_summary(reading, decided, rules),
+            summary=_summary(reading, decided, rules, self.now),
             rules=shown,
             left_out=len(rules) - len(shown),
             nearest=_nearest(rules),
@@ -287,7 +292,8 @@ class _Known:
         lists = {kind: self.lists.get((decision.account, kind), ()) for kind in kinds}
         unknown = {one.kind for one in names if (decision.account, one.kind) not in self.lists}
         unknown |= {kind for kind in kinds if (decision.account, kind) not in self.lists}
-        sent = fires and decision.mode is Mode.LIVE
+        silence = hiding(decision.silences, decision.severity, self.now)
+        sent = fires and decision.mode is Mode.LIVE and silence is None
         return Request(
             rule=decision.rule,
             account=decision.account,
@@ -303,6 +309,7 @@ class _Known:
             http=without_credentials(destination.request_for(delivery, lists)),
             wait=self._wait(decision) if sent else None,
             sent=sent,
+            silence=None if silence is None else silence.sentence,
         )
 
     def _names(self, decision: Decision) -> tuple[tuple[Name, ...], dict[str, str], list[str]]:
@@ -439,7 +446,7 @@ def _bounded(rules: Sequence[RuleAnswer]) -> tuple[RuleAnswer, ...]:
     return tuple(one for one in rules if one.rule in kept)
 
 
-def _summary(alert: Alert, decided: Decided, rules: Sequence[RuleAnswer]) -> str:
+def _summary(alert: Alert, decided: Decided, rules: Sequence[RuleAnswer], now: datetime) -> str:
     if alert.status is not Status.FIRING:
         names = ", ".join(decided.matched)
         by = f"; as a firing report it would match {names}" if names else "; no rule matches it"
@@ -451,7 +458,9 @@ def _summary(alert: Alert, decided: Decided, rules: Sequence[RuleAnswer]) -> str
         verdict = next(one.verdict for one in rules if one.rule == decision.rule)
         how = "as the fallback" if verdict is Verdict.FALLBACK else "matches"
         where = f"an incident at {decision.account}"
-        quiet = " (shadow: recorded, never sent)" if decision.mode is Mode.SHADOW else ""
+        silence = hiding(decision.silences, decision.severity, now)
+        quiet = "" if silence is None else f" (recorded, not sent: {silence.sentence})"
+        quiet = " (shadow: recorded, never sent)" if decision.mode is Mode.SHADOW else quiet
         parts.append(f"rule {decision.rule} {how}: {where}{quiet}")
     return "; ".join(parts)
 
@@ -583,6 +592,7 @@ def _request_json(one: Request) -> dict[str, Any]:
         "account_type": one.account_type,
         "mode": one.mode.value,
         "sent": one.sent,
+        "silence": one.silence,
         "severity": one.severity.value,
         "title": one.title,
         "key": {

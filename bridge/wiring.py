@@ -31,11 +31,13 @@ from bridge.domain.errors import BridgeError, ConfigError, DecodeError, Problem
 from bridge.domain.folding import FoldForm
 from bridge.domain.lane import Pace, reserve_of
 from bridge.domain.plan_b import PlanB
+from bridge.domain.silences import Silence
 from bridge.domain.truth import Trust
 from bridge.explain import Explanation, LaneView, explain
 from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
 from bridge.rules.conditions import Condition
+from bridge.rules.silencing import Matcher, Silencing
 from bridge.sources import SOURCES
 from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source
 
@@ -153,6 +155,22 @@ def origin(settings: Settings, digest: str, by: str) -> "Origin":
 def match_of(settings: Settings, match: Any) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
     """A silence's `match`, as YAML text or as data: its data and its conditions. Raises ConfigError."""
     return read_match(match, settings.sources)
+
+
+def silencing_of(
+    settings: Settings, silences: Sequence[Silence], unreadable: Callable[[Silence, ConfigError], None] | None = None
+) -> Silencing:
+    """Silences with their conditions. One that cannot be read here hides nothing: pages go out, `unreadable` hears."""
+    made = []
+    for silence in silences:
+        try:
+            _, conditions = match_of(settings, dict(silence.match))
+        except ConfigError as error:
+            if unreadable is not None:
+                unreadable(silence, error)
+            continue
+        made.append(Matcher(silence=silence, conditions=conditions))
+    return Silencing(matchers=tuple(made))
 
 
 def _rule_problems(readable: loader.Readable) -> tuple[Problem, ...]:
@@ -366,7 +384,10 @@ def explained(
         if name in accounts
     }
     now = datetime.now(UTC) if ledger is None else ledger.time()
-    return explain(readings, book, made, source=source, event=event, now=now, lists=known, lanes=views)
+    silences = Silencing() if ledger is None else silencing_of(settings, ledger.silences_standing())
+    return explain(
+        readings, book, made, source=source, event=event, now=now, lists=known, lanes=views, silencing=silences
+    )
 
 
 def _lists(ledger: "Ledger", made: Mapping[str, Destination]) -> dict[tuple[str, str], tuple[NamedThing, ...]]:

@@ -105,6 +105,12 @@ def test_the_command_adds_tries_lists_and_ends_silences(bridge: Bridge) -> None:
     made = json.loads(added.stdout)
     assert made["match"] == {"labels.env": "cli"}
     bridge.eventually(lambda: outcomes(bridge, env="cli") == {"silenced"})
+    said = subprocess.run(
+        [*CLI, "explain", "lab", "-", "--config", str(bridge.config)],
+        env=bridge.env(), cwd=bridge.folder, capture_output=True, text=True, check=False,
+        input=json.dumps(alert(severity="error", labels={"env": "cli"})),
+    )  # fmt: skip
+    assert f"(recorded, not sent: silence {made['id']} of " in said.stdout, said.stderr
     listed = command(bridge, "list")
     assert made["id"] in listed.stdout
     assert "labels.env: cli" in listed.stdout

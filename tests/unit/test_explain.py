@@ -19,6 +19,7 @@ from bridge.domain import keys
 from bridge.domain.alert import Alert, Link, Notice, Severity, Status
 from bridge.domain.delivery import Action, Delivery, NamedThing
 from bridge.domain.lane import LaneState, Line, Pace
+from bridge.domain.silences import Silence
 from bridge.explain import (
     RULES_SHOWN_MAX,
     Answer,
@@ -34,6 +35,7 @@ from bridge.explain import (
 )
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
+from bridge.rules.silencing import Matcher, Silencing
 from bridge.wiring import AccountView
 
 NOW = datetime(2026, 8, 1, 10, 0, tzinfo=UTC)
@@ -316,6 +318,21 @@ def test_a_shadow_rules_request_is_shown_as_one_that_is_never_sent(tmp_path: Pat
     quiet, live = explained(tmp_path, alert(labels=MappingProxyType({"team": "quiet"})), lanes=LANES).alerts[0].requests
     assert (quiet.rule, quiet.sent, quiet.wait) == ("quiet", False, None)
     assert (live.rule, live.sent) == ("lab", True)
+
+
+def test_a_silence_that_hides_it_now_is_named_and_one_that_does_not_is_not(tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    silence = Silence(
+        id="s1", match={"source": "lab"}, starts_at=NOW, ends_at=NOW + hour, author="ops", reason="rack moves"
+    )
+    silencing = Silencing(matchers=(Matcher(silence=silence, conditions=()),))
+    explanation = explained(tmp_path, alert(severity=Severity.ERROR), lanes=LANES, silencing=silencing)
+    request = request_of(explanation)
+    assert (request.sent, request.wait, request.silence) == (False, None, silence.sentence)
+    assert f"(recorded, not sent: {silence.sentence})" in explanation.alerts[0].summary
+    assert as_json(explanation)["alerts"][0]["requests"][0]["silence"] == silence.sentence
+    over = Silencing(matchers=(Matcher(silence=replace(silence, ends_at=NOW), conditions=()),))
+    assert request_of(explained(tmp_path, alert(severity=Severity.ERROR), silencing=over)).sent
 
 
 def test_a_resolved_report_shows_the_key_of_the_report_that_fired(tmp_path: Path) -> None:

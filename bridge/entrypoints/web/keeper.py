@@ -26,7 +26,7 @@ from bridge.domain.silences import Silence
 from bridge.entrypoints.reloading import Reloader, ReloadRefused
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
-from bridge.rules.silencing import Matcher, Silencing
+from bridge.rules.silencing import Silencing
 
 LOOK_EVERY_S = 0.8  # with the time it takes to compile a book, every process has it within two seconds
 QUIET_S = 2.0  # without a change, before changed files are taken
@@ -75,7 +75,7 @@ class Keeper:
             if found.book_no != self._seen.book_no and found.book is not None:
                 self._book = self._taken(found.book) or self._book
             if found.silences_no != self._seen.silences_no:
-                self._silencing = Silencing(matchers=tuple(self._matchers(self._ledger.silences_standing())))
+                self._silencing = wiring.silencing_of(self.settings, self._ledger.silences_standing(), _unreadable)
             self._seen = found
             self._ruling = self._made()
 
@@ -102,17 +102,9 @@ class Keeper:
         logs.get().info(logs.RULES_TAKEN, book=book_hash, rules=len(book.rules))
         return book
 
-    def _matchers(self, silences: tuple[Silence, ...]) -> list[Matcher]:
-        """Those that can be read here: one that cannot hides nothing, and pages go out."""
-        made = []
-        for silence in silences:
-            try:
-                _, conditions = wiring.match_of(self.settings, dict(silence.match))
-            except ConfigError as error:
-                logs.get().error(logs.SILENCE_UNREADABLE, silence=silence.id, reason=str(error)[:500])
-                continue
-            made.append(Matcher(silence=silence, conditions=conditions))
-        return made
+
+def _unreadable(silence: Silence, error: ConfigError) -> None:
+    logs.get().error(logs.SILENCE_UNREADABLE, silence=silence.id, reason=str(error)[:500])
 
 
 class Bell:
