@@ -121,6 +121,19 @@ def test_a_number_is_the_same_before_and_after_upkeep_and_after_pruning(moved: L
     assert after == before
 
 
+def test_hits_of_a_day_and_a_month_counted_and_not_yet_counted(ledger: Ledger) -> None:
+    hour = ledger.time().replace(minute=0, second=0, microsecond=0)
+    ago = {timedelta(hours=3): 1, timedelta(days=20): 40, timedelta(days=31): 5}
+    with ledger.database.writing() as transaction:
+        tallies.add(transaction, {(tallies.HITS, hour - by, ("r",)): number for by, number in ago.items()})
+        tallies.add(transaction, {(tallies.HITS, hour - 2 * DAY, ("other",)): 7})
+    settle(ledger, fires("a"))
+    assert ledger.hits(30 * DAY, DAY) == {
+        "r": tallies.Sum(number=42, lately=2, last=hour),
+        "other": tallies.Sum(number=7, lately=0, last=hour - 2 * DAY),
+    }
+
+
 def test_many_rows_are_counted_in_pieces_and_none_twice(moved: Ledger) -> None:
     number = PIECE_ROWS + 700
     for _ in range(0, number, 100):

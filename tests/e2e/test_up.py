@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -227,6 +228,25 @@ def test_the_orphans_of_a_killed_web_process_do_not_keep_the_next_one_from_start
         bridge.eventually(lambda: children_of(bridge.running["web"].pid), 5.0)
         assert any(map(is_alive, children))
         assert bridge.post(alert("to the next one")).status_code == 202
+
+
+SLOW_TO_BEGIN = """
+import sys, time
+from bridge.entrypoints.web import server
+server._keep_to_one_cpu = lambda _arbiter, _worker: time.sleep(0.7)
+server.Server("127.0.0.1:0", lambda: lambda environ, start: []).run()
+"""
+
+
+def test_a_child_that_is_told_to_stop_before_it_can_hear_it_stops_all_the_same() -> None:
+    web = subprocess.Popen([sys.executable, "-c", SLOW_TO_BEGIN])
+    try:
+        eventually(lambda: len(children_of(web.pid)) == 2, 10.0)
+        web.terminate()
+        assert web.wait(10.0) == 0
+    finally:
+        web.kill()
+        web.wait()
 
 
 def test_told_to_stop_the_web_process_answers_what_it_began_to_receive(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ seconds in all, however slowly the bytes come, and has enough threads that a hun
 import errno
 import mmap
 import os
+import signal
 import socket
 import struct
 import time
@@ -110,6 +111,9 @@ class PatientSocket:
         return getattr(self._sock, name)
 
 
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+
 class Shares:
     """How many connections each process has, by its place: made before the fork, seen by all."""
 
@@ -150,6 +154,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     alive: bool
     place: int
     shares: Shares
+
+    def init_signals(self) -> None:
+        """Hear signals as a child does; those that came since the fork come now."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
     def notify(self) -> None:
         """Once per round of its loop: alive, with so many connections."""
@@ -211,6 +220,14 @@ class _Parent(Arbiter):  # type: ignore[misc]
     def handle_hup(self) -> None:
         """SIGHUP."""
         self._on_hangup()
+
+    def spawn_worker(self) -> Any:
+        """Fork a child, which hears no signal to end until it can: its parent's handlers would swallow it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
