@@ -14,6 +14,7 @@ from bridge.domain.decision import Decided
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
+from bridge.entrypoints.web.reloads import reload_families
 
 RATES = {"pd": ("pagerduty", "12/min")}
 
@@ -64,7 +65,7 @@ def web_app(
         (
             receiver.blueprint(incoming),
             api.blueprint(reading),
-            health.blueprint(ledger, door, health.Tally(), RATES),
+            health.blueprint(ledger, door, health.Tally(), RATES, lambda: reload_families(ledger.rules_state())),
             ui.blueprint(pages),
         ),
         trusted_proxies=trusted_proxies,
