@@ -256,6 +256,14 @@ def published(loaded: wiring.Loaded, ledger: Ledger, by: str) -> bool:
     return ledger.book_started(wiring.stored_book(loaded), wiring.origin(loaded.settings, loaded.digest, by))
 
 
+def is_worth_another_try(loaded: wiring.Loaded, ledger: Ledger) -> bool:
+    """Whether a reload refused these files when all was not as it is now: a variable was missing, bridge.yaml differed.
+
+    They were read without a fault now. A start does not take them by itself, for their tests may have failed.
+    """
+    return ledger.was_book_refused(wiring.origin(loaded.settings, loaded.digest, ""))
+
+
 class _Command:
     """One of our own commands at work in a process of its own; a context manager that leaves none behind."""
 

@@ -58,6 +58,21 @@ def test_a_start_does_not_take_what_a_reload_refused(ledger: Ledger) -> None:
     assert ledger.files_seen("host") == "bad"
 
 
+def test_a_start_knows_that_these_very_files_were_refused_here(ledger: Ledger) -> None:
+    refused = origin(digest="bad")
+    assert not ledger.was_book_refused(refused)
+    ledger.book_started(book("good"), origin(digest="good"))
+    assert not ledger.was_book_refused(origin(digest="good"))
+    ledger.reload_refused([PROBLEM], "somebody", refused)
+    assert ledger.was_book_refused(refused)
+    assert not ledger.was_book_refused(origin(digest="good"))
+    assert not ledger.was_book_refused(origin(place="another", digest="bad"))
+    ledger.reload_refused([PROBLEM], "another", origin(place="another", digest="worse"))
+    assert not ledger.was_book_refused(refused), "what counts is the last one"
+    ledger.book_taken(book("good"), origin(digest="good"))
+    assert not ledger.was_book_refused(refused)
+
+
 def test_a_reload_with_the_same_book_changes_nothing_and_other_words_for_it_are_read_again(ledger: Ledger) -> None:
     ledger.book_taken(book("a"), origin())
     assert not ledger.book_taken(book("a"), origin())

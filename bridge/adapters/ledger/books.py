@@ -134,6 +134,15 @@ def refuse(transaction: Transaction, problems: Sequence[Mapping[str, Any]], by: 
         _note(transaction, origin)
 
 
+def was_refused(transaction: Transaction, origin: Origin) -> bool:
+    """Whether the last reload was refused for these very files at this place."""
+    place = select(book_places.c.seen_at).where(
+        book_places.c.place == clean(origin.place), book_places.c.digest == origin.digest
+    )
+    refused_at = transaction.connection.execute(select(in_force.c.refused_at)).scalar()
+    return refused_at is not None and transaction.connection.execute(place).scalar() == refused_at
+
+
 def seen(transaction: Transaction, place: str) -> str | None:
     """The digest of the files as they were last looked at from a place; None when they never were."""
     found = select(book_places.c.digest).where(book_places.c.place == clean(place))

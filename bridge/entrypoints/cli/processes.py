@@ -29,17 +29,19 @@ def _started(kind: str, config: Path) -> Any:
 def serve(processes: int, threads: int, config: Path) -> int:
     """Run the web process: webhooks, read API, health. SIGTERM finishes what is under way, SIGHUP reloads the rules."""
     from bridge import wiring
-    from bridge.entrypoints.reloading import published
+    from bridge.entrypoints.reloading import is_worth_another_try, published
     from bridge.entrypoints.web.keeper import Bell
     from bridge.entrypoints.web.running import WebProcess
     from bridge.entrypoints.web.server import Server
 
     loaded = _started("web", config)
+    ledger = wiring.open_ledger(loaded.settings)  # a wrong schema is said once, before anything is forked
     if click.get_current_context().obj is None:  # `up` has seen to it
-        ledger = wiring.open_ledger(loaded.settings)  # a wrong schema is said once, before anything is forked
         published(loaded, ledger, "start of serve")
-        ledger.close()
     bell = Bell()
+    if is_worth_another_try(loaded, ledger):
+        bell.ring("a start with files that were refused")
+    ledger.close()
     web = WebProcess(loaded, bell)
     Server(
         loaded.settings.server.bind,

@@ -115,21 +115,21 @@ class Bell:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
-    def ring(self) -> None:
-        """Somebody wants a reload."""
+    def ring(self, why: str = "SIGHUP") -> None:
+        """Somebody wants a reload; `why` says who, in a line."""
         try:
-            os.write(self._write, b"!")
+            os.write(self._write, f"{why}\n".encode())
         except BlockingIOError:
             return  # it rings already
 
-    def heard(self, within_s: float) -> bool:
-        """Whether it rang, and this process is the one to answer."""
+    def heard(self, within_s: float) -> str | None:
+        """Why it rang, when it did and this process is the one to answer."""
         if not select.select([self._read], [], [], within_s)[0]:
-            return False
+            return None
         try:
-            return bool(os.read(self._read, 4096))
-        except BlockingIOError:  # another child was quicker
-            return False
+            return os.read(self._read, 4096).decode().splitlines()[0]
+        except (BlockingIOError, IndexError):  # another child was quicker; the parent is gone
+            return None
 
 
 class Watcher:
@@ -198,12 +198,16 @@ class Rounds:
                 self._stop.wait(LOOK_EVERY_S)
 
     def _round(self) -> None:
-        rang = self._bell.heard(LOOK_EVERY_S) if self._bell is not None else self._stop.wait(LOOK_EVERY_S)
+        rang = None
+        if self._bell is not None:
+            rang = self._bell.heard(LOOK_EVERY_S)
+        else:
+            self._stop.wait(LOOK_EVERY_S)
         if self._stop.is_set():
             return
         self._keeper.look()
-        if rang:
-            self._reload("SIGHUP")
+        if rang is not None:
+            self._reload(rang)
         if self._watcher is not None and self._watcher.is_due(time.monotonic()):
             self._reload("files changed")
 

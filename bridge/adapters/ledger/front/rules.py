@@ -22,6 +22,11 @@ class ForRules(Base):
         """A process started with this book; True when it is in force by that: see books.start."""
         return self._written(lambda transaction: books.start(transaction, book, origin))
 
+    def was_book_refused(self, origin: Origin) -> bool:
+        """Whether the last reload was refused for these very files at this place."""
+        with self.database.reading() as transaction:
+            return books.was_refused(transaction, origin)
+
     def book_taken(self, book: StoredBook, origin: Origin) -> bool:
         """This book is in force on every host; False when it was already."""
         return self._written(lambda transaction: books.take(transaction, book, origin))
