@@ -220,7 +220,8 @@ class Supervisor:
                 self._postpone(child)
             else:
                 child.started_at = time.monotonic()
-                self._say(f"{child.name} started, pid {child.pid}")
+                if child.restart:  # what runs once and ends well speaks for itself
+                    self._say(f"{child.name} started, pid {child.pid}")
 
     def _reap(self) -> None:
         """Take note of every child that ended, and say when it is started again."""
@@ -236,7 +237,8 @@ class Supervisor:
                 again = f"; again in {self._postpone(child):g} s"
             if child.argv is None:
                 _kill_group(pid, signal.SIGKILL)  # what the shell left behind
-            self._say(f"{child.name} {_words(status)}, pid {pid}{again}")
+            if child.restart or status != 0:
+                self._say(f"{child.name} {_words(status)}, pid {pid}{again}")
 
     def _postpone(self, child: _Child) -> float:
         """Set when a child starts again; seconds from now."""

@@ -156,6 +156,7 @@ class _Loading:
     ) -> Settings:
         root = self.path.parent
         self._check_alarms(file, known)
+        self._check_trial(file, accounts)
         folders = self._rules_accounts(file, root / file.rules, known)
         return Settings(
             config_path=self.path,
@@ -178,6 +179,16 @@ class _Loading:
             accounts=MappingProxyType(dict(accounts)),
             warnings=tuple(sorted((p for p in self.problems if p.grade is Grade.WARNING), key=lambda p: p.place)),
         )
+
+    def _check_trial(self, file: FileModel, accounts: Mapping[str, AccountSettings]) -> None:
+        """`check` says what a start refuses (sandbox_refusal)."""
+        url = _url(file.server.public_url)
+        if not _is_web_address(url) or url is None or is_loopback(url.hostname or ""):
+            return
+        for name, account in accounts.items():
+            if account.sandbox:
+                message = f"account '{name}' talks to the built-in sandbox: at a public address nothing starts with it"
+                self.warn(("accounts", name), message, "set the account's token, or a loopback server.public_url")
 
     def _server(self, file: FileModel) -> ServerSettings:
         host, _, port = file.server.listen.rpartition(":")

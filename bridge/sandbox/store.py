@@ -38,6 +38,7 @@ class Store:
         self._journal: TextIO | None = None
         if journal is not None:
             self._replay(journal)
+            journal.touch(mode=0o600)
             self._journal = journal.open("a", encoding="utf-8")
             self._journal.write("\n")  # ends a line that a kill cut short
 

@@ -177,6 +177,7 @@ def test_a_changed_bridge_yaml_is_left_alone_and_said(bridge: Bridge) -> None:
 
 
 def test_rules_for_an_account_that_only_the_new_bridge_yaml_has_are_not_taken(bridge: Bridge) -> None:
+    before = in_force(bridge)["here"]
     content = json.loads(bridge.config.read_text())
     content["accounts"]["more"] = {**content["accounts"]["pd"]}
     bridge.config.write_text(json.dumps(content))
@@ -185,6 +186,11 @@ def test_rules_for_an_account_that_only_the_new_bridge_yaml_has_are_not_taken(br
     assert done.status_code == 422
     assert "account 'more', which does not exist" in done.json()["problems"][0]["message"]
     assert "restart" in done.json()["notes"][0]
+    assert bridge.stop("web") == 0
+    bridge.start("web")
+    bridge.answers()
+    bridge.eventually(lambda: in_force(bridge)["here"] != before, RELOADED_WITHIN_S)
+    assert in_force(bridge)["refused"] is None
 
 
 def test_sighup_reloads_and_ends_no_web_process(bridge: Bridge) -> None:

@@ -282,3 +282,20 @@ def test_how_long_to_wait_for_plan_b_says_nothing_without_one(tmp_path: Path) ->
 def test_a_listen_that_was_moved_alone_is_warned_of(server: str, warns: bool, tmp_path: Path) -> None:
     found = [str(one) for one in load(tmp_path, f"server: {{{server}}}\n" + SOURCE + ACCOUNT).warnings]
     assert any("but nothing listens at its port\n    write http://127.0.0.1:9000" in one for one in found) == warns
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "warns"),
+    [
+        ("https://bridge.example.com", "sandbox", True),
+        ("http://127.0.0.1:8080", "sandbox", False),
+        ("https://bridge.example.com", "${TOKEN}", False),
+    ],
+)
+def test_a_trial_at_a_public_address_is_warned_of_before_its_start_refuses(
+    url: str, token: str, warns: bool, tmp_path: Path
+) -> None:
+    account = f"accounts: {{pd: {{type: pagerduty, token: '{token}', from: bot@example.com}}}}\n"
+    made = load(tmp_path, f'server: {{public_url: "{url}"}}\n' + SOURCE + account)
+    assert any("at a public address nothing starts with it" in one.message for one in made.warnings) == warns
+    assert (sandbox_refusal(made, {"BRIDGE_SANDBOX": "1"}) is not None) == warns

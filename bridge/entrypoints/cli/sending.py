@@ -64,7 +64,8 @@ def send(
         printed({"status": status, "answer": answer})
     elif status == 202:
         again = " (a repeat of one that is known)" if answer.get("duplicate") else ""
-        click.echo(f"202: event {answer.get('event')}, {answer.get('alerts')} alerts{again}")
+        alerts = "1 alert" if answer.get("alerts") == 1 else f"{answer.get('alerts')} alerts"
+        click.echo(f"202: event {answer.get('event')}, {alerts}{again}, at {url}")
     else:
         say(f"{status}: {answer.get('error', answer)}" if status else str(answer.get("error")))
     return 0 if status == 202 else PROBLEMS_FOUND

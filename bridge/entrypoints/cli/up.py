@@ -49,6 +49,8 @@ def up(demo: bool, workers: int, config: Path) -> int:
     trial = any(account.sandbox for account in settings.accounts.values())
     if trial and wiring.SANDBOX_URL_VARIABLE not in os.environ:  # else somebody runs one of their own
         port = _sandbox_port()
+        if port != SANDBOX_PORT:
+            say(f"port {SANDBOX_PORT} is taken; the sandbox is at {port} this time, links of earlier runs lead nowhere")
         os.environ[wiring.SANDBOX_URL_VARIABLE] = f"http://127.0.0.1:{port}"
         journal = str(settings.var_dir / "sandbox.jsonl")
         supervisor.add("sandbox", ["sandbox", "--listen", f"127.0.0.1:{port}", "--journal", journal])
