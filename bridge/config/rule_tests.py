@@ -10,13 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import re2
-
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
 from bridge.domain.errors import ConfigError, Place, Problem
 from bridge.render import nearest
+from bridge.rules.conditions import BadCondition, compiled
 
 SUFFIXES = (".test.yaml", ".test.yml")
 HEADERS_SUFFIX = ".headers.json"
@@ -210,9 +209,9 @@ class _Reading:
         match wanted:
             case {"regex": str(pattern)} if len(wanted) == 1:
                 try:
-                    re2.compile(pattern)
-                except re2.error as error:
-                    self.error((*at, "regex"), f"the pattern cannot be read: {error}")
+                    compiled(pattern)
+                except BadCondition as error:
+                    self.error((*at, "regex"), str(error), error.hint)
             case Mapping():
                 for name, one in wanted.items():
                     self._patterns(one, (*at, name))

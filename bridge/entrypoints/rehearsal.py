@@ -316,7 +316,7 @@ class _Playing:
         account = wanted.get("account")
         records = self.stage.records(account)
         counted = self._counted(account)
-        for name in counted.keys() & wanted.keys():
+        for name in (name for name in counted if name in wanted):  # in one order, whoever asks again
             if wanted[name] != counted[name]:
                 titles = "; ".join(f"{_title(record)} ({state_of(record)})" for record in records) or "none"
                 yield f"{name} is {counted[name]}, wanted {wanted[name]}; incidents there: {titles}"

@@ -152,7 +152,7 @@ class Regex:
     @classmethod
     def read(cls, wanted: Any) -> Self:
         """Compile it. Raises BadCondition."""
-        return cls(wanted=wanted, patterns=tuple(_pattern(text) for text in _texts(wanted, "regex")))
+        return cls(wanted=wanted, patterns=tuple(compiled(text) for text in _texts(wanted, "regex")))
 
     def holds(self, actual: Any) -> bool:
         """Whether a pattern is found in the text, the number's text, or an element's."""
@@ -169,7 +169,7 @@ class Glob:
     @classmethod
     def read(cls, wanted: Any) -> Self:
         """Compile it. Raises BadCondition."""
-        return cls(wanted=wanted, patterns=tuple(_pattern(_glob_regex(text)) for text in _texts(wanted, "glob")))
+        return cls(wanted=wanted, patterns=tuple(compiled(_glob_regex(text)) for text in _texts(wanted, "glob")))
 
     def holds(self, actual: Any) -> bool:
         """Whether a pattern covers the text, the number's text, or an element's."""
@@ -509,7 +509,8 @@ def _texts(wanted: Any, spelled: str) -> tuple[str, ...]:
     return values
 
 
-def _pattern(text: str) -> Any:
+def compiled(text: str) -> Any:
+    """A pattern of RE2. Raises BadCondition."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = REGEX_MAX_MEMORY

@@ -167,7 +167,7 @@ def test_what_does_not_hold_is_said_with_line_and_time(folder: Path, wanted: dic
         ((send(at="1m"), expect("30s", created=1)), "it comes before the step above it (60 s)"),
         ((send(at="soon"),), "a duration such as 30s, 2m, 1h or 7d"),
         (({"at": "1s"},), "a step sends, expects, or says how the upstream answers"),
-        ((expect(request={"incident": {"title": {"regex": "("}}}),), "the pattern cannot be read"),
+        ((expect(request={"incident": {"title": {"regex": "("}}}),), "regex '(' cannot be used: missing )"),
         (({"upstream": {**PD, "status": 1000}},), "a status is 200 to 599"),
     ],
 )
