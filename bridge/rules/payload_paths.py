@@ -6,11 +6,13 @@ any source their rule can match. Where a sender's users choose the keys (labels,
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.domain.alert import Alert
 from bridge.rules.book import PathUse, Rule, RuleBook
+from bridge.rules.conditions import Condition, refusal
 
 NODES_MAX = 20_000  # keys of one source's payloads that are remembered; past that nothing is said of it
 DEPTH_MAX = 32
@@ -79,6 +81,30 @@ class SeenPayloads:
                     self._add(node.items, item, depth + 1)
 
 
+class Unmet:
+    """The rules whose labels no known alert has: what the payloads of theirs will hold is not known."""
+
+    def __init__(self, book: RuleBook) -> None:
+        uses = {use.rule for use in book.paths}
+        wanted = {rule.id: tuple(_on_labels(rule)) for rule in book.rules if rule.id in uses}
+        self._waiting = {rule: conditions for rule, conditions in wanted.items() if conditions}
+
+    def take(self, alert: Alert) -> None:
+        """One more known alert."""
+        for rule, conditions in tuple(self._waiting.items()):
+            if refusal(conditions, alert) is None:
+                del self._waiting[rule]
+
+    def __contains__(self, rule: object) -> bool:
+        return rule in self._waiting
+
+
+def _on_labels(rule: Rule) -> Iterator[Condition]:
+    for condition in rule.conditions or ():
+        if any(path.head == "labels" for path, _ in condition.equalities()):
+            yield condition
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
     """A path of a rule that no payload of its sources has."""
@@ -89,10 +115,15 @@ class Unseen:
     meant: str | None  # a key that is there and looks alike
 
 
-def unseen_paths(book: RuleBook, seen: Mapping[str, SeenPayloads], types: Mapping[str, str]) -> Iterator[Unseen]:
-    """The paths that lead nowhere. `seen` and `types` go by source; one of which nothing was seen may have all."""
+def unseen_paths(
+    book: RuleBook, seen: Mapping[str, SeenPayloads], types: Mapping[str, str], unmet: Container[str] = ()
+) -> Iterator[Unseen]:
+    """The paths that lead nowhere. `seen` and `types` go by source; one of which nothing was seen may have all.
+
+    Of `unmet` rules nothing is said.
+    """
     for use in book.paths:
-        if use.path.head != "payload" or not use.path.steps:
+        if use.path.head != "payload" or not use.path.steps or use.rule in unmet:
             continue
         sources = tuple(sources_of(book.by_id[use.rule], types)) if use.rule in book.by_id else ()
         if not sources or any(name not in seen or seen[name].is_empty for name in sources):

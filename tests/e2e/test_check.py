@@ -47,6 +47,14 @@ def test_warnings_are_told_apart_from_errors_and_stop_nothing(folder: Path) -> N
     assert {problem["grade"] for problem in report["problems"]} == {"warning"}
 
 
+def test_of_a_rule_whose_labels_no_known_alert_has_nothing_is_said(folder: Path) -> None:
+    dedup = "dedup: [payload.alert_idd]"
+    rules(folder, GOOD.replace("match: {source: dd}", f"match: {{source: dd, labels.example: nobody's}}, {dedup}"))
+    assert "no known payload" not in run(folder, "check").err
+    rules(folder, GOOD.replace("match: {source: dd}", f"match: {{source: dd, labels.env: prod}}, {dedup}"))
+    assert "no known payload" in run(folder, "check").err, "the shipped samples have it"
+
+
 def test_an_error_beside_warnings_counts_alone(folder: Path) -> None:
     rules(folder, GOOD.replace("{source: dd}", "{severty: x}, dedup: [payload.date]"))
     ran = run(folder, "check")

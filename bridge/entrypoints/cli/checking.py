@@ -19,7 +19,7 @@ from bridge.entrypoints.cli.sending import sample_bytes, sample_names
 from bridge.entrypoints.cli.traffic import Progress, readings_of, traffic
 from bridge.keyproof import VIOLATIONS_MAX, KeyProof, Kind, Report, Violation
 from bridge.rules.book import RuleBook
-from bridge.rules.payload_paths import SeenPayloads, Unseen, unseen_paths
+from bridge.rules.payload_paths import SeenPayloads, Unmet, Unseen, unseen_paths
 from bridge.sources.base import Source
 
 EVENTS_FOR_PATHS = 500  # the newest: enough to know what a sender's payloads hold
@@ -103,20 +103,22 @@ def path_problems(book: RuleBook, known: Known) -> tuple[Problem, ...]:
     if not book.paths:
         return ()
     seen = {name: SeenPayloads() for name in known.sources}
+    unmet = Unmet(book)
     for _, readings in known.stored(EVENTS_FOR_PATHS):
-        _add(seen, readings)
+        _add(seen, unmet, readings)
     for name, source in known.sources.items():
         if source.type not in SAMPLES_SAY_LITTLE:
             for _, readings in known.samples_of(name):
-                _add(seen, readings)
+                _add(seen, unmet, readings)
     types = {name: source.type for name, source in known.sources.items()}
-    return tuple(dict.fromkeys(_path_warning(one) for one in unseen_paths(book, seen, types)))
+    return tuple(dict.fromkeys(_path_warning(one) for one in unseen_paths(book, seen, types, unmet)))
 
 
-def _add(seen: Mapping[str, SeenPayloads], readings: Iterable[Reading]) -> None:
+def _add(seen: Mapping[str, SeenPayloads], unmet: Unmet, readings: Iterable[Reading]) -> None:
     for reading in readings:
         if isinstance(reading, Alert) and reading.source in seen:
             seen[reading.source].add(reading.payload)
+            unmet.take(reading)
 
 
 def _path_warning(unseen: Unseen) -> Problem:
