@@ -7,7 +7,7 @@ warnings, or ConfigError with every Problem of every file. Nothing starts with a
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -113,6 +113,11 @@ class _RuleFile(BaseModel):
     )
     rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
     unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
+
+
+_RULES_OWN = frozenset(field.alias or name for name, field in _RuleEntry.model_fields.items()) - (
+    _Settings.model_fields.keys()
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,10 +288,20 @@ def _sound(model: type[_Model], value: Mapping[str, Any], tree: Tree, at: YamlPa
         return model.model_validate(value)
     except ValidationError as error:
         thing = "rule" if issubclass(model, _RuleEntry) else "defaults"
-        loading.problems += sentences(error, tree, at, thing, model)
+        said = sentences(error, tree, at, thing, model)
+        loading.problems += [_of_a_rule(one, tree, at, value) for one in said] if thing == "defaults" else said
         odd = {str(one["loc"][0]) for one in error.errors(include_url=False)}
         sound = {key: one for key, one in value.items() if key not in odd}
-        return model.model_validate({key: _PLACEHOLDERS[key] for key in odd & _PLACEHOLDERS.keys()} | sound)
+        needed = odd & _PLACEHOLDERS.keys() & model.model_fields.keys()
+        return model.model_validate({key: _PLACEHOLDERS[key] for key in needed} | sound)
+
+
+def _of_a_rule(problem: Problem, tree: Tree, at: YamlPath, defaults: Mapping[str, Any]) -> Problem:
+    """A problem of `defaults`; of a key that is each rule's own, with where it belongs."""
+    for key in _RULES_OWN & defaults.keys():
+        if problem.place == tree.key_place((*at, key)):
+            return replace(problem, hint=f"'{key}' is each rule's own: write it there, delete it here")
+    return problem
 
 
 def _take_id(rule_id: Any, tree: Tree, at: YamlPath, loading: _Loading) -> None:

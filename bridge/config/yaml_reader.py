@@ -33,6 +33,7 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 # what YAML 1.2 section 5.1 does not count as printable; found before the parsers, which stop at it in two ways
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # by an escape alone: what stands in the file as such is unprintable
 _DIGITS_MAX = 400  # longer numbers stay text
 
 
@@ -183,12 +184,23 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self._check_marked(event)
         is_plain = event.style is None or event.style == ""
-        text = event.value
+        text = event.value if event.value.isascii() else self._whole(event)
         if self.open and self.open[-1].keys_next:
             self._place(event.start_mark, text, None, key=text, is_plain=is_plain)
         else:
             value = core_value(text) if is_plain and event.tag is None else text
             self._place(event.start_mark, value, None, key=None, is_plain=is_plain)
+
+    def _whole(self, event: Any) -> str:
+        """A text whose escapes, as JSON writes them in pairs, are characters; half of a pair is a problem."""
+        text: str = event.value
+        if _SURROGATE.search(text) is None:
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._problem(event.start_mark, "an escape like \\ud800 is half a character", "write the character itself")
+            return _SURROGATE.sub("\ufffd", text)
 
     def _begin(self, event: Any, value: Any, inner: Any) -> None:
         if len(self.open) == DEPTH_MAX:

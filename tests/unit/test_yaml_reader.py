@@ -67,3 +67,11 @@ def test_any_text_gives_a_tree(text: str) -> None:
 @given(st.text(max_size=30))
 def test_any_scalar_has_a_meaning(text: str) -> None:
     core_value(text)
+
+
+def test_escapes_in_pairs_as_json_writes_them_are_characters_and_half_of_one_is_a_problem() -> None:
+    assert read_tree('{"a": "\\ud83d\\ude00"}', "f").value == {"a": "\U0001f600"}
+    half = read_tree('a: 1\nb: "x \\ud800 y"', "f")
+    assert [str(one) for one in half.problems] == [
+        "f:2:4: an escape like \\ud800 is half a character\n    write the character itself"
+    ]
