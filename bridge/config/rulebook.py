@@ -435,8 +435,13 @@ class _Compiler:
     def _when(self) -> tuple[When, ...]:
         if self.rule.when is None:
             return ()
+        place = self.tree.place((*self.at, "when"))
+        bare = self.rule.when.strip()
+        if bare.startswith("{{") and bare.endswith("}}"):
+            hint = f"write when: {bare[2:-2].strip()}"
+            self.loading.error(place, "'when' is an expression, which stands without braces", hint)
+            return ()
         try:
-            place = self.tree.place((*self.at, "when"))
             self._note_paths(references(self.rule.when, optional=False), place)
             expression = self.loading.renderer.compile_expression(self.rule.when, place)
         except ConfigError as error:
@@ -481,7 +486,7 @@ class _Compiler:
         except BadPath as error:
             word = error.word
             message = f"unknown condition '{word}'" if word else str(error)
-            hint = nearest(word, (*HEADS, *GROUPS), "conditions") if word else _PATHS_HINT
+            hint = _path_hint(key, word, (*HEADS, *GROUPS), "conditions")
             self.loading.error(self.tree.key_place(path), message, hint)
             return
         if read.head == "payload" and wanted != {"exists": False}:
@@ -713,7 +718,7 @@ class _Compiler:
             return read
         except BadPath as error:
             message = str(error) if isinstance(text, str) else f"a path is a text, found {found(text)}"
-            hint = nearest(error.word, HEADS, "fields") if error.word else _PATHS_HINT
+            hint = _path_hint(text if isinstance(text, str) else "", error.word, HEADS, "fields")
             self.loading.error(self.tree.place(path), message, hint)
             return None
 
@@ -847,6 +852,14 @@ class _Compiler:
 
 _LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
 _PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+def _path_hint(text: str, word: str, known: Collection[str], what: str) -> str:
+    """What to do about a path that cannot be read because of a word in it, or else as a whole."""
+    if word != "alert":
+        return nearest(word, known, what) if word else _PATHS_HINT
+    meant = text.removeprefix("alert").removeprefix(".") or "title"
+    return f"write {meant}: in rules an alert's fields stand without 'alert.'"
 
 
 _NameAt = tuple[str, str, YamlPath, tuple[str, str] | None]  # text, list, where, and what it stands in

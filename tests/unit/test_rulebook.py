@@ -420,6 +420,32 @@ def test_what_is_each_rules_own_is_told_so_when_it_stands_in_the_defaults(tmp_pa
     assert found[3].startswith("rules/a.yaml:2:82: unknown key 'foo'\n    keys: account, dedup")
 
 
+def test_a_template_without_quotes_is_one_problem(tmp_path: Path) -> None:
+    found = problems(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('title: x', 'title: {{ alert.title }}')}"))
+    assert found == [
+        "rules/a.yaml:6:23: {{ without quotes is no text in YAML, but a mapping\n"
+        '    put the whole text in quotes, as in title: "{{ alert.title }}"'
+    ]
+
+
+def test_a_path_that_begins_with_alert_is_told_without_it(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "match: {alert.title: x, alert.labels.a: y}\n    dedup: [alert.severity]")
+    found = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    hint = "in rules an alert's fields stand without 'alert.'"
+    assert found == [
+        f"rules/a.yaml:5:13: unknown condition 'alert'\n    write title: {hint}",
+        f"rules/a.yaml:5:29: unknown condition 'alert'\n    write labels.a: {hint}",
+        f"rules/a.yaml:6:13: an alert has no field 'alert'\n    write severity: {hint}",
+    ]
+
+
+def test_an_expression_in_braces_is_told_without_them(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "when: \"{{ alert.title == 'x' }}\"")
+    found = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    assert "rules/a.yaml:5:11: 'when' is an expression, which stands without braces\n" in found[-1]
+    assert found[-1].endswith("write when: alert.title == 'x'")
+
+
 WHOLE: Mapping[str, Any] = {
     "defaults": {"account": "pagerduty-prod", "hold_resolve": "30s"},
     "maps": {"priorities": {"critical": "P1"}},
