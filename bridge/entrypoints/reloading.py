@@ -246,6 +246,8 @@ class Reloader:
             if not checked["ok"]:
                 return list(checked["problems"]), Tests(), []
             tested = testing.answer(self._within_s)
+        if not isinstance(tested, str) and "tests" not in tested:  # the files changed between the two
+            return list(checked["problems"]), Tests(), list(tested["problems"])
         if isinstance(tested, str):
             return list(checked["problems"]), Tests(), _said_by_tests(tested, self._settings.rules_dir.name)
         failed = [one for one in tested["tests"] if not one["ok"]]
