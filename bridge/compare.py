@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -35,6 +35,7 @@ class Change(StrEnum):
     REKEYED = "rekeyed"  # another series: an incident that is open now is not found again
     REPRIORITISED = "reprioritised"
     CHANGED = "changed"  # another field of the request
+    HANDLED = "handled"  # the same request; what becomes of the incident afterwards, or what it folds with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +232,40 @@ def _told_otherwise(left: Decision, right: Decision, destination: Destination) -
         others = sorted(name for name in names if left.fields.get(name) != right.fields.get(name))
         if others:
             yield Change.CHANGED, f"other fields: {', '.join(others)}"
+    handled = [f"{name} {before} becomes {after}" for name, before, after in _handling(left, right) if before != after]
+    if handled:
+        yield Change.HANDLED, "; ".join(handled)
+
+
+def _handling(left: Decision, right: Decision) -> Iterable[tuple[str, str, str]]:
+    """The settings of a rule that its request does not show, with what each side has of them.
+
+    What an incident must share to fold (`fold_target`) is made of fields, which are told of as such.
+    """
+    old, new = left.policy, right.policy
+    yield "on_acknowledge", old.on_acknowledge.value, new.on_acknowledge.value
+    yield "on_resolve", old.on_resolve.value, new.on_resolve.value
+    yield "resolution", _quoted(old.resolution), _quoted(new.resolution)
+    yield "hold_resolve", _length(old.hold_resolve), _length(new.hold_resolve)
+    yield "reopen_within", _length(old.reopen_within), _length(new.reopen_within)
+    yield "fold_by", _folds_by(left), _folds_by(right)
+    if left.account == right.account:
+        yield "on_severity_rise", _rise(left), _rise(right)
+
+
+def _length(time: timedelta) -> str:
+    return f"{time.total_seconds():g} s"
+
+
+def _folds_by(decision: Decision) -> str:
+    """Without `fold_by` it is the rule's id, which may be another while the rule is the same."""
+    return "its own rule" if decision.fold_key == decision.rule else _short(decision.fold_key)
+
+
+def _rise(decision: Decision) -> str:
+    if decision.rise is None:
+        return "as without it"
+    return _short(canonical(decision.rise.fields).decode("utf-8", "replace")) if decision.rise.fields else "ignore"
 
 
 def _priorities(left: Decision, right: Decision) -> Iterable[str]:

@@ -44,6 +44,11 @@ _SECRET_KEY = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAIL_KEY = re.compile(r"(?:^|_)e?_?mail(?:_address)?$")
+_PHONE_KEY = re.compile(
+    r"(?:^|_)(?:(?:tele|cell|mobile|home|work|office|business)?phones?|mobiles?|tel|telefon|telefax|fax|msisdn|landline"
+    r"|whatsapp|(?:cell|sms|caller|callback|contact|dial_in|hotline|ruf|telefon|handy|mobil)_?(?:numbers?|nummer))"
+    r"(?:_?(?:numbers?|nummer|no|nr|num)|_(?:home|work|office|business|private|mobile|primary|secondary|[0-9]+))*$"
+)
 _PERSON_KEYS = frozenset(
     {"name", "display_name", "full_name", "first_name", "last_name", "real_name", "username", "user_name", "login"}
 )
@@ -62,6 +67,38 @@ def _after_first_group(found: Any) -> str:
     return f"{found.group(1)}{REDACTED}"
 
 
+PHONE = "+10000000000"  # stands in for every telephone number
+PHONE_DIGITS_MIN, PHONE_DIGITS_MAX = 8, 15  # of an international one; ITU-T E.164 has 15 at most
+PHONE_BARE_DIGITS_MIN = 10  # of one in a single group: fewer are a difference, such as +12345678 bytes
+_APART = r"[ \t\x{a0}\x{202f}./()\x{2010}-\x{2013}-]{1,3}"
+_PHONE = rf"((?:^|[^0-9])\+\(?)([1-9][0-9]{{0,15}}(?:{_APART}[0-9]{{1,15}}){{0,8}})(:[0-9])?"
+_ANOTHER = re.compile(
+    r"\s+(?:[0-9]{4}-[0-9]{2}-|[0-9]{1,3}\.[0-9]{1,3}\.[0-9])"
+)  # a day, an address or version follows
+_OFFSET = re.compile(r"(?:0[0-9]|1[0-4])(?:00|15|30|45)(?![0-9])")  # of a time zone: 10:00:00 +1000
+_NO_PHONE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9]+\.[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}\b.*", re.DOTALL)
+_LAST_GROUP = re.compile(r"[^0-9]+[0-9]+$")
+
+
+def _phone(found: Any) -> str:
+    """A plus with digits in groups, when it is a telephone number; what stands behind it is kept."""
+    before, text, colon = found.group(1), found.group(2), found.group(3) or ""
+    another = _ANOTHER.search(text)
+    number = text if another is None else text[: another.start()]
+    if colon and another is None:
+        number = _LAST_GROUP.sub("", number)  # the hour of a time
+    while sum(map(str.isdigit, number)) > PHONE_DIGITS_MAX and _LAST_GROUP.search(number):
+        number = _LAST_GROUP.sub("", number)
+    least = PHONE_BARE_DIGITS_MIN if number.isdigit() else PHONE_DIGITS_MIN
+    is_one = least <= sum(map(str.isdigit, number)) <= PHONE_DIGITS_MAX
+    if not is_one or _OFFSET.match(number) or _NO_PHONE.fullmatch(number):
+        return str(found.group(0))
+    lead = before.rstrip("(").removesuffix("+")
+    if lead == "(" and number.count(")") > number.count("(") + before.count("+("):
+        lead = ""  # (+49) 30 123456: its bracket closes inside
+    return f"{lead}{PHONE}{text[len(number) :]}{colon}"
+
+
 # Each is RE2, so that no text of a stranger makes it slow. How tokens of AWS, GitHub, GitLab and Slack look:
 # https://github.com/gitleaks/gitleaks config/gitleaks.toml; read 2026-11. Ours are wider: one too many does no harm.
 _PATTERNS: tuple[tuple[str, Replace], ...] = (
@@ -77,7 +114,7 @@ _PATTERNS: tuple[tuple[str, Replace], ...] = (
     (r"(://)[^/\s:@\"']+(?::[^/\s@\"']*)?@", lambda found: f"{found.group(1)}{REDACTED}@"),
     (rf"(?i)([?&;](?:[\w-]+[_-])?{_IN_ADDRESS}=)[^&\s\"'<>)\]]+", _after_first_group),
     (rf"(?i)(\b{_IN_TEXT}\b[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;<>\[\]]{{6,}}", _after_first_group),
-    (r"\+[1-9][0-9]{9,14}\b", lambda _found: "+10000000000"),
+    (_PHONE, _phone),
 )
 
 
@@ -135,20 +172,26 @@ class Redactor:
         redacted: str = self._mail.sub(lambda found: self._address(found.group(0)), clean)
         return redacted
 
-    def value(self, value: Any, *, secret: bool = False, depth: int = 0) -> Any:
-        """JSON, redacted: texts, everything under the name of a secret, and names beside a mail address."""
+    def value(self, value: Any, *, secret: bool = False, phone: bool = False, depth: int = 0) -> Any:
+        """JSON, redacted: texts, everything under the name of a secret or a telephone, names beside a mail address."""
         match value:
             case str() if secret:
                 return REDACTED if value else value
+            case str() if phone and any(map(str.isdecimal, value)):
+                return PHONE
+            case int() if phone and not isinstance(value, bool) and abs(value) >= 10 ** (PHONE_DIGITS_MIN - 2):
+                return int(PHONE)
             case str():
                 return self._embedded(value, depth)
             case Mapping():
                 return {
-                    name: self.value(item, secret=secret or _is_secret(name), depth=depth)
+                    name: self.value(
+                        item, secret=secret or _is_secret(name), phone=phone or _is_phone(name), depth=depth
+                    )
                     for name, item in self._without_person(value).items()
                 }
             case list() | tuple():
-                return [self.value(item, secret=secret, depth=depth) for item in value]
+                return [self.value(item, secret=secret, phone=phone, depth=depth) for item in value]
         return value
 
     def _body(self, webhook: Webhook) -> tuple[str, bytes]:
@@ -163,7 +206,7 @@ class Redactor:
         if webhook.media_type == FORM_MEDIA_TYPE:
             pairs = parse_qsl(text, keep_blank_values=True)
             return "form", urlencode(
-                [(name, self.value(value, secret=_is_secret(name))) for name, value in pairs]
+                [(name, self.value(value, secret=_is_secret(name), phone=_is_phone(name))) for name, value in pairs]
             ).encode()
         return "text", self.text(text).encode()
 
@@ -210,6 +253,10 @@ def _is_kept(name: str) -> bool:
 
 def _is_secret(key: str) -> bool:
     return _SECRET_KEY.search(_snake(key)) is not None
+
+
+def _is_phone(key: str) -> bool:
+    return _PHONE_KEY.search(_snake(key)) is not None
 
 
 def _snake(key: str) -> str:

@@ -4,12 +4,13 @@ In: one file. Out: Cases. Their fixtures are read here, so that running a case t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bridge.config.sentences import found
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
@@ -81,13 +82,25 @@ def test_files(paths: list[Path]) -> list[Path]:
     return sorted(found)
 
 
-def read_cases(path: Path, shown: str, sources: Mapping[str, Any], accounts: Mapping[str, Any]) -> tuple[Case, ...]:
-    """Every test of a file. Raises ConfigError with every Problem in it."""
+def read_cases(
+    path: Path,
+    shown: str,
+    sources: Mapping[str, Any],
+    accounts: Mapping[str, Any],
+    rules: Collection[str] | None = None,
+) -> tuple[Case, ...]:
+    """Every test of a file. Raises ConfigError with every Problem in it.
+
+    `rules` are the ids that expectations may name; None: any, for whoever writes today's into them.
+    """
     try:
         tree = read_tree(path.read_text(encoding="utf-8"), shown)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(place=Place(file=shown), message=f"the file cannot be read: {error}")]) from error
-    reading = _Reading(tree=tree, folder=path.parent, sources=sources, accounts=accounts, problems=list(tree.problems))
+    problems = list(tree.problems)
+    reading = _Reading(
+        tree=tree, folder=path.parent, sources=sources, accounts=accounts, rules=rules, problems=problems
+    )
     cases = reading.cases() if not tree.problems else ()
     if reading.problems:
         raise ConfigError(reading.problems)
@@ -102,6 +115,7 @@ class _Reading:
     folder: Path
     sources: Mapping[str, Any]
     accounts: Mapping[str, Any]
+    rules: Collection[str] | None
     problems: list[Problem]
 
     def error(self, path: YamlPath, message: str, hint: str = "") -> None:
@@ -195,8 +209,10 @@ class _Reading:
             return None
         self._only(wanted, _EXPECT_KEYS, at)
         self._account(wanted, at, required=False)
+        self._rule(wanted.get("matched"), (*at, "matched"))
         if isinstance(wanted.get("because"), Mapping):
             self._only(wanted["because"], _BECAUSE_KEYS, (*at, "because"))
+            self._rule(wanted["because"].get("rule"), (*at, "because", "rule"))
         self._patterns(wanted.get("request"), (*at, "request"))
         return Expect(wanted=wanted)
 
@@ -204,6 +220,11 @@ class _Reading:
         name = told.get("account")
         if (required or name is not None) and name not in self.accounts:
             self.error((*at, "account"), f"there is no account '{name}'", nearest(str(name), self.accounts, "accounts"))
+
+    def _rule(self, name: Any, at: YamlPath) -> None:
+        if name is not None and self.rules is not None and name not in list(self.rules):
+            hint = nearest(str(name), self.rules, "rules")
+            self.error(at, f"there is no rule {found(name)}", hint)
 
     def _patterns(self, wanted: Any, at: YamlPath) -> None:
         match wanted:

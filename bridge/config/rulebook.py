@@ -7,7 +7,7 @@ warnings, or ConfigError with every Problem of every file. Nothing starts with a
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -113,6 +113,11 @@ class _RuleFile(BaseModel):
     )
     rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
     unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
+
+
+_RULES_OWN = frozenset(field.alias or name for name, field in _RuleEntry.model_fields.items()) - (
+    _Settings.model_fields.keys()
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,10 +288,20 @@ def _sound(model: type[_Model], value: Mapping[str, Any], tree: Tree, at: YamlPa
         return model.model_validate(value)
     except ValidationError as error:
         thing = "rule" if issubclass(model, _RuleEntry) else "defaults"
-        loading.problems += sentences(error, tree, at, thing, model)
+        said = sentences(error, tree, at, thing, model)
+        loading.problems += [_of_a_rule(one, tree, at, value) for one in said] if thing == "defaults" else said
         odd = {str(one["loc"][0]) for one in error.errors(include_url=False)}
         sound = {key: one for key, one in value.items() if key not in odd}
-        return model.model_validate({key: _PLACEHOLDERS[key] for key in odd & _PLACEHOLDERS.keys()} | sound)
+        needed = odd & _PLACEHOLDERS.keys() & model.model_fields.keys()
+        return model.model_validate({key: _PLACEHOLDERS[key] for key in needed} | sound)
+
+
+def _of_a_rule(problem: Problem, tree: Tree, at: YamlPath, defaults: Mapping[str, Any]) -> Problem:
+    """A problem of `defaults`; of a key that is each rule's own, with where it belongs."""
+    for key in _RULES_OWN & defaults.keys():
+        if problem.place == tree.key_place((*at, key)):
+            return replace(problem, hint=f"'{key}' is each rule's own: write it there, delete it here")
+    return problem
 
 
 def _take_id(rule_id: Any, tree: Tree, at: YamlPath, loading: _Loading) -> None:
@@ -420,8 +435,13 @@ class _Compiler:
     def _when(self) -> tuple[When, ...]:
         if self.rule.when is None:
             return ()
+        place = self.tree.place((*self.at, "when"))
+        bare = self.rule.when.strip()
+        if bare.startswith("{{") and bare.endswith("}}"):
+            hint = f"write when: {bare[2:-2].strip()}"
+            self.loading.error(place, "'when' is an expression, which stands without braces", hint)
+            return ()
         try:
-            place = self.tree.place((*self.at, "when"))
             self._note_paths(references(self.rule.when, optional=False), place)
             expression = self.loading.renderer.compile_expression(self.rule.when, place)
         except ConfigError as error:
@@ -466,7 +486,7 @@ class _Compiler:
         except BadPath as error:
             word = error.word
             message = f"unknown condition '{word}'" if word else str(error)
-            hint = nearest(word, (*HEADS, *GROUPS), "conditions") if word else _PATHS_HINT
+            hint = _path_hint(key, word, (*HEADS, *GROUPS), "conditions")
             self.loading.error(self.tree.key_place(path), message, hint)
             return
         if read.head == "payload" and wanted != {"exists": False}:
@@ -698,7 +718,7 @@ class _Compiler:
             return read
         except BadPath as error:
             message = str(error) if isinstance(text, str) else f"a path is a text, found {found(text)}"
-            hint = nearest(error.word, HEADS, "fields") if error.word else _PATHS_HINT
+            hint = _path_hint(text if isinstance(text, str) else "", error.word, HEADS, "fields")
             self.loading.error(self.tree.place(path), message, hint)
             return None
 
@@ -832,6 +852,14 @@ class _Compiler:
 
 _LEAF_HINT = "write a text, {template: file}, {expr: expression} or {from: path, map: {value: text}, else: text}"
 _PATHS_HINT = "paths: severity, labels.team, payload.a.0.b, payload['a.b']"
+
+
+def _path_hint(text: str, word: str, known: Collection[str], what: str) -> str:
+    """What to do about a path that cannot be read because of a word in it, or else as a whole."""
+    if word != "alert":
+        return nearest(word, known, what) if word else _PATHS_HINT
+    meant = text.removeprefix("alert").removeprefix(".") or "title"
+    return f"write {meant}: in rules an alert's fields stand without 'alert.'"
 
 
 _NameAt = tuple[str, str, YamlPath, tuple[str, str] | None]  # text, list, where, and what it stands in

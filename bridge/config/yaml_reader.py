@@ -33,6 +33,7 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 # what YAML 1.2 section 5.1 does not count as printable; found before the parsers, which stop at it in two ways
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # by an escape alone: what stands in the file as such is unprintable
 _DIGITS_MAX = 400  # longer numbers stay text
 
 
@@ -106,7 +107,7 @@ def read_tree(text: str, file: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        return _failed(file, _place(file, mark), f"this is not YAML: {what}", _syntax_hint(what))
+        return _failed(file, _place(file, mark), f"this is not YAML: {what}", _syntax_hint(what, _line(text, mark)))
     except yaml.YAMLError as error:
         return _failed(file, Place(file=file), f"this is not YAML: {error}".split("\n")[0], "write it as UTF-8 text")
     in_order = tuple(sorted(problems, key=lambda problem: problem.place))
@@ -135,10 +136,11 @@ def _built(text: str, file: str, problems: list[Problem]) -> tuple[Any, Spot | N
 class _Open:
     """A mapping or list whose end is still to come."""
 
-    __slots__ = ("inner", "key", "key_mark", "keys_next", "value")
+    __slots__ = ("inner", "is_bare", "key", "key_mark", "keys_next", "mark", "value")
 
-    def __init__(self, value: Any, inner: Any) -> None:
-        self.value, self.inner = value, inner
+    def __init__(self, value: Any, inner: Any, mark: Any) -> None:
+        self.value, self.inner, self.mark = value, inner, mark
+        self.is_bare = False  # {{ without quotes: a text was meant
         self.keys_next = isinstance(value, dict)  # whether the next node is a key
         self.key: str | None = None  # of the next value; None: the value is dropped
         self.key_mark: Any = None
@@ -150,12 +152,14 @@ class _Builder:
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file, self.problems = file, problems
         self.open: list[_Open] = []
+        self.text = ""
         self.value: Any = None
         self.root: Spot | None = None
 
     def built(self, text: str, parser: Any) -> tuple[Any, Spot | None]:
         """The root. Raises yaml.YAMLError, and _TooDeep before it gets expensive."""
         documents = 0
+        self.text = text
         events: Iterator[Any] = yaml.parse(text, Loader=parser)
         for event in events:
             kind = type(event)
@@ -166,7 +170,9 @@ class _Builder:
             elif kind is yaml.SequenceStartEvent:
                 self._begin(event, [], [])
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                self.open.pop()
+                ended = self.open.pop()
+                if ended.is_bare:
+                    self._meant(ended, self.text[ended.mark.index : event.end_mark.index])
             elif kind is yaml.AliasEvent:
                 what = f"the alias '*{event.anchor}' repeats another part of the file"
                 self._problem(event.start_mark, what, "write it out, or use `defaults` or `maps`")
@@ -183,12 +189,23 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self._check_marked(event)
         is_plain = event.style is None or event.style == ""
-        text = event.value
+        text = event.value if event.value.isascii() else self._whole(event)
         if self.open and self.open[-1].keys_next:
             self._place(event.start_mark, text, None, key=text, is_plain=is_plain)
         else:
             value = core_value(text) if is_plain and event.tag is None else text
             self._place(event.start_mark, value, None, key=None, is_plain=is_plain)
+
+    def _whole(self, event: Any) -> str:
+        """A text whose escapes, as JSON writes them in pairs, are characters; half of a pair is a problem."""
+        text: str = event.value
+        if _SURROGATE.search(text) is None:
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._problem(event.start_mark, "an escape like \\ud800 is half a character", "write the character itself")
+            return _SURROGATE.sub("\ufffd", text)
 
     def _begin(self, event: Any, value: Any, inner: Any) -> None:
         if len(self.open) == DEPTH_MAX:
@@ -196,7 +213,7 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self._check_marked(event)
         self._place(event.start_mark, value, inner, key=None, is_plain=False)
-        self.open.append(_Open(value, inner))
+        self.open.append(_Open(value, inner, event.start_mark))
 
     def _check_marked(self, event: Any) -> None:
         if event.anchor is not None:
@@ -224,9 +241,23 @@ class _Builder:
                 outer.value[outer.key] = value
                 outer.inner[outer.key] = (outer.key_mark, (mark, inner))
 
+    def _meant(self, ended: _Open, text: str) -> None:
+        """A mapping that was meant as a text is read as that, so that nothing more is said of it."""
+        if not self.open:
+            self.value, self.root = text, (ended.mark, None)
+            return
+        outer = self.open[-1]
+        if type(outer.value) is list:
+            outer.value[-1], outer.inner[-1] = text, (ended.mark, None)
+        elif outer.key is not None:
+            outer.value[outer.key], outer.inner[outer.key] = text, (outer.key_mark, (ended.mark, None))
+
     def _key(self, outer: _Open, mark: Any, key: str | None, *, is_plain: bool) -> str | None:
         """The key of the value that comes next; None, with a problem, when that value is dropped."""
-        if key is None:
+        if key is None and self.text.startswith("{{", mark.index - 1) and outer.mark.index == mark.index - 1:
+            outer.is_bare = True
+            self._problem(outer.mark, "{{ without quotes is no text in YAML, but a mapping", _QUOTES_HINT)
+        elif key is None:
             self._problem(mark, "a key is one word or text, not a list or mapping", "write it as text")
         elif key == "<<" and is_plain:
             self._problem(mark, "`<<` merges are not read", "write the keys out, or use `defaults`")
@@ -276,7 +307,21 @@ def _failed(file: str, place: Place, message: str, hint: str) -> Tree:
     return Tree(file=file, value=None, problems=(Problem(place=place, message=message, hint=hint),))
 
 
-def _syntax_hint(what: str) -> str:
+_QUOTES_HINT = 'put the whole text in quotes, as in title: "{{ alert.title }}"'
+_BARE = re.compile(r"""(?:^|[:,\[{-])\s*\{[{%]|:\s+[^"'\s|>{\[][^"']*\{[{%]""")  # a template that stands without quotes
+
+
+def _line(text: str, mark: Any) -> str:
+    """The line a mark stands in, as far as anybody writes one."""
+    if mark is None:
+        return ""
+    start = text.rfind("\n", 0, mark.index) + 1
+    return text[start : start + 1000].partition("\n")[0]
+
+
+def _syntax_hint(what: str, line: str) -> str:
+    if _BARE.search(line) is not None:
+        return _QUOTES_HINT
     if "\\t" in what or "tab" in what:
         return "indent with spaces, not tabs"
     return "check quotes, colons and indentation at this line"

@@ -144,6 +144,11 @@ class Reloader:
             raise ReloadRefused("a reload is under way; look at it and try again")
         try:
             done = self._reloaded(by, dry_run=dry_run, digest=digest)
+        except BridgeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - else nobody but the log would know that the files are not in force
+            logs.get().error(logs.TASK_FAILED, task="reload", exc_info=True)
+            done = self._failed(error, by, dry_run=dry_run)
         finally:
             self._one.release()
         self._log(by, done, dry_run=dry_run)
@@ -183,6 +188,17 @@ class Reloader:
         self._took(self._ledger.parked_probed())
         state = State.TAKEN if is_new else State.UNCHANGED
         return _with_state(done, state, book=loaded.book.hash)
+
+    def _failed(self, error: Exception, by: str, *, dry_run: bool) -> Reloaded:
+        """What becomes of a reload that ends by a fault of ours: it is refused, and people are told so."""
+        problems = (our_fault(self._settings.rules_dir.name, error),)
+        looked = ""
+        with suppress(Exception):  # it may be what failed
+            looked = wiring.rules_digest(self._settings)
+        current = self._ledger.in_force().book
+        if not dry_run:
+            self._ledger.reload_refused(problems, by, wiring.origin(self._settings, looked, by) if looked else None)
+        return Reloaded(state=State.REFUSED, book=current, before=current, found=None, digest=looked, problems=problems)
 
     def _looked_at(self, digest: str) -> tuple[Reloaded, wiring.Loaded | None]:
         """What would become of the files as they are; None beside it when something is wrong with them."""
@@ -230,6 +246,8 @@ class Reloader:
             if not checked["ok"]:
                 return list(checked["problems"]), Tests(), []
             tested = testing.answer(self._within_s)
+        if not isinstance(tested, str) and "tests" not in tested:  # the files changed between the two
+            return list(checked["problems"]), Tests(), list(tested["problems"])
         if isinstance(tested, str):
             return list(checked["problems"]), Tests(), _said_by_tests(tested, self._settings.rules_dir.name)
         failed = [one for one in tested["tests"] if not one["ok"]]
@@ -319,6 +337,13 @@ def _changes(current: StoredBook | None, loaded: wiring.Loaded) -> BookChanges:
 
 def _with_state(done: Reloaded, state: State, book: str) -> Reloaded:
     return replace(done, state=state, book=book)
+
+
+def our_fault(file: str, error: Exception) -> dict[str, Any]:
+    """An exception that nothing foresaw, as a problem; what it says stays in the log."""
+    message = f"the rules cannot be taken: a fault of Incident Bridge ({type(error).__name__}), not of your files"
+    hint = "the rules in force stay; the log of the web process says more, at 'task_failed': please report it"
+    return _told(file, message, hint)
 
 
 def _told(file: str, message: str, hint: str = "") -> dict[str, Any]:

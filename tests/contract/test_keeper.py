@@ -139,6 +139,48 @@ def test_checks_and_tests_that_take_too_long_are_ended_and_nothing_is_taken(
     assert opened.in_force().book == loaded.book.hash
 
 
+def test_a_reload_that_fails_by_a_fault_of_ours_is_refused_and_everybody_is_told(
+    opened: Ledger, loaded: wiring.Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_settings: Any) -> Any:
+        raise TypeError("inner words")
+
+    changed(loaded, "{{ alert.title }}", "new: {{ alert.title }}")
+    monkeypatch.setattr(wiring, "load_rules", breaks)
+    reloader = Reloader(loaded, opened)
+    tried = reloader.reload("a test", dry_run=True)
+    assert tried.state is State.REFUSED
+    assert opened.rules_state().refused == ()
+    done = reloader.reload("a test")
+    assert done.state is State.REFUSED
+    assert done.book == loaded.book.hash
+    assert "a fault of Incident Bridge (TypeError)" in done.problems[0]["message"]
+    assert "the log" in done.problems[0]["hint"]
+    assert "inner words" not in str(done.problems)
+    assert opened.rules_state().refused == done.problems
+    assert opened.in_force().book == loaded.book.hash
+    monkeypatch.undo()
+    assert reloader.reload("a test").state is State.TAKEN
+    assert opened.rules_state().refused == ()
+
+
+def test_a_book_that_a_fault_of_ours_keeps_a_process_from_is_told_once_and_the_last_one_stays(
+    opened: Ledger, loaded: wiring.Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_given: Any) -> Any:
+        raise TypeError("inner words")
+
+    keeper = Keeper(loaded, opened)
+    keeper.look()
+    taken(opened, changed(loaded, "{{ alert.title }}", "new: {{ alert.title }}"))
+    monkeypatch.setattr(wiring, "book_of", breaks)
+    keeper.look()
+    keeper.look()
+    assert keeper.current().hash == loaded.book.hash
+    (problem,) = opened.rules_state().refused
+    assert "a fault of Incident Bridge (TypeError)" in problem["message"]
+
+
 def test_a_bell_is_heard_once() -> None:
     bell = Bell()
     assert not bell.heard(0.0)

@@ -322,3 +322,30 @@ def test_a_hundred_tests_take_less_than_five_seconds(folder: Path) -> None:
     ran = run(folder, "test", "--json")
     assert ran.json["ok"]
     assert time.process_time() - began < 5.0
+
+
+def test_a_rule_that_is_not_there_is_a_problem_at_its_place(folder: Path) -> None:
+    steps = [send(), expect(matched="rets", because={"rule": "nonono"})]
+    ran = played(folder, *steps, words=("--json",))
+    assert ran.code == PROBLEMS
+    assert (ran.json["ok"], ran.json["tests"]) == (False, [])
+    told = [(one["file"], one["line"], one["message"], one["hint"]) for one in ran.json["problems"]]
+    assert [one[2] for one in told] == ["there is no rule 'rets'", "there is no rule 'nonono'"]
+    assert told[0][0] == "rules/a.test.yaml"
+    assert "rest" in told[0][3]
+    lines = (folder / "rules" / "a.test.yaml").read_text().splitlines()
+    assert ["rets" in lines[told[0][1] - 1], "nonono" in lines[told[1][1] - 1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "command", [("test",), ("explain", "lab", "rules/fixtures/fires.json"), ("diff", "rules", ".")]
+)
+def test_a_script_is_given_the_problems_of_a_broken_rule_file(folder: Path, command: tuple[str, ...]) -> None:
+    (folder / "rules" / "broken.yaml").write_text(
+        "rules:\n  - id: x\n    acount: pd\n    match: {}\n    incident: {}\n"
+    )
+    ran = run(folder, *command, "--json")
+    assert ran.code == PROBLEMS
+    assert ran.json["ok"] is False
+    assert {one["file"].rpartition("/")[2] for one in ran.json["problems"]} == {"broken.yaml"}
+    assert "unknown key 'acount'" in ran.err

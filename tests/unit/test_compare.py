@@ -157,6 +157,37 @@ def test_any_other_field_is_told_by_its_name(tmp_path: Path) -> None:
     assert (one.changes, one.details) == ((Change.CHANGED,), ("other fields: body",))
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("on_acknowledge: acknowledge", "on_acknowledge ignore becomes acknowledge"),
+        ("on_resolve: ignore", "on_resolve resolve becomes ignore"),
+        (
+            "on_resolve: {resolve: {resolution: 'Over: {{ alert.title }}'}}",
+            "resolution nothing becomes 'Over: a is down'",
+        ),
+        ("on_resolve: {note: Over}", "on_resolve resolve becomes note; resolution nothing becomes 'Over'"),
+        ("hold_resolve: 90s", "hold_resolve 0 s becomes 90 s"),
+        ("reopen_within: 1h", "reopen_within 0 s becomes 3600 s"),
+        ("fold_by: [labels.host]", 'fold_by its own rule becomes ["h1"]'),
+        ("on_severity_rise: ignore", "on_severity_rise as without it becomes ignore"),
+        (
+            "on_severity_rise: {update: {urgency: high}}",
+            'on_severity_rise as without it becomes {"urgency":"high"}',
+        ),
+    ],
+)
+def test_what_is_only_handled_differently_afterwards_is_told_with_both(tmp_path: Path, setting: str, said: str) -> None:
+    running = comparison(tmp_path, ("  - id: db\n", f"  - id: db\n    {setting}\n"))
+    (one,) = take(running, alert())
+    assert (one.changes, one.details) == ((Change.HANDLED,), (said,))
+    assert running.counts == {Change.HANDLED: 1}
+
+
+def test_another_name_of_a_rule_is_no_other_fold(tmp_path: Path) -> None:
+    assert take(comparison(tmp_path, ("  - id: db\n", "  - id: postgres\n")), alert()) == []
+
+
 def test_a_coarser_key_joins_what_were_two_incidents(tmp_path: Path) -> None:
     coarse = ("match: {labels.team: db}", "match: {labels.team: db}\n    dedup: [source, labels.host]")
     running = comparison(tmp_path, coarse)
@@ -184,8 +215,8 @@ def test_a_difference_is_told_once_per_episode(tmp_path: Path) -> None:
 def test_a_rule_that_leaves_resolving_to_people_keeps_its_incident(tmp_path: Path) -> None:
     running = comparison(tmp_path, ("  - id: db\n", "  - id: db\n    on_resolve: ignore\n"))
     over = alert(status=Status.RESOLVED)
-    (one,) = take(running, alert(), over, alert())
-    assert one.changes == (Change.GONE,)
+    first, second = take(running, alert(), over, alert())
+    assert (first.changes, second.changes) == ((Change.HANDLED,), (Change.GONE,))
     assert running.opened == (2, 1)
 
 

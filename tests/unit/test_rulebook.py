@@ -1,6 +1,9 @@
 """Rule files: what is read, that every problem is reported at its place, and that the shipped rules decide."""
 
+import copy
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from bridge.config.rulebook import load_rulebook
+from bridge.config.rule_files import RuleFiles
+from bridge.config.rulebook import compile_rulebook, load_rulebook
 from bridge.destinations import IncidentIo, PagerDuty
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Severity, Status
@@ -402,3 +408,108 @@ def test_what_a_mapping_may_hold_is_read(tmp_path: Path) -> None:
     assert decision.fields["roles"] == {"Lead": "U0123", "Scribe": "a@example.com"}
     assert decision.fields["timestamps"] == {"Ended": "2026-03-01T12:00:00Z"}
     assert decision.fields["retrospective_incident_options"] == {"external_id": "7"}
+
+
+def test_what_is_each_rules_own_is_told_so_when_it_stands_in_the_defaults(tmp_path: Path) -> None:
+    defaults = "defaults: {account: pagerduty-prod, id: x, incident: {title: y}, continue: true, foo: 1}\n"
+    found = problems(written(tmp_path, a=f"unmatched: record\n{defaults}{MINIMAL}"))
+    assert found[:3] == [
+        f"rules/a.yaml:2:{column}: unknown key '{key}'\n    '{key}' is each rule's own: write it there, delete it here"
+        for key, column in (("id", 37), ("incident", 44), ("continue", 66))
+    ]
+    assert found[3].startswith("rules/a.yaml:2:82: unknown key 'foo'\n    keys: account, dedup")
+
+
+def test_a_template_without_quotes_is_one_problem(tmp_path: Path) -> None:
+    found = problems(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('title: x', 'title: {{ alert.title }}')}"))
+    assert found == [
+        "rules/a.yaml:6:23: {{ without quotes is no text in YAML, but a mapping\n"
+        '    put the whole text in quotes, as in title: "{{ alert.title }}"'
+    ]
+
+
+def test_a_path_that_begins_with_alert_is_told_without_it(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "match: {alert.title: x, alert.labels.a: y}\n    dedup: [alert.severity]")
+    found = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    hint = "in rules an alert's fields stand without 'alert.'"
+    assert found == [
+        f"rules/a.yaml:5:13: unknown condition 'alert'\n    write title: {hint}",
+        f"rules/a.yaml:5:29: unknown condition 'alert'\n    write labels.a: {hint}",
+        f"rules/a.yaml:6:13: an alert has no field 'alert'\n    write severity: {hint}",
+    ]
+
+
+def test_an_expression_in_braces_is_told_without_them(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "when: \"{{ alert.title == 'x' }}\"")
+    found = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    assert "rules/a.yaml:5:11: 'when' is an expression, which stands without braces\n" in found[-1]
+    assert found[-1].endswith("write when: alert.title == 'x'")
+
+
+WHOLE: Mapping[str, Any] = {
+    "defaults": {"account": "pagerduty-prod", "hold_resolve": "30s"},
+    "maps": {"priorities": {"critical": "P1"}},
+    "unmatched": "record",
+    "rules": [
+        {
+            "id": "a",
+            "match": {"source": "datadog", "title": {"regex": "x"}, "not": {"labels.env": ["dev"]}, "any": [{}]},
+            "when": "alert.title == 'x'",
+            "dedup": ["labels.team"],
+            "severity": {"from": "severity", "map": "priorities", "else": "critical"},
+            "on_resolve": {"resolve": {"resolution": "{{ alert.title }}"}},
+            "on_severity_rise": {"update": {"urgency": "high"}},
+            "incident": {"title": "x", "service": "y", "details": {"a": [1, {"expr": "alert.title"}]}},
+        },
+        {
+            "id": "b",
+            "account": "incident-io",
+            "match": {},
+            "incident": {"name": "x", "custom_fields": {"A": ["b"]}, "roles": {"Lead": {"email": "x@example.com"}}},
+        },
+    ],
+}
+KEYS = (
+    *("id", "match", "when", "continue", "incident", "account", "severity", "dedup", "mode", "on_resolve", "resolve"),
+    *("defaults", "maps", "rules", "unmatched", "not", "any", "all", "regex", "in", "from", "map", "else", "template"),
+    *("expr", "update", "note", "incident_key", "title", "payload..a", "", "\ud800"),
+)
+VALUES = (None, True, 3, 10**30, "", "x", "{{", "\ud800", [], [[1]], [{"a": 1}], {}, {"from": 1}, {"map": {"a": []}})
+
+
+def paths_in(value: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, one in inner for path in paths_in(one, (*at, key)))]
+
+
+PATHS = paths_in(WHOLE)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(PATHS), st.none() | st.sampled_from(KEYS), st.sampled_from(VALUES)),
+        min_size=1,
+        max_size=3,
+    )
+)
+@example([(("defaults",), "id", "x")])
+@example([(("defaults",), "incident", {})])
+@example([(("defaults",), "\ud800", "x")])
+def test_whatever_stands_in_a_rule_file_is_read_or_is_a_problem_at_its_place(
+    changes: list[tuple[tuple[str | int, ...], str | None, Any]],
+) -> None:
+    whole: Any = {"file": copy.deepcopy(WHOLE)}
+    for path, key, value in changes:
+        at, last = whole, "file"
+        with suppress(LookupError, TypeError):  # an earlier change took the place away
+            for step in path:
+                at, last = at[last], step  # type: ignore[assignment]
+            if key is None:
+                at[last] = value
+            elif isinstance(at[last], dict):
+                at[last][key] = value
+    files = RuleFiles(
+        rules=(("rules/a.yaml", json.dumps(whole["file"])),), templates={}, rules_folder="rules", templates_folder="t"
+    )
+    with suppress(ConfigError):
+        compile_rulebook(files, ACCOUNTS, SOURCES)

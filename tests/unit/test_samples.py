@@ -16,7 +16,7 @@ from bridge.config.yaml_reader import read_tree
 from bridge.destinations import PagerDuty
 from bridge.domain.alert import Alert, Severity, Status, Webhook
 from bridge.domain.decision import Decided, Decision, KeyRule, Mode, Policy
-from bridge.samples import REDACTED, BadPattern, Redactor, Sample, slug
+from bridge.samples import PHONE, REDACTED, BadPattern, Redactor, Sample, slug
 from bridge.samples import test_of as text_of_test
 
 FORM = "application/x-www-form-urlencoded"
@@ -87,6 +87,75 @@ def test_what_stands_under_the_name_of_a_secret_is_blotted_out_whatever_it_is() 
         "credentials": {"user": REDACTED, "list": [REDACTED]}, "Signature": REDACTED,
         "routing_key": REDACTED, "aggreg_key": "stays", "alert_cycle_key": "stays", "tokens_left": 3, "token": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "+4930123456",
+        "+491701234567",
+        "+49 170 1234567",
+        "+49 (0) 170 / 123-4567",
+        "+49170 1234567",
+        "+49170/1234567",
+        "(+49) 170 1234567",
+        "+(49) 170 1234567",
+        "+1-555-010-9999",
+        "+1 (555) 010-9999",
+        "+49.170.1234567",
+        "+33\xa06\xa012\xa034\xa056\xa078",
+        "+4420 7946 0958",
+        "+49 170 123 45 67",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "call {} now", "tel:{},", "{} 2026-08-01", "{} 10:30", "{} 10.0.0.1", "{}:"])
+def test_an_international_number_in_a_text_is_blotted_out_and_nothing_around_it(number: str, around: str) -> None:
+    assert Redactor().text(around.format(number)) == around.format(PHONE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-08-01T10:00:00+02:00",
+        "2026-08-01T10:00:00+1000 and on",
+        "2026-08-01 10:00:00 +1000 12345678",
+        "2026-08-01 10:00:00 +0530 1785578400",
+        "01/Aug/2026:10:00:00 +1100] 200 51234",
+        "1.2.3+20260801.123456 and v1.2.3+20260801123456",
+        "10.0.0.1 192.168.100.200 +10.120.130.140",
+        "id 0170-1234567 and 555-010-9999-12",
+        "+12.3456789 % in 5 min",
+        "a+b +1 +12 +100 of 200",
+        "order 4711 +3 items, +12345678 bytes",
+        "deadbeef-0000-1111-2222-123456789012",
+    ],
+)
+def test_times_ids_versions_and_addresses_are_no_telephone_numbers(text: str) -> None:
+    assert Redactor().text(text) == text
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["phone", "phoneNumber", "Phone Number", "mobile", "tel", "msisdn", "fax", "work_phone", "contact.phone",
+     "mobile_2", "telephone-no", "homePhone", "caller_number", "cellphone"],
+)  # fmt: skip
+def test_what_stands_under_the_name_of_a_telephone_is_blotted_out(key: str) -> None:
+    for value in ("0170 1234567", "+49 170 1234567", "(555) 010-9999 ext. 7"):
+        assert Redactor().value({key: value}) == {key: PHONE}
+    assert Redactor().value({key: 1701234567}) == {key: int(PHONE)}
+    assert Redactor().value({key: [{"type": "work", "number": "0170 1"}]}) == {key: [{"type": "work", "number": PHONE}]}
+    for value in (None, True, "", "unknown"):
+        assert Redactor().value({key: value}) == {key: value}
+
+
+def test_a_telephone_in_a_form_is_blotted_out() -> None:
+    made = Redactor().sample(webhook(b"phone=0170+1234567&state=down", content_type=FORM), "s")
+    assert made.body == b"phone=%2B10000000000&state=down"
+
+
+@pytest.mark.parametrize("key", ["phonetic", "hotel", "automobile_id", "telemetry", "microphone_x", "cell", "cartel"])
+def test_a_name_that_only_sounds_like_a_telephone_is_none(key: str) -> None:
+    assert Redactor().value({key: "eu-1234567"}) == {key: "eu-1234567"}
 
 
 def test_one_address_is_one_stand_in_in_all_samples_of_an_export() -> None:

@@ -67,3 +67,44 @@ def test_any_text_gives_a_tree(text: str) -> None:
 @given(st.text(max_size=30))
 def test_any_scalar_has_a_meaning(text: str) -> None:
     core_value(text)
+
+
+def test_escapes_in_pairs_as_json_writes_them_are_characters_and_half_of_one_is_a_problem() -> None:
+    assert read_tree('{"a": "\\ud83d\\ude00"}', "f").value == {"a": "\U0001f600"}
+    half = read_tree('a: 1\nb: "x \\ud800 y"', "f")
+    assert [str(one) for one in half.problems] == [
+        "f:2:4: an escape like \\ud800 is half a character\n    write the character itself"
+    ]
+
+
+QUOTES = '\n    put the whole text in quotes, as in title: "{{ alert.title }}"'
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["told by PyYAML", "told by libyaml"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "title: {{ alert.title }} is down",
+        "title: {{ alert.labels['x'] }}",
+        "title: {{ alert.title }}: is down",
+        "title: DB {{ alert.title }}: is down",
+        "title: {% if alert.title %}x{% endif %}",
+        "  - {{ alert.title }} x",
+    ],
+)
+def test_a_template_without_quotes_that_is_no_yaml_is_told_to_be_quoted(line: str, large: bool) -> None:
+    tree = read_tree(f"{'# x' * 40_000 if large else '#'}\na:\n  {line}\n  b: 1\n", "f")
+    (problem,) = tree.problems
+    assert str(problem).startswith("f:3:")
+    assert str(problem).endswith(QUOTES)
+
+
+def test_a_template_without_quotes_that_is_a_mapping_to_yaml_is_told_once_and_read_as_meant() -> None:
+    tree = read_tree("é: ü\r\na: {{ x | y('z') }}\r\nb: [ {{ y }}, {c: {{ z }}, d: 1} ]\r\n", "f")
+    assert tree.value == {"é": "ü", "a": "{{ x | y('z') }}", "b": ["{{ y }}", {"c": "{{ z }}", "d": 1}]}
+    said = "{{ without quotes is no text in YAML, but a mapping" + QUOTES
+    assert [str(one) for one in tree.problems] == [f"f:{at}: {said}" for at in ("2:4", "3:6", "3:19")]
+    assert str(tree.place(("b", 1, "c"))) == "f:3:19"
+    (other,) = read_tree("a: { {x: 1}: 2}", "f").problems
+    assert str(other) == "f:1:6: a key is one word or text, not a list or mapping\n    write it as text"
+    assert "quotes, colons" in str(read_tree("title: x: y", "f").problems[0])

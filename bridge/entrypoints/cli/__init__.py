@@ -158,6 +158,12 @@ def run(argv: Sequence[str], inherited: Any = None) -> int:
         say("stopped")
         return 130
     except ConfigError as error:
+        if "--json" in argv:
+            from bridge.entrypoints.cli.tables import printed
+
+            wrong = sum(problem.grade == "error" for problem in error.problems)
+            listed = [problem.as_json() for problem in error.problems]
+            printed({"problems": listed, "errors": wrong, "warnings": len(listed) - wrong, "ok": False})
         problems_said(error)
         return PROBLEMS_FOUND
     except BridgeError as error:

@@ -42,6 +42,7 @@ _MEANING = {
     Change.REKEYED: "get another key: one that is open is not found again",
     Change.REPRIORITISED: "get another severity, urgency or priority",
     Change.CHANGED: "differ in another field",
+    Change.HANDLED: "are handled differently after they open",
 }
 
 
@@ -77,7 +78,7 @@ def diff(
     as_json: bool,
     config: Path,
 ) -> int:
-    """Compare two rule books over stored events: incidents added, gone, moved, retitled, re-keyed, re-prioritised.
+    """Compare two rule books over stored events: incidents added, gone, moved, told or handled differently.
 
     OLD and NEW are folders of rules, or bridge.yaml files (or the folders they lie in).
     """

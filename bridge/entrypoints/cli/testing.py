@@ -1,7 +1,7 @@
 """`test`: the rules' own tests, on a clock of their own."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -43,7 +43,8 @@ def test(
 
     loaded = wiring.load(config, receives=False)
     root = loaded.settings.config_dir
-    cases, problems = _cases(test_files(list(paths) or [loaded.settings.rules_dir]), root, loaded.settings)
+    files = test_files(list(paths) or [loaded.settings.rules_dir])
+    cases, problems = _cases(files, root, loaded.settings, None if update else loaded.book.by_id)
     for problem in problems:
         say(str(problem))
     wanted = [case for case in cases if word is None or word in case.name]
@@ -74,7 +75,8 @@ def test(
             for one in tried
         ]
         ok = not failed and not problems
-        printed({"tests": results, "never_matched": never, "conditions": conditions, "ok": ok})
+        said = [problem.as_json() for problem in problems]
+        printed({"tests": results, "never_matched": never, "conditions": conditions, "problems": said, "ok": ok})
     else:
         _summed_up(len(results), failed, loaded.book, never)
         _conditions_said(tried, frozenset(never))
@@ -117,14 +119,16 @@ def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:
             click.echo(f"  never {word}: {'; '.join(rules[:RULES_SAID])}{more}")
 
 
-def _cases(files: Iterable[Path], root: Path, settings: Any) -> tuple[list[Case], list[Problem]]:
+def _cases(
+    files: Iterable[Path], root: Path, settings: Any, rules: Collection[str] | None
+) -> tuple[list[Case], list[Problem]]:
     cases: list[Case] = []
     problems: list[Problem] = []
     for path in files:
         shown = path.absolute()
         name = shown.relative_to(root).as_posix() if shown.is_relative_to(root) else path.as_posix()
         try:
-            cases += read_cases(path, name, settings.sources, settings.accounts)
+            cases += read_cases(path, name, settings.sources, settings.accounts, rules)
         except ConfigError as error:
             problems += error.problems
     return cases, problems

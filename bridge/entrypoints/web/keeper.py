@@ -23,7 +23,7 @@ from bridge.domain.alert import Reading
 from bridge.domain.decision import Decided
 from bridge.domain.errors import ConfigError, LedgerUnavailable
 from bridge.domain.silences import Silence
-from bridge.entrypoints.reloading import Reloader, ReloadRefused
+from bridge.entrypoints.reloading import Reloader, ReloadRefused, our_fault
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 from bridge.rules.silencing import Silencing
@@ -98,6 +98,12 @@ class Keeper:
             self._ledger.reload_refused([one.as_json() for one in error.problems], by)
             self._ledger.book_kept(wiring.stored_book(self._loaded))  # at the start it decides, and records name it
             logs.get().error(logs.RULES_NOT_TAKEN, book=book_hash, problems=[str(one) for one in error.problems][:20])
+            return None
+        except Exception as error:  # noqa: BLE001 - asked every second, it would fail every second, and nobody be told
+            logs.get().error(logs.TASK_FAILED, task="rules", book=book_hash, exc_info=True)
+            by = f"{wiring.origin(self._loaded.settings, '', '').place} cannot take them"
+            self._ledger.reload_refused([our_fault(self._loaded.settings.rules_dir.name, error)], by)
+            self._ledger.book_kept(wiring.stored_book(self._loaded))
             return None
         logs.get().info(logs.RULES_TAKEN, book=book_hash, rules=len(book.rules))
         return book
