@@ -1,6 +1,7 @@
 """What people do to incidents by hand: the upstream hears of it once, and nothing that fires is forgotten."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -177,6 +178,58 @@ def test_a_note_is_said_in_an_open_incident(ledger: Ledger) -> None:
     whole = ledger.delivery(note["id"])
     assert whole is not None
     assert whole["request"]["fields"] == {"note": "the database team has it\ufffd"}
+
+
+@pytest.fixture
+def moved(ledger_url: str) -> MovedDatabase:
+    return MovedDatabase(ledger_url)
+
+
+def test_a_note_nobody_heard_goes_to_the_incident_that_is_sent_again(moved: MovedDatabase) -> None:
+    ledger = ledger_of(moved, pd=route())
+    old = opened(ledger)
+    ledger.incident_noted(old, "the database team has it")
+    fresh = ledger.incident_resent(old).incident
+    waits = [("resolve", "pending"), ("create", "pending"), ("note", "pending")]
+    assert told(ledger) == [("create", "delivered"), ("note", "cancelled"), *waits]
+    (left,) = [one for one in ledger.deliveries(limit=10, incident=old).items if one["action"] == "note"]
+    assert left["reason"] == "taken_along"
+    record(ledger, claim(ledger), delivered())
+    record(ledger, claim(ledger), delivered("P2"))
+    moved.ahead = timedelta(minutes=1)
+    note = claim(ledger)
+    assert (note.delivery.action, note.delivery.incident) == (Action.NOTE, fresh)
+    assert (note.delivery.upstream_id, note.delivery.fields) == ("P2", {"note": "the database team has it"})
+    links = {one: ledger.incident(one) or {} for one in (old, fresh)}
+    assert (links[old]["next"], links[old]["previous"]) == (fresh, None)
+    assert (links[fresh]["next"], links[fresh]["previous"]) == (None, old)
+    ledger.close()
+
+
+def test_a_note_that_is_taken_along_is_added_to_the_new_summary(moved: MovedDatabase) -> None:
+    ledger = ledger_of(
+        moved, io=route("io", fold=replace(FORM, body_field="summary", written=lambda one: str(one.fields["summary"])))
+    )
+    settle(ledger, fires("a", account="io", key_rule=KeyRule.FOR_EVER, fields={"summary": "It is down."}))
+    record(ledger, claim(ledger, "io"), Delivered(reference=Reference(id="I1", summary="It is down.")))
+    ledger.incident_noted(newest(ledger), "seen")
+    ledger.incident_resent(newest(ledger))
+    record(ledger, claim(ledger, "io"), delivered())
+    record(ledger, claim(ledger, "io"), delivered("I2"))
+    moved.ahead = timedelta(minutes=1)
+    assert claim(ledger, "io").delivery.fields == {"note": "seen", "summary": "It is down."}
+    ledger.close()
+
+
+def test_what_is_being_noted_is_sent_again_once_that_is_known(moved: MovedDatabase) -> None:
+    ledger = ledger_of(moved, pd=route())
+    incident = opened(ledger)
+    ledger.incident_noted(incident, "seen")
+    moved.ahead = timedelta(minutes=1)
+    claim(ledger)
+    with pytest.raises(IncidentError, match="a note is being told in it"):
+        ledger.incident_resent(incident)
+    ledger.close()
 
 
 def test_a_note_is_added_to_what_the_summary_says_and_one_at_a_time(ledger: Ledger) -> None:

@@ -294,9 +294,18 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
         "folded_incidents": _folded_into(connection, incident_id),
+        **_beside(connection, row),
         "plan_b": _stand_ins(connection, [incident_id]).get(incident_id),
         "deliveries": [{**delivery_item(one), "notes": _notes(one)} for one in told],
     }
+
+
+def _beside(connection: Connection, row: Row) -> dict[str, str | None]:
+    """The incidents of the same problem before this one and after it: `previous` and `next`."""
+    alike = incidents.c.series == row["series"]
+    before = select(func.max(incidents.c.id)).where(alike, incidents.c.id < row["id"])
+    after = select(func.min(incidents.c.id)).where(alike, incidents.c.id > row["id"])
+    return {"previous": connection.execute(before).scalar(), "next": connection.execute(after).scalar()}
 
 
 def _folded_into(connection: Connection, carrier: str) -> list[dict[str, Any]]:

@@ -160,6 +160,8 @@ SCHEMAS: Mapping[str, Schema] = {
         "One incident with everything that was told of it.",
         {
             **_INCIDENT,
+            "previous": _maybe("string", "The incident of the same problem before it."),
+            "next": _maybe("string", "The one after it."),
             "folded_incidents": _many({"type": "object"}, "What it carries."),
             "deliveries": _many(_ref("Delivery"), "What was told, oldest first."),
         },
