@@ -111,7 +111,7 @@ def _of_template(one: Mapping[str, Any], places: Mapping[str, str]) -> Need:
         mend=f"Mend it{f' in {place}' if place else ''}; the playground shows what it gives before you save it.",
         links=(
             (f"/incidents/{one['incident']}", "See such a page"),
-            (f"/playground?rule={one['rule']}", "Try the rule"),
+            ("/playground?" + urlencode({"rule": one["rule"], "event": one["event"]}), "Try the rule"),
         ),
     )
 
