@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger import Ledger, reads
 from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
+from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
 from bridge.domain.folding import FoldForm
@@ -25,6 +26,7 @@ from tests.ledgers import (
     states,
     told,
 )
+from tests.web_apps import Browser, web_app
 
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
 LEFT_TO_PEOPLE = Policy(on_resolve=OnResolve.IGNORE, hold_resolve=timedelta(hours=1))
@@ -273,6 +275,25 @@ def test_resolving_what_speaks_for_a_storm_ends_the_whole_storm(storm: Ledger) -
     record(storm, claim(storm), delivered())
     assert set(states(storm)) == {"resolved"}
     assert settle(storm, fires("x7")) == ["opened"]
+
+
+def test_of_a_storm_the_most_severe_are_shown_and_how_many_there_are(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "LIMIT_MAX", 5)
+    slow = pace(interval=timedelta(seconds=10), burst=2, max_wait=timedelta(seconds=60))
+    ledger = ledger_of(MovedDatabase(ledger_url), pd=route(of=slow, fold=FORM))
+    low, high = Severity.WARNING, Severity.ERROR
+    settle(ledger, *(fires(f"x{n}", severity=high if n in (0, 18) else low) for n in range(20)))
+    record(ledger, claim(ledger), delivered("P1"))
+    (carrier,) = (one for one in ledger.incidents(state="open", limit=9).items)
+    found = ledger.incident(carrier["id"])
+    assert found is not None
+    assert found["folded"] == 19
+    assert [one["title"] for one in found["folded_incidents"]] == [f"x{n} is down" for n in (18, 1, 2, 3, 4)]
+    text = Browser(web_app(ledger)).get(f"/incidents/{carrier['id']}").text
+    assert "The first 5 of 19 incidents, most severe first" in text
+    ledger.close()
 
 
 def test_a_detached_one_of_a_storm_pages_by_itself(storm: Ledger) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -309,9 +309,10 @@ def _beside(connection: Connection, row: Row) -> dict[str, str | None]:
 
 
 def _folded_into(connection: Connection, carrier: str) -> list[dict[str, Any]]:
-    """The incidents that one carries, the first LIMIT_MAX of them, oldest first."""
+    """The incidents that one carries, the first LIMIT_MAX of them: the most severe first, and of these the oldest."""
     inside = select(incidents).where(incidents.c.carrier == carrier, incidents.c.carrier.is_not(None))
-    rows = connection.execute(inside.order_by(incidents.c.id).limit(LIMIT_MAX)).mappings()
+    rank = case({one.value: one.rank for one in Severity}, value=incidents.c.severity)
+    rows = connection.execute(inside.order_by(rank, incidents.c.id).limit(LIMIT_MAX)).mappings()
     return [{key: row[key] for key in ("id", "title", "severity", "state", "rule", "firing")} for row in rows]
 
 
