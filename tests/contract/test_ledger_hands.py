@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
 from bridge.domain.folding import FoldForm
+from bridge.entrypoints.cli import reading
 from tests.ledgers import (
     MovedDatabase,
     claim,
@@ -294,6 +296,16 @@ def test_of_a_storm_the_most_severe_are_shown_and_how_many_there_are(
     text = Browser(web_app(ledger)).get(f"/incidents/{carrier['id']}").text
     assert "The first 5 of 19 incidents, most severe first" in text
     ledger.close()
+
+
+def test_a_lane_says_that_it_is_far_behind_only_while_something_waits(storm: Ledger) -> None:
+    settings = SimpleNamespace(accounts={})
+    for waiting in (False, True):
+        (lane,) = storm.lanes({"pd": ("pagerduty", "6/min")})
+        assert (lane["folding"], lane["waiting"] > 0) == (True, waiting)
+        assert ("far behind" in Browser(web_app(storm)).get("/").text) is waiting
+        assert (reading._held_back(lane, settings) is not None) is waiting
+        settle(storm, fires("later"))
 
 
 def test_a_detached_one_of_a_storm_pages_by_itself(storm: Ledger) -> None:

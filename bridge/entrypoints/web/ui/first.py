@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.adapters.ledger import Page
 from bridge.adapters.ledger.activity import Day
+from bridge.domain.folding import behind_sentence
 from bridge.entrypoints.web.ui import needs, reloads
 from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
 
@@ -27,6 +28,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         {
             **lane,
             "spark": _spark_of(lane["account"], day, of_account),
+            "behind": behind_sentence(folding=lane["folding"], waiting=lane["waiting"]),
             "open": troubles["open"].get(lane["account"], 0),
             "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
         }
