@@ -14,6 +14,16 @@ from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
 
 RECENT = 20
+FOLDER = "playground-test"
+README = f"""\
+A rule text of the playground, a payload, and a test of what the rule makes of it. Unpack it beside bridge.yaml, and run
+
+    incident-bridge test --rules {FOLDER}/rules.txt {FOLDER}
+
+The rule is tried alone; no process of the bridge reads it here. To put it in force, copy it from rules.txt into a
+.yaml file of the rules folder, at the place where it is to be asked, and the test with its fixtures beside it: the
+first rule that matches decides.
+"""
 EXAMPLE = """\
 rules:
   - id: try-me
@@ -83,10 +93,14 @@ def _filled(ledger: Ledger, workshop: Workshop, trial: Trial) -> str:
 
 
 def _test(files: dict[str, str], rules: str) -> Response:
-    """The files of a test, and the rule text they were made with."""
+    """The files of a test: for the rules folder; or, of a rule text, a folder of its own that `test --rules` runs.
+
+    Such a text is no `.yaml`: beside the rules in force it would stand behind them, or, worse, go live.
+    """
     held = {name: content.encode() for name, content in files.items()}
     if rules.strip():
-        held["playground.yaml"] = rules.encode()
+        alone = {**held, "rules.txt": rules.encode(), "README.txt": README.encode()}
+        held = {f"{FOLDER}/{name}": content for name, content in alone.items()}
     return download("playground-test.zip", zipped(held))
 
 
