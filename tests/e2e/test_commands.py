@@ -183,13 +183,13 @@ def test_send_posts_a_file_as_its_sender_would(bridge: Bridge) -> None:
     page.write_text(json.dumps(alert("sent from a file")))
     ran = run(bridge.folder, "send", "tool", str(page))
     assert ran.code == FINE
-    found = re.fullmatch(r"202: event (\w{26}), 1 alerts\n", ran.out)
+    found = re.fullmatch(r"202: event (\w{26}), 1 alert\n", ran.out)
     assert found
     assert bridge.get(f"events/{found[1]}")["source"] == "tool"
     again = run(bridge.folder, "send", "lab", "page.json", "--header", "Idempotency-Key: one", "--json")
     assert again.json["status"] == 202
     repeat = run(bridge.folder, "send", "lab", "page.json", "--header", "Idempotency-Key: one")
-    assert repeat.out == f"202: event {again.json['answer']['event']}, 1 alerts (a repeat of one that is known)\n"
+    assert repeat.out == f"202: event {again.json['answer']['event']}, 1 alert (a repeat of one that is known)\n"
 
 
 @pytest.mark.parametrize(

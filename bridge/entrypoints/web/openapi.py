@@ -212,7 +212,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "id": _ID,
             "at": _INSTANT,
             "actor": _text("A user, a token's name, or a system's user."),
-            "role": {"enum": [one.value for one in Role]},
+            "role": {"enum": [*(one.value for one in Role), ""], "description": "Empty: a login that failed."},
             "how": {"enum": [one.value for one in How]},
             "action": _text("What was done."),
             "object": _text("To what: a word and an id."),

@@ -203,7 +203,8 @@ class Letters:
             except (LetterError, Unable, DecodeError) as error:
                 refused.append(str(error))
         said = "discarded" if does == "discard" else "back in line"
-        last = "" if does == "discard" or not done else f"; the last goes {self._finish(account, 1)}"
+        goes = "it goes" if done == 1 else "the last goes"
+        last = "" if does == "discard" or not done else f"; {goes} {self._finish(account, 1)}"
         flash(f"{plural(done, 'letter')} {said}{last}.")
         if refused:
             flash(f"{plural(len(refused), 'letter')} not: {refused[0]}")

@@ -69,7 +69,7 @@ def _of_lane(lane: Mapping[str, Any]) -> Need | None:
             )
         case "paused":
             return Need(
-                what=f"{account} is held back by an operator",
+                what=f"{account} is held back by {lane.get('paused_by') or 'an operator'}",
                 more=waits if lane["waiting"] else "nothing waits yet",
                 mend="Nothing is sent until somebody resumes it.",
                 act=(f"/lanes/{account}/resume", "Resume"),
