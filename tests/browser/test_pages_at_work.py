@@ -203,7 +203,8 @@ def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends
     look.at("/playground?sample=lab/critical")
     with page.expect_download() as saving:
         look.press("Download as test")
-    assert "playground-test/playground.test.yaml" in zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+    names = zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+    assert "playground-test/playground.test.yaml" in names
 
 
 def test_the_pages_do_their_work_without_javascript(chromium: Any, bridge: Scene) -> None:
