@@ -51,6 +51,7 @@ class Deed:
     action: str
     what: str = ""  # a word and an id: `delivery 01…`
     detail: Mapping[str, object] = field(default_factory=dict)
+    is_claimed: bool = False  # nobody proved to be `who`, so no role is theirs: a login that failed
 
 
 def may_guess(spent_until: datetime | None, now: datetime) -> bool:

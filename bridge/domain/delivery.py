@@ -87,6 +87,7 @@ class Reason(StrEnum):
     REPLAYED = "replayed"  # by a person
     DETACHED = "detached"  # a person let go of it: it stays upstream as it is, and is told nothing more
     RESENT = "resent"  # by a person: a new episode follows it
+    TAKEN_ALONG = "taken_along"  # a person's note: it is said in the incident that takes this one's place
     LEASE_ENDED = "lease_ended"  # the worker that held it stopped answering
 
 

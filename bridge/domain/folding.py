@@ -26,6 +26,7 @@ CAUGHT_UP_AFTER = 3  # slots that nobody took after the bucket was full again
 JOINS_FOR = 5  # times max_wait: so long after its create a carrier takes more along; then somebody is paged again
 GATHERS_FOR = timedelta(seconds=5)  # a note waits for more of the same;
 GATHERS_CRITICAL_FOR = timedelta(seconds=1)  # one about a critical not so long
+FAR_BEHIND = "far behind: alerts of one kind go out as one incident"
 ELLIPSIS = "…"
 
 
@@ -80,6 +81,11 @@ def is_still_behind(pace: Pace, state: LaneState, now: datetime) -> bool:
     if pace.max_wait is None or state.behind_since is None:
         return False
     return now < state.create_tat + interval(pace, state, LaneClass.CREATE, now) * CAUGHT_UP_AFTER
+
+
+def behind_sentence(*, folding: bool, waiting: int) -> str | None:
+    """What people read of a lane that folds; None once nothing waits, for then nobody sees anything of it."""
+    return FAR_BEHIND if folding and waiting else None
 
 
 def takes_more_since(pace: Pace, state: LaneState, now: datetime) -> datetime | None:

@@ -37,6 +37,7 @@ class CreateBody:
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """file:line:column of the fields in their rule, and under the empty name the rule's own."""
     is_plain: bool = False  # the whole create was refused: domain.plain
+    by_hand: bool = False  # a note that a person wrote
     fold_key: str = ""  # what may fold with it, and under which target: domain.folding
     fold_target: str = ""
     own: "CreateBody | None" = None  # of a carrier: what it would have sent alone

@@ -6,7 +6,6 @@ and `explain`; nothing is sent, and no ledger is opened.
 """
 
 import json
-import re
 import resource
 import signal
 import sys
@@ -18,9 +17,9 @@ from typing import Any
 
 from bridge import wiring
 from bridge.config.models import Settings
-from bridge.config.rulebook import load_rulebook
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import ConfigError, Problem
+from bridge.entrypoints.alone import book_alone
 from bridge.entrypoints.captured import read_again, test_files
 from bridge.explain import as_json
 from bridge.rules.book import RuleBook
@@ -31,7 +30,6 @@ ON_A_BUSY_MACHINE_S = 10.0  # and of a clock's
 ENDED_BY = (signal.SIGPROF, signal.SIGALRM)
 MEMORY_MAX_BYTES = 1 << 30
 FILE = "playground.yaml"
-UNMATCHED = re.compile(r"^unmatched\s*:", re.MULTILINE)
 
 
 def main() -> int:
@@ -86,13 +84,7 @@ def _book(settings: Settings, text: str, folder: Path) -> tuple[RuleBook, tuple[
     """The rule text as the whole rule book; without one, the rules in force. Raises ConfigError."""
     if not text.strip():
         return wiring.rule_book(settings)
-    (folder / FILE).write_text(text, encoding="utf-8")
-    if UNMATCHED.search(text) is None:
-        (folder / "unmatched.yaml").write_text("unmatched: record\n", encoding="utf-8")
-    views = {
-        name: wiring.AccountView(name=name, destination=made) for name, made in wiring.destinations(settings).items()
-    }
-    return load_rulebook(folder, settings.templates_dir, views, settings.sources, folder)
+    return book_alone(settings, text, folder, FILE)
 
 
 if __name__ == "__main__":

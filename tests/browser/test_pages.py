@@ -1,5 +1,6 @@
 """Every page in a real browser: readable for everybody, on a phone, in the dark, and without JavaScript."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def test_times_are_local_and_utc_stands_behind_them(look: Look, bridge: Scene) -
     clock = page.locator("time.local").first
     assert clock.get_attribute("title").endswith("UTC")
     assert "UTC" not in clock.inner_text()
+
+
+def test_a_rules_last_alert_is_said_as_the_hour_it_is_known_to(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport=WIDE, locale="en-US", timezone_id="America/New_York")
+    page = Look(context.new_page(), bridge).at("/rules")
+    cell = page.locator("td", has=page.locator("time.hour")).first
+    assert re.fullmatch(r"within the hour of \d+/\d+/\d{4}, \d+\s[AP]M", cell.inner_text())
+    assert page.locator("time.hour").first.get_attribute("title").endswith(":00:00.000 UTC")
+    context.close()
 
 
 def test_pictures_for_the_readme(chromium: Any, bridge: Scene, update_golden: bool, shots: Path) -> None:

@@ -58,11 +58,12 @@ def test_many_letters_go_after_a_look_at_them_and_none_without_a_reason(look: Lo
     assert "Search errors are at 2 %" in look.text()
     look.press("Discard 1 letter")
     assert "Discard 1 letter?" in page.inner_text("h1"), "the browser, or the bridge, asks for the reason"
-    page.get_by_role("link", name="Leave them").click()
+    page.get_by_role("link", name="Leave it").click()
     page.locator("tbody tr a").first.click()
     look.press("Replay with today’s rules …")
-    assert "the last goes at once" in look.text()
-    look.press("Replay with today’s rules 1 letter")
+    assert "It goes through the lane, at once." in look.text()
+    assert "Of rule gone on pd:" in look.text()
+    look.press("Replay 1 letter with today’s rules")
     assert "1 letter back in line" in said(look)
     bridge.arrives("[CRITICAL] Search errors are at 2 %")
     assert "No dead letters" in look.at("/dead").title()
@@ -74,6 +75,8 @@ def test_a_broken_template_is_found_and_the_mended_rule_tried_before_it_is_saved
     assert "there is no 'metric'" in need.inner_text()
     assert "rules/a-team.yaml:" in need.inner_text()
     need.get_by_role("link", name="Try the rule").click()
+    look.press("Try")
+    assert "its template failed" in page.inner_text("#result"), "the event that failed, and the rule that did"
     page.get_by_role("textbox", name="Payload").fill(
         '{"title": "Payments worker", "severity": "critical", "labels": {"kind": "broken"}}'
     )
@@ -168,6 +171,24 @@ def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge
     context.close()
 
 
+def test_choosing_an_event_keeps_the_rule_text_and_an_event_opens_with_its_rule(look: Look, bridge: Scene) -> None:
+    page = look.at(f"/events/{bridge.events['fine']}")
+    page.get_by_role("link", name="Try in the playground").click()
+    rules = page.get_by_role("textbox", name="Rule text")
+    assert "to-pd" in rules.input_value()
+    rules.fill(rules.input_value() + "# edited\n")
+    page.get_by_label("or a sample").select_option("lab/critical")
+    look.press("Fill the fields")
+    rules = page.get_by_role("textbox", name="Rule text")
+    assert "to-pd" in rules.input_value()
+    assert rules.input_value().endswith("# edited\n"), "what was typed stays"
+    body = page.get_by_role("textbox", name="Payload").input_value()
+    page.get_by_label("Rules in force").select_option("rules/a-team.yaml")
+    look.press("Fill the fields")
+    assert "broken" in page.get_by_role("textbox", name="Rule text").input_value()
+    assert page.get_by_role("textbox", name="Payload").input_value() == body
+
+
 def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends(look: Look, bridge: Scene) -> None:
     page = look.at("/playground")
     page.get_by_role("textbox", name="Rule text").fill(
@@ -182,7 +203,8 @@ def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends
     look.at("/playground?sample=lab/critical")
     with page.expect_download() as saving:
         look.press("Download as test")
-    assert "playground.test.yaml" in zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+    names = zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
+    assert "playground-test/playground.test.yaml" in names
 
 
 def test_the_pages_do_their_work_without_javascript(chromium: Any, bridge: Scene) -> None:

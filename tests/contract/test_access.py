@@ -225,12 +225,20 @@ def test_passwords_sent_with_every_request_are_guesses_too(app: Flask) -> None:
         assert client.get("/api/v1/lanes", auth=("view", password("view"))).status_code == 429, "same address"
 
 
+def test_the_first_page_says_who_holds_an_account_back(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    assert browser.api("/api/v1/lanes/pd/pause").status_code == 200
+    assert "pd is held back by operate" in browser.get("/").text
+
+
 def test_failed_logins_are_in_the_audit_but_cannot_fill_it(ledger: Ledger, app: Flask) -> None:
     for number in range(3 * GUESSES_AT_ONCE):
         Browser(app, REMOTE_ADDR=f"10.1.0.{number}").log_in(f"{PASSWORD} {number}", "guess")
     Browser(app, REMOTE_ADDR="10.2.0.1").log_in("admin", password("admin"))
     lines = ledger.audit(limit=500).items
     assert [one["action"] for one in lines] == ["login"] + ["login failed"] * GUESSES_AT_ONCE
+    assert [one["role"] for one in lines] == ["admin"] + [""] * GUESSES_AT_ONCE, "who failed to log in has no role"
     assert PASSWORD not in str(lines), "who types a password as the name has it nowhere on record"
     assert (lines[0]["actor"], lines[0]["how"], lines[0]["address"]) == ("admin", "session", "10.2.0.1")
 

@@ -198,6 +198,7 @@ def test_a_broken_template_is_known_by_its_rule(ledger: Ledger) -> None:
     settle(ledger, fires("a", rule="bad", notes=("title: its template failed: no such field",)), fires("b"))
     assert ledger.troubles("another book")["templates"] == [], "whoever mends the rule is left in peace"
     (one,) = ledger.troubles("h")["templates"]
+    assert (one["event"], 0) == ledger.opening_event(one["incident"]), "what the playground opens"
     assert (one["rule"], one["number"], one["note"]) == ("bad", 1, "title: its template failed: no such field")
 
 

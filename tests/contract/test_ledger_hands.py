@@ -1,15 +1,19 @@
 """What people do to incidents by hand: the upstream hears of it once, and nothing that fires is forgotten."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger import Ledger, reads
 from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
+from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
 from bridge.domain.folding import FoldForm
+from bridge.entrypoints.cli import reading
 from tests.ledgers import (
     MovedDatabase,
     claim,
@@ -24,6 +28,7 @@ from tests.ledgers import (
     states,
     told,
 )
+from tests.web_apps import Browser, web_app
 
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
 LEFT_TO_PEOPLE = Policy(on_resolve=OnResolve.IGNORE, hold_resolve=timedelta(hours=1))
@@ -179,6 +184,58 @@ def test_a_note_is_said_in_an_open_incident(ledger: Ledger) -> None:
     assert whole["request"]["fields"] == {"note": "the database team has it\ufffd"}
 
 
+@pytest.fixture
+def moved(ledger_url: str) -> MovedDatabase:
+    return MovedDatabase(ledger_url)
+
+
+def test_a_note_nobody_heard_goes_to_the_incident_that_is_sent_again(moved: MovedDatabase) -> None:
+    ledger = ledger_of(moved, pd=route())
+    old = opened(ledger)
+    ledger.incident_noted(old, "the database team has it")
+    fresh = ledger.incident_resent(old).incident
+    waits = [("resolve", "pending"), ("create", "pending"), ("note", "pending")]
+    assert told(ledger) == [("create", "delivered"), ("note", "cancelled"), *waits]
+    (left,) = [one for one in ledger.deliveries(limit=10, incident=old).items if one["action"] == "note"]
+    assert left["reason"] == "taken_along"
+    record(ledger, claim(ledger), delivered())
+    record(ledger, claim(ledger), delivered("P2"))
+    moved.ahead = timedelta(minutes=1)
+    note = claim(ledger)
+    assert (note.delivery.action, note.delivery.incident) == (Action.NOTE, fresh)
+    assert (note.delivery.upstream_id, note.delivery.fields) == ("P2", {"note": "the database team has it"})
+    links = {one: ledger.incident(one) or {} for one in (old, fresh)}
+    assert (links[old]["next"], links[old]["previous"]) == (fresh, None)
+    assert (links[fresh]["next"], links[fresh]["previous"]) == (None, old)
+    ledger.close()
+
+
+def test_a_note_that_is_taken_along_is_added_to_the_new_summary(moved: MovedDatabase) -> None:
+    ledger = ledger_of(
+        moved, io=route("io", fold=replace(FORM, body_field="summary", written=lambda one: str(one.fields["summary"])))
+    )
+    settle(ledger, fires("a", account="io", key_rule=KeyRule.FOR_EVER, fields={"summary": "It is down."}))
+    record(ledger, claim(ledger, "io"), Delivered(reference=Reference(id="I1", summary="It is down.")))
+    ledger.incident_noted(newest(ledger), "seen")
+    ledger.incident_resent(newest(ledger))
+    record(ledger, claim(ledger, "io"), delivered())
+    record(ledger, claim(ledger, "io"), delivered("I2"))
+    moved.ahead = timedelta(minutes=1)
+    assert claim(ledger, "io").delivery.fields == {"note": "seen", "summary": "It is down."}
+    ledger.close()
+
+
+def test_what_is_being_noted_is_sent_again_once_that_is_known(moved: MovedDatabase) -> None:
+    ledger = ledger_of(moved, pd=route())
+    incident = opened(ledger)
+    ledger.incident_noted(incident, "seen")
+    moved.ahead = timedelta(minutes=1)
+    claim(ledger)
+    with pytest.raises(IncidentError, match="a note is being told in it"):
+        ledger.incident_resent(incident)
+    ledger.close()
+
+
 def test_a_note_is_added_to_what_the_summary_says_and_one_at_a_time(ledger: Ledger) -> None:
     settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER))
     reference = Reference(id="I1", summary="It is down.")
@@ -220,6 +277,35 @@ def test_resolving_what_speaks_for_a_storm_ends_the_whole_storm(storm: Ledger) -
     record(storm, claim(storm), delivered())
     assert set(states(storm)) == {"resolved"}
     assert settle(storm, fires("x7")) == ["opened"]
+
+
+def test_of_a_storm_the_most_severe_are_shown_and_how_many_there_are(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "LIMIT_MAX", 5)
+    slow = pace(interval=timedelta(seconds=10), burst=2, max_wait=timedelta(seconds=60))
+    ledger = ledger_of(MovedDatabase(ledger_url), pd=route(of=slow, fold=FORM))
+    low, high = Severity.WARNING, Severity.ERROR
+    settle(ledger, *(fires(f"x{n}", severity=high if n in (0, 18) else low) for n in range(20)))
+    record(ledger, claim(ledger), delivered("P1"))
+    (carrier,) = (one for one in ledger.incidents(state="open", limit=9).items)
+    found = ledger.incident(carrier["id"])
+    assert found is not None
+    assert found["folded"] == 19
+    assert [one["title"] for one in found["folded_incidents"]] == [f"x{n} is down" for n in (18, 1, 2, 3, 4)]
+    text = Browser(web_app(ledger)).get(f"/incidents/{carrier['id']}").text
+    assert "The first 5 of 19 incidents, most severe first" in text
+    ledger.close()
+
+
+def test_a_lane_says_that_it_is_far_behind_only_while_something_waits(storm: Ledger) -> None:
+    settings = SimpleNamespace(accounts={})
+    for waiting in (False, True):
+        (lane,) = storm.lanes({"pd": ("pagerduty", "6/min")})
+        assert (lane["folding"], lane["waiting"] > 0) == (True, waiting)
+        assert ("far behind" in Browser(web_app(storm)).get("/").text) is waiting
+        assert (reading._held_back(lane, settings) is not None) is waiting
+        settle(storm, fires("later"))
 
 
 def test_a_detached_one_of_a_storm_pages_by_itself(storm: Ledger) -> None:

@@ -1,6 +1,8 @@
 """Tries of the playground: the answers of explain and check, in a process that ends whatever it is given."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,11 @@ import pytest
 
 from bridge import wiring
 from bridge.entrypoints.trial import answered
+from bridge.entrypoints.web.ui.playground import README
+from bridge.entrypoints.web.ui.playground import _test as saved_test
 from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused, Trials
 from tests.e2e.processes import SECRETS, write_configuration
+from tests.e2e.test_commands import PROBLEMS, run
 
 pytestmark = pytest.mark.e2e
 
@@ -78,6 +83,21 @@ def test_what_is_no_payload_is_said_so(tried: Try) -> None:
 def test_a_test_can_be_made_of_it(tried: Try) -> None:
     files = tried(RULE % "x", test=True)["files"]
     assert sorted(files) == ["fixtures/playground.headers.json", "fixtures/playground.json", "playground.test.yaml"]
+
+
+def test_what_is_downloaded_runs_as_its_readme_says_and_puts_nothing_in_force(configuration: Path, tried: Try) -> None:
+    folder = configuration.parent
+    text = RULE % "only in the playground"
+    saved = saved_test(tried(text, test=True)["files"], text)
+    with zipfile.ZipFile(io.BytesIO(saved.get_data())) as archive:
+        archive.extractall(folder)
+        names = archive.namelist()
+    assert [name for name in names if name.endswith(".yaml")] == ["playground-test/playground.test.yaml"]
+    command = next(line.split() for line in README.splitlines() if line.startswith("    incident-bridge"))[1:]
+    done = run(folder, *command)
+    assert done.code == 0, done
+    assert "1 test" in done.out
+    assert run(folder, "test", "playground-test").code == PROBLEMS, "the rules in force know no such rule"
 
 
 @pytest.mark.parametrize(

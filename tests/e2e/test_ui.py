@@ -191,6 +191,29 @@ def test_dead_letters_are_grouped_replayed_and_discarded_with_a_reason(tmp_path:
         bridge.eventually(lambda: len(bridge.upstream()) == 1)
 
 
+def test_what_was_typed_into_a_dead_letter_stays_in_its_form_with_the_fault_beside_it(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge:
+        for _ in range(2):  # the create, and its plain form
+            bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 402})
+        bridge.deliver(alert("typed into"))
+        bridge.eventually(lambda: "1 dead letter" in page(bridge, "/dead"))
+        (dead,) = [one["id"] for one in bridge.every("deliveries") if one["state"] == "dead"]
+        form = {"text:title": "", "text:service": "Checkout", "text:body": "two\nlines", "json:urgency": "{high"}
+        for does in ("preview", "replay"):
+            text = acted(bridge, f"/dead/{dead}/edit", at=f"/dead/{dead}", do=does, **form).text
+            inputs = {one.get("name"): one for _, one in Elements(text).found}
+            assert {"text:title", "text:service", "text:body", "json:urgency"} <= inputs.keys()
+            assert inputs["text:service"]["value"] == "Checkout"
+            assert inputs["json:urgency"]["value"] == "{high"
+            fault = inputs["json:urgency"]["aria-describedby"]
+            assert f'id="{fault}" role="alert">This is no JSON' in text
+        form["json:urgency"] = ""
+        text = acted(bridge, f"/dead/{dead}/edit", at=f"/dead/{dead}", do="preview", **form).text
+        title = next(one for _, one in Elements(text).found if one.get("name") == "text:title")
+        assert title["value"] == ""
+        assert f'id="{title["aria-describedby"]}" role="alert">A create does not go without title' in text
+
+
 def test_with_a_login_nothing_is_shown_before_it_and_it_ends_on_request(tmp_path: Path) -> None:
     from argon2 import PasswordHasher
 

@@ -29,6 +29,7 @@ def test_what_mends_itself_needs_nobody(held_by: str | None) -> None:
         ({"held_by": "auth"}, "pd refuses our key (401)", "Probe now"),
         ({"held_by": "forbidden"}, "pd forbids this to our key (403)", "Probe now"),
         ({"held_by": "paused"}, "pd is held back by an operator", "Resume"),
+        ({"held_by": "paused", "paused_by": "alice"}, "pd is held back by alice", "Resume"),
         ({"held_by": "failing", "oldest_wait_s": 200.0}, "pd cannot be reached", "Probe now"),
     ],
 )

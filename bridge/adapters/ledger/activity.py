@@ -102,7 +102,7 @@ def _put(line: list[int], hours: Mapping[datetime, int], first: datetime) -> Non
 
 
 def broken_templates(transaction: Transaction, book: str) -> list[dict[str, Any]]:
-    """Rules of this book whose templates failed within a day: rule, account, note, number, newest incident.
+    """Rules of this book whose templates failed within a day: rule, account, note, number, newest incident, its event.
 
     What another rule book decided is mended, or shows itself again.
     """
@@ -124,10 +124,13 @@ def broken_templates(transaction: Transaction, book: str) -> list[dict[str, Any]
         new = {"rule": row.rule, "account": row.account, "note": note, "incident": row.incident_id, "number": 0}
         found.setdefault(row.rule, new)["number"] += 1
     newest = [one["incident"] for one in found.values()]
-    of_it = select(alerts.c.incident_id).join_from(alerts, events, events.c.id == alerts.c.event_id)
-    held = transaction.connection.execute(of_it.where(alerts.c.incident_id.in_(newest), events.c.book == book))
-    still = set(held.scalars())
-    return [one for one in found.values() if one["incident"] in still][:TROUBLES_MAX]
+    of_it = select(alerts.c.incident_id, func.min(alerts.c.event_id)).join_from(
+        alerts, events, events.c.id == alerts.c.event_id
+    )
+    by_book = of_it.where(alerts.c.incident_id.in_(newest), events.c.book == book).group_by(alerts.c.incident_id)
+    opening = {row[0]: row[1] for row in transaction.connection.execute(by_book)}
+    still = [one for one in found.values() if one["incident"] in opening]
+    return [{**one, "event": opening[one["incident"]]} for one in still[:TROUBLES_MAX]]
 
 
 def open_by_account(transaction: Transaction) -> dict[str, int]:

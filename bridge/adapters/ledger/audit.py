@@ -28,7 +28,7 @@ def did(transaction: Transaction, entry_id: str, deed: Deed) -> None:
         "id": entry_id,
         "at": transaction.now,
         "actor": _short(deed.who.name),
-        "role": deed.who.role.value,
+        "role": "" if deed.is_claimed else deed.who.role.value,
         "how": deed.who.how.value,
         "action": _short(deed.action),
         "object": _short(deed.what),

@@ -336,12 +336,15 @@ class Folds:
     # -- a note that is added to the incident's text
 
     def completed(self, row: Row, incident: Incident) -> Row:
-        """A note about to be sent, with the text it is added to, where the upstream has notes only so."""
+        """A note about to be sent, with the text it is added to, where the upstream has notes only so.
+
+        Of folded incidents, or of a person's: taken along from the incident before, it was written without that text.
+        """
         form = self._routes[row["account"]].fold if row["account"] in self._routes else None
         stored = json.loads(row["fields"])
         if form is None or form.written is None or incident.key_rule is not KeyRule.FOR_EVER:
             return row
-        if "joined" not in stored["fields"] or form.body_field in stored["fields"]:
+        if form.body_field in stored["fields"]:
             return row
         whole = incident.summary if incident.summary is not None else self._written(form.written, form, incident)
         fields = dumps({**stored, "fields": {**stored["fields"], form.body_field: whole}})

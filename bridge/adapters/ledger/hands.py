@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 from bridge.adapters.ledger import letters, renewals
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import clean, incident_from, member_from
+from bridge.adapters.ledger.rows import clean, incident_from, is_by_hand, member_from
 from bridge.adapters.ledger.schema import alerts, deliveries, incidents, members, series
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
@@ -93,6 +93,10 @@ def resend(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
             known = renewals.with_renewal(connection, held.incident)
             if known.renewal is None:
                 raise IncidentError("the incident is not sent again: what it was opened with is not kept any more")
+            if _is_being_noted(connection, incident_id):  # nobody knows yet whether the new one has to say it
+                raise IncidentError(
+                    "the incident is not sent again: a note is being told in it; try again in a few seconds"
+                )
             fresh = new_id()
             changes.apply(ends)
             renewals.renew(connection, changes, ends.incident, known.renewal, new_id=lambda: fresh, now=now)
@@ -117,7 +121,7 @@ def note(
     fields = noted_by_hand(held.incident, clean(text.strip()), waits=waits)
     if isinstance(fields, Refused):
         raise IncidentError(f"the note is not sent: {fields.why}")
-    changes.add_delivery(held.incident, Action.NOTE, CreateBody(fields=fields, names=(), notes=()))
+    changes.add_delivery(held.incident, Action.NOTE, CreateBody(fields=fields, names=(), notes=(), by_hand=True))
     return _written(connection, changes, incident_id, held.incident.state)
 
 
@@ -187,6 +191,15 @@ def _unfold(connection: Connection, changes: Changes, held: _Held) -> Done:
     # never to be folded again: a person wants to see it by itself
     changes.add_delivery(alone, Action.CREATE, replace(body, fold_key="", fold_target=""))
     return _written(connection, changes, folded.id, alone.state)
+
+
+def _is_being_noted(connection: Connection, incident_id: str) -> bool:
+    found = select(deliveries.c.fields).where(
+        deliveries.c.incident_id == incident_id,
+        deliveries.c.action == Action.NOTE.value,
+        deliveries.c.state == DeliveryState.SENDING.value,
+    )
+    return any(is_by_hand(row) for row in connection.execute(found).mappings().all())
 
 
 def _letter_of(connection: Connection, incident_id: str) -> str:

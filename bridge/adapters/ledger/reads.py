@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -294,15 +294,25 @@ def one_incident(transaction: Transaction, incident_id: str) -> dict[str, Any] |
         **incident_item(row),
         "members": _members_of(connection, [incident_id]).get(incident_id, []),
         "folded_incidents": _folded_into(connection, incident_id),
+        **_beside(connection, row),
         "plan_b": _stand_ins(connection, [incident_id]).get(incident_id),
         "deliveries": [{**delivery_item(one), "notes": _notes(one)} for one in told],
     }
 
 
+def _beside(connection: Connection, row: Row) -> dict[str, str | None]:
+    """The incidents of the same problem before this one and after it: `previous` and `next`."""
+    alike = incidents.c.series == row["series"]
+    before = select(func.max(incidents.c.id)).where(alike, incidents.c.id < row["id"])
+    after = select(func.min(incidents.c.id)).where(alike, incidents.c.id > row["id"])
+    return {"previous": connection.execute(before).scalar(), "next": connection.execute(after).scalar()}
+
+
 def _folded_into(connection: Connection, carrier: str) -> list[dict[str, Any]]:
-    """The incidents that one carries, the first LIMIT_MAX of them, oldest first."""
+    """The incidents that one carries, the first LIMIT_MAX of them: the most severe first, and of these the oldest."""
     inside = select(incidents).where(incidents.c.carrier == carrier, incidents.c.carrier.is_not(None))
-    rows = connection.execute(inside.order_by(incidents.c.id).limit(LIMIT_MAX)).mappings()
+    rank = case({one.value: one.rank for one in Severity}, value=incidents.c.severity)
+    rows = connection.execute(inside.order_by(rank, incidents.c.id).limit(LIMIT_MAX)).mappings()
     return [{key: row[key] for key in ("id", "title", "severity", "state", "rule", "firing")} for row in rows]
 
 

@@ -79,6 +79,7 @@ def _origin(body: CreateBody) -> dict[str, Any]:
     return {
         **({"places": dict(body.places)} if body.places else {}),
         **({"plain": True} if body.is_plain else {}),
+        **({"by_hand": True} if body.by_hand else {}),
         **({} if body.own is None else {"own": create_body_json(body.own)}),
     }
 
@@ -86,6 +87,11 @@ def _origin(body: CreateBody) -> dict[str, Any]:
 def is_worded(row: Row) -> bool:
     """Whether a delivery holds the text of a note."""
     return "note" in json.loads(row["fields"])["fields"]
+
+
+def is_by_hand(row: Row) -> bool:
+    """Whether a delivery holds a note that a person wrote."""
+    return bool(json.loads(row["fields"]).get("by_hand", False))
 
 
 def body_in(row: Row) -> CreateBody:
@@ -97,6 +103,7 @@ def body_in(row: Row) -> CreateBody:
         notes=tuple(json.loads(row["notes"])),
         places=stored.get("places", {}),
         is_plain=stored.get("plain", False),
+        by_hand=stored.get("by_hand", False),
         fold_key=row["fold_key"] or "",
         fold_target=row["fold_target"] or "",
         own=create_body_from(stored.get("own")),

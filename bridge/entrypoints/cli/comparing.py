@@ -13,7 +13,7 @@ from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import BridgeError
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.tables import printed, shown
+from bridge.entrypoints.cli.tables import counted, printed, shown
 from bridge.entrypoints.cli.traffic import (
     HEADERS_SUFFIX,
     Progress,
@@ -173,8 +173,8 @@ def _report(comparison: Comparison, examples: Mapping[Change, Sequence[Differenc
 def _report_shown(comparison: Comparison, examples: Mapping[Change, Sequence[Difference]], unread: int) -> None:
     before, after = comparison.opened
     click.echo(
-        f"{comparison.events:,} events, {comparison.alerts:,} alerts: "
-        f"{before:,} incidents under the old rules, {after:,} under the new"
+        f"{counted(comparison.events, 'event')}, {counted(comparison.alerts, 'alert')}: "
+        f"{counted(before, 'incident')} under the old rules, {after:,} under the new"
     )
     if unread:
         say(f"{unread:,} events could not be read and are left out: no such source here, or their body is odd")

@@ -24,7 +24,7 @@ from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 from bridge.domain.errors import BridgeError, ConfigError, Grade
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.setup import names_checked
-from bridge.entrypoints.cli.tables import age, printed
+from bridge.entrypoints.cli.tables import age, counted, printed
 
 FREE_MIN_BYTES = 1 << 30
 REDIS_TIMEOUT_S = 3.0
@@ -72,9 +72,8 @@ def _everything(config: Path) -> Iterator[Finding]:
                 yield wrong("config", f"{problem.place}: {problem.message}", problem.hint)
         return
     settings = loaded.settings
-    yield well(
-        "config", f"{len(settings.sources)} sources, {len(settings.accounts)} accounts, {len(loaded.book.rules)} rules"
-    )
+    held = (("source", settings.sources), ("account", settings.accounts), ("rule", loaded.book.rules))
+    yield well("config", ", ".join(counted(len(every), one) for one, every in held))
     for problem in loaded.warnings:
         yield odd("config", f"{problem.place}: {problem.message}", problem.hint)
     if not settings.alarms.url and not settings.alarms.account:

@@ -10,6 +10,7 @@ import click
 
 from bridge.config import units
 from bridge.domain.decision import Outcome
+from bridge.domain.folding import behind_sentence
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.cli import config_option, json_option, say
 from bridge.entrypoints.cli.tables import age, printed, shown
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 LIMIT_HELP = "How many, newest first (up to 500)."
 limit_option = click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help=LIMIT_HELP)
 before_option = click.option("--before", help="Continue a list: the id its last page ended with.")
-
-FAR_BEHIND = "far behind: alerts of one kind go out as one incident"
 
 
 @contextmanager
@@ -181,7 +180,7 @@ def _members(item: Any) -> str:
 
 def _held_back(item: Any, settings: Any) -> str | None:
     """Why a lane waits, and where its criticals go meanwhile."""
-    why = item["parked"] or (FAR_BEHIND if item["folding"] else None)
+    why = item["parked"] or behind_sentence(folding=item["folding"], waiting=item["waiting"])
     account = settings.accounts.get(item["account"])
     if why is None or account is None or account.plan_b is None:
         return why

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import click
 
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.tables import printed
+from bridge.entrypoints.cli.tables import counted, printed
 from bridge.sources import SOURCES
 from bridge.sources.base import (
     Auth,
@@ -64,7 +64,7 @@ def send(
         printed({"status": status, "answer": answer})
     elif status == 202:
         again = " (a repeat of one that is known)" if answer.get("duplicate") else ""
-        alerts = "1 alert" if answer.get("alerts") == 1 else f"{answer.get('alerts')} alerts"
+        alerts = counted(answer.get("alerts", 0), "alert")
         click.echo(f"202: event {answer.get('event')}, {alerts}{again}, at {url}")
     else:
         say(f"{status}: {answer.get('error', answer)}" if status else str(answer.get("error")))

@@ -51,3 +51,8 @@ def _cell(value: Any) -> str:
         return "-"
     text = str(value)
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def counted(number: int, one: str) -> str:
+    """`1 alert`, `3,000 alerts`."""
+    return f"{number:,} {one}{'s' * (number != 1)}"

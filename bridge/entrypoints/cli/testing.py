@@ -1,7 +1,9 @@
 """`test`: the rules' own tests, on a clock of their own."""
 
+import tempfile
 import time
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -17,6 +19,7 @@ from bridge.rules.coverage import Tried
 
 if TYPE_CHECKING:
     from bridge.entrypoints.rehearsal import Miss
+    from bridge.wiring import Loaded
 
 RULES_SAID = 20  # in one line about conditions
 
@@ -25,11 +28,23 @@ RULES_SAID = 20  # in one line about conditions
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FILE|FOLDER]...")
 @click.option("-k", "word", metavar="TEXT", help="Only tests whose name holds TEXT.")
 @click.option("--update", is_flag=True, help="Write today's result into the expectations that fail; read the diff.")
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Try this rule file alone, instead of the rules folder.",
+)
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write the results for a CI as well.")
 @json_option
 @config_option
 def test(
-    paths: tuple[Path, ...], word: str | None, update: bool, junit: Path | None, as_json: bool, config: Path
+    paths: tuple[Path, ...],
+    word: str | None,
+    update: bool,
+    rules: Path | None,
+    junit: Path | None,
+    as_json: bool,
+    config: Path,
 ) -> int:
     """Run the *.test.yaml files of the rules folder, or those named: what would be paged, retried and resolved.
 
@@ -42,6 +57,8 @@ def test(
     from bridge.entrypoints.rehearsal import Stage
 
     loaded = wiring.load(config, receives=False)
+    if rules is not None:
+        loaded = _with_rules(loaded, rules)
     root = loaded.settings.config_dir
     files = test_files(list(paths) or [loaded.settings.rules_dir])
     cases, problems = _cases(files, root, loaded.settings, None if update else loaded.book.by_id)
@@ -83,6 +100,16 @@ def test(
     if update and missed:
         return PROBLEMS_FOUND if problems or not _updated(root, missed) else 0
     return PROBLEMS_FOUND if failed or problems else 0
+
+
+def _with_rules(loaded: "Loaded", rules: Path) -> "Loaded":
+    """The configuration with this file as its only rules, as the playground tries them. Raises ConfigError."""
+    from bridge.entrypoints.alone import book_alone
+
+    name = rules.name if rules.suffix in (".yaml", ".yml") else f"{rules.name}.yaml"
+    with tempfile.TemporaryDirectory(prefix="ib-test-") as folder:
+        book, _ = book_alone(loaded.settings, rules.read_text(encoding="utf-8"), Path(folder), name)
+    return replace(loaded, book=book)
 
 
 def _updated(root: Path, missed: Sequence[tuple[Case, "Miss"]]) -> bool:

@@ -190,7 +190,7 @@ class Gate:
         if self.guards is not None and self.guards.guess(("failures in the audit",)):
             known = username if username in self.users else "somebody"  # a password typed as a name is never stored
             who = Who(name=known, role=Role.VIEW, how=how, address=address)
-            self.guards.did(Deed(who=who, action="login failed"))
+            self.guards.did(Deed(who=who, action="login failed", is_claimed=True))
 
     def _is_right(self, username: str, password: str) -> bool:
         """Takes as long for a name that does not exist: its password is held against another's hash."""

@@ -160,6 +160,8 @@ SCHEMAS: Mapping[str, Schema] = {
         "One incident with everything that was told of it.",
         {
             **_INCIDENT,
+            "previous": _maybe("string", "The incident of the same problem before it."),
+            "next": _maybe("string", "The one after it."),
             "folded_incidents": _many({"type": "object"}, "What it carries."),
             "deliveries": _many(_ref("Delivery"), "What was told, oldest first."),
         },
@@ -210,7 +212,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "id": _ID,
             "at": _INSTANT,
             "actor": _text("A user, a token's name, or a system's user."),
-            "role": {"enum": [one.value for one in Role]},
+            "role": {"enum": [*(one.value for one in Role), ""], "description": "Empty: a login that failed."},
             "how": {"enum": [one.value for one in How]},
             "action": _text("What was done."),
             "object": _text("To what: a word and an id."),

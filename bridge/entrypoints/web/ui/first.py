@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from bridge.adapters.ledger import Page
+from bridge.adapters.ledger import Ledger, Page
 from bridge.adapters.ledger.activity import Day
+from bridge.domain.access import How
+from bridge.domain.folding import behind_sentence
 from bridge.entrypoints.web.ui import needs, reloads
 from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 PROCESSES_WITHIN = timedelta(minutes=10)
 CAUSES_SHOWN = 20
+PAUSES_LOOKED_AT = 100
 SILENT_AFTER_S = 30.0  # three heartbeats
 
 
@@ -27,6 +30,8 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         {
             **lane,
             "spark": _spark_of(lane["account"], day, of_account),
+            "behind": behind_sentence(folding=lane["folding"], waiting=lane["waiting"]),
+            "paused_by": _paused_by(ledger, lane["account"]) if lane["held_by"] == "paused" else None,
             "open": troubles["open"].get(lane["account"], 0),
             "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
         }
@@ -51,6 +56,13 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         "silent_after_s": SILENT_AFTER_S,
         "rules_number": len(rules),
     }
+
+
+def _paused_by(ledger: Ledger, account: str) -> str | None:
+    """Who paused an account's lane last, as far as the newest pauses of the audit tell; None for whoever is here."""
+    pauses = ledger.audit(limit=PAUSES_LOOKED_AT, action="pause").items
+    last = next((one for one in pauses if one["object"] == f"account {account}"), None)
+    return None if last is None or last["how"] == How.LOOPBACK else str(last["actor"])
 
 
 def _spark_of(account: str, day: Day, of_account: Mapping[str, str]) -> Spark:

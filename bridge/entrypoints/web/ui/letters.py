@@ -1,6 +1,8 @@
 """Dead letters: by their cause, one at a time with its fields to mend, and many at once with a look before the leap."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request
@@ -17,6 +19,19 @@ from bridge.entrypoints.web.ui.workshop import Anew, Unable, Workshop
 SAMPLE = 5
 BULK_MAX = 500  # letters of one cause that one form replays or discards
 AGAIN = "its event was received again, under today's rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """The form of a letter as somebody sent it: the fields it gives, and its inputs as they were filled."""
+
+    fields: dict[str, Any]
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether every input holds what its field takes."""
+        return not any(one["fault"] for one in self.rows)
 
 
 class Letters:
@@ -43,25 +58,29 @@ class Letters:
     def _number(self) -> int:
         return sum(one["number"] for one in self._ledger.dead_causes())
 
-    def letter_page(self, delivery_id: str, fields: dict[str, Any] | None = None, problem: str | None = None) -> Any:
-        """One letter: as stored, as today's rules have it, and its fields to change, each with the call it makes."""
+    def letter_page(self, delivery_id: str, typed: Typed | None = None, unable: Unable | None = None) -> Any:
+        """One letter: as stored, as today's rules have it, and its fields to change, each with the call it makes.
+
+        What was `typed` stays in the form, whatever is wrong with it; `unable` is why it was not replayed.
+        """
         letter = self._ledger.letter(delivery_id)
         if letter is None:
             gone = f"There is no dead letter {delivery_id[:80]}; it may have been replayed or discarded"
             return render_template("problem.html", sentence=gone), 404
         edited: CreateBody | None = None
-        if fields is not None and problem is None:
+        rows = _rows_of(letter.body.fields) if typed is None else typed.rows
+        if typed is not None and typed.is_readable and unable is None:
             try:
-                edited = self._workshop().edited(letter, fields)
+                edited = self._workshop().edited(letter, typed.fields)
             except Unable as error:
-                problem = str(error)
+                unable = error
         anew, why_not = self._anew(letter)
         return render_template(
             "letter.html",
             letter=letter,
             delivery=self._ledger.delivery(delivery_id),
-            fields=_form_fields(letter.body.fields if fields is None else fields),
-            problem=problem,
+            fields=_with_faults(rows, unable),
+            problem=None if unable is None or unable.fields else str(unable),
             stored=self._call(letter, letter.body),
             preview=None if edited is None else self._call(letter, edited),
             anew=anew,
@@ -100,16 +119,18 @@ class Letters:
     def replay_edited(self, delivery_id: str) -> Any:
         """The fields of the form, previewed or sent."""
         auditing.nothing_done()  # a preview
-        fields, problem = _fields_in_form()
-        if problem is not None or request.form.get("do") != "replay":
-            return self.letter_page(delivery_id, fields, problem)
+        typed = _typed()
+        if not typed.is_readable or request.form.get("do") != "replay":
+            return self.letter_page(delivery_id, typed)
         letter = self._ledger.letter(delivery_id)
         if letter is None:
             return self.letter_page(delivery_id)
         try:
-            lane = self._ledger.replayed_mended(delivery_id, self._workshop().edited(letter, fields))
-        except (LetterError, Unable) as error:
-            return self.letter_page(delivery_id, fields, str(error))
+            lane = self._ledger.replayed_mended(delivery_id, self._workshop().edited(letter, typed.fields))
+        except Unable as error:
+            return self.letter_page(delivery_id, typed, error)
+        except LetterError as error:
+            return self.letter_page(delivery_id, typed, Unable(str(error)))
         auditing.did("letter edit", f"delivery {delivery_id}", **auditing.said())
         self._poke(frozenset({lane}))
         flash(f"Back in line with your changes; it goes {self._finish(letter.delivery.account, 1)}.")
@@ -182,7 +203,8 @@ class Letters:
             except (LetterError, Unable, DecodeError) as error:
                 refused.append(str(error))
         said = "discarded" if does == "discard" else "back in line"
-        last = "" if does == "discard" or not done else f"; the last goes {self._finish(account, 1)}"
+        goes = "it goes" if done == 1 else "the last goes"
+        last = "" if does == "discard" or not done else f"; {goes} {self._finish(account, 1)}"
         flash(f"{plural(done, 'letter')} {said}{last}.")
         if refused:
             flash(f"{plural(len(refused), 'letter')} not: {refused[0]}")
@@ -199,27 +221,44 @@ def add_letters(routes: Blueprint, ledger: Ledger, workshop: Workshop | None, po
     routes.add_url_rule("/dead/bulk", "letters_bulk", letters.bulk, methods=["POST"])
 
 
-def _form_fields(fields: Any) -> list[dict[str, Any]]:
-    """The fields of a letter as inputs: texts as they are, everything else as JSON."""
-    made = []
-    for name, value in fields.items():
-        is_text = isinstance(value, str)
-        text = value if is_text else json.dumps(value, ensure_ascii=False)
-        made.append({"name": name, "text": text, "is_text": is_text, "is_long": len(text) > 80 or "\n" in text})
-    return made
+def _row(name: str, text: str, *, is_text: bool, fault: str | None = None) -> dict[str, Any]:
+    """One field as an input: a text as it is, everything else as JSON."""
+    is_long = len(text) > 80 or "\n" in text
+    return {"name": name, "text": text, "is_text": is_text, "is_long": is_long, "fault": fault}
 
 
-def _fields_in_form() -> tuple[dict[str, Any], str | None]:
-    """The form's fields, an empty one left out; and the sentence on one that is not what it was."""
+def _rows_of(fields: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The fields of a letter as inputs."""
+    return tuple(
+        _row(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), is_text=is_text)
+        for name, value in fields.items()
+        for is_text in (isinstance(value, str),)
+    )
+
+
+def _typed() -> Typed:
+    """What the form holds: an empty field is not sent, and stays in the form."""
     fields: dict[str, Any] = {}
-    problem = None
-    for key, text in request.form.items():
-        if key.startswith("json:") and text.strip():
+    rows = []
+    for key, said in request.form.items():
+        kind, _, name = key.partition(":")
+        if kind not in ("json", "text") or not name:
+            continue
+        text, fault = said.replace("\r\n", "\n"), None
+        if kind == "text" and text:
+            fields[name] = text
+        elif kind == "json" and text.strip():
             try:
-                fields[key.removeprefix("json:")] = json.loads(text)
-            except ValueError as error:
-                problem = f"{key.removeprefix('json:')} is no JSON: {error}"
-                fields[key.removeprefix("json:")] = text
-        elif key.startswith("text:") and text:
-            fields[key.removeprefix("text:")] = text.replace("\r\n", "\n")
-    return fields, problem
+                fields[name] = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                fault = f"this is no JSON: {error}"
+        rows.append(_row(name, text, is_text=kind == "text", fault=fault))
+    return Typed(fields=fields, rows=tuple(rows))
+
+
+def _with_faults(rows: Sequence[dict[str, Any]], unable: Unable | None) -> list[dict[str, Any]]:
+    """The inputs, each with what is wrong with it; a field that is lacking altogether gets one as well."""
+    faulty = () if unable is None else unable.fields
+    known = {one["name"] for one in rows}
+    lacking = [_row(name, "", is_text=True) for name in faulty if name not in known]
+    return [{**one, "fault": str(unable)} if one["name"] in faulty else one for one in (*rows, *lacking)]

@@ -69,7 +69,7 @@ def _of_lane(lane: Mapping[str, Any]) -> Need | None:
             )
         case "paused":
             return Need(
-                what=f"{account} is held back by an operator",
+                what=f"{account} is held back by {lane.get('paused_by') or 'an operator'}",
                 more=waits if lane["waiting"] else "nothing waits yet",
                 mend="Nothing is sent until somebody resumes it.",
                 act=(f"/lanes/{account}/resume", "Resume"),
@@ -111,7 +111,7 @@ def _of_template(one: Mapping[str, Any], places: Mapping[str, str]) -> Need:
         mend=f"Mend it{f' in {place}' if place else ''}; the playground shows what it gives before you save it.",
         links=(
             (f"/incidents/{one['incident']}", "See such a page"),
-            (f"/playground?rule={one['rule']}", "Try the rule"),
+            ("/playground?" + urlencode({"rule": one["rule"], "event": one["event"]}), "Try the rule"),
         ),
     )
 

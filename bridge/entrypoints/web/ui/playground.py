@@ -14,6 +14,16 @@ from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
 
 RECENT = 20
+FOLDER = "playground-test"
+README = f"""\
+A rule text of the playground, a payload, and a test of what the rule makes of it. Unpack it beside bridge.yaml, and run
+
+    incident-bridge test --rules {FOLDER}/rules.txt {FOLDER}
+
+The rule is tried alone; no process of the bridge reads it here. To put it in force, copy it from rules.txt into a
+.yaml file of the rules folder, at the place where it is to be asked, and the test with its fixtures beside it: the
+first rule that matches decides.
+"""
 EXAMPLE = """\
 rules:
   - id: try-me
@@ -33,8 +43,11 @@ def add_playground(routes: Blueprint, ledger: Ledger, workshop: Workshop | None)
     def playground() -> Any:
         if workshop is None:
             return render_template("problem.html", sentence="This bridge runs without its rules"), 404
-        source, body = _chosen_payload(ledger, workshop)
-        return _page(ledger, workshop, source=source, body=body, rules=_chosen_rules(workshop), result=None)
+        payload = _asked_payload(workshop, request.args.get("event", ""), request.args.get("sample", ""))
+        source, body = payload or _newest_payload(ledger, workshop)
+        asked = request.args
+        rules = _file_in_force(workshop, asked.get("file", ""), asked.get("rule", "")) or _example(workshop)
+        return _page(ledger, workshop, source=source, body=body, rules=rules, result=None)
 
     @routes.post("/playground")
     @harmless
@@ -47,6 +60,8 @@ def add_playground(routes: Blueprint, ledger: Ledger, workshop: Workshop | None)
             rules=request.form.get("rules", "").replace("\r\n", "\n"),
             test=request.form.get("do") == "test",
         )
+        if request.form.get("do") == "fill":
+            return _filled(ledger, workshop, trial)
         result, refusal = None, None
         if trial.source not in workshop.sources:
             refusal = f"there is no source '{trial.source[:80]}'"
@@ -68,11 +83,24 @@ def add_playground(routes: Blueprint, ledger: Ledger, workshop: Workshop | None)
         )
 
 
+def _filled(ledger: Ledger, workshop: Workshop, trial: Trial) -> str:
+    """The fields with what was chosen for them; a field for which nothing was chosen stays as it was typed."""
+    chosen = request.form
+    payload = _asked_payload(workshop, chosen.get("event", ""), chosen.get("sample", ""))
+    source, body = payload or (trial.source, trial.body)
+    rules = _file_in_force(workshop, chosen.get("file", ""), "") or trial.rules
+    return _page(ledger, workshop, source=source, body=body, rules=rules, result=None)
+
+
 def _test(files: dict[str, str], rules: str) -> Response:
-    """The files of a test, and the rule text they were made with."""
+    """The files of a test: for the rules folder; or, of a rule text, a folder of its own that `test --rules` runs.
+
+    Such a text is no `.yaml`: beside the rules in force it would stand behind them, or, worse, go live.
+    """
     held = {name: content.encode() for name, content in files.items()}
     if rules.strip():
-        held["playground.yaml"] = rules.encode()
+        alone = {**held, "rules.txt": rules.encode(), "README.txt": README.encode()}
+        held = {f"{FOLDER}/{name}": content for name, content in alone.items()}
     return download("playground-test.zip", zipped(held))
 
 
@@ -92,7 +120,6 @@ def _page(
         sources=sorted(workshop.sources),
         types=_samples(workshop),
         recent=_recent(ledger),
-        asked=request.args,
         chosen={"source": source, "body": body, "rules": rules},
         result=result,
         refusal=refusal,
@@ -131,19 +158,23 @@ def _samples(workshop: Workshop) -> list[tuple[str, str]]:
     return [(source, sample) for source in sorted(types) for sample in sample_names(types[source])]
 
 
-def _chosen_payload(ledger: Ledger, workshop: Workshop) -> tuple[str, str]:
-    """What the address asks for: `?event=ID`, or `?sample=source/name`, or the newest event."""
-    event = request.args.get("event", "")
+def _asked_payload(workshop: Workshop, event: str, asked: str) -> tuple[str, str] | None:
+    """The source and body of an event, or of a sample `source/name`; None when neither is asked for."""
     if event:
         try:
             webhook = workshop.webhook(event)
         except Unable:
             return "", ""
         return webhook.source, webhook.body.decode("utf-8", "replace")
-    source, _, sample = request.args.get("sample", "").partition("/")
+    source, _, sample = asked.partition("/")
     configured = workshop.settings.sources.get(source)
     if configured is not None and sample in sample_names(configured.type):
         return source, sample_bytes(configured.type, sample).decode()
+    return None
+
+
+def _newest_payload(ledger: Ledger, workshop: Workshop) -> tuple[str, str]:
+    """The newest event that fits, or an empty body for a source."""
     for one in ledger.events(EventQuery(state="accepted", limit=1)).items:
         stored = ledger.stored(one["id"])
         if stored is not None and stored.body is not None and len(stored.body) <= TEXT_MAX_BYTES:
@@ -156,10 +187,9 @@ def _files(workshop: Workshop) -> list[str]:
     return sorted({rule.place.file for rule in workshop.book().rules})
 
 
-def _chosen_rules(workshop: Workshop) -> str:
-    """What the address asks for: a file of the rules in force, or the one with a rule; else an example."""
-    wanted = request.args.get("file", "")
-    rule = workshop.book().by_id.get(request.args.get("rule", ""))
+def _file_in_force(workshop: Workshop, wanted: str, with_rule: str) -> str | None:
+    """The text of a file of the rules in force, or of the one with a rule; None when there is none of that name."""
+    rule = workshop.book().by_id.get(with_rule)
     if rule is not None:
         wanted = rule.place.file
     if wanted in _files(workshop):
@@ -168,7 +198,7 @@ def _chosen_rules(workshop: Workshop) -> str:
             return path.read_text(encoding="utf-8")[:TEXT_MAX_BYTES]
         except OSError:
             return f"# {wanted} cannot be read any more\n"
-    return _example(workshop)
+    return None
 
 
 def _example(workshop: Workshop) -> str:

@@ -67,6 +67,8 @@ def story_of(delivery: Mapping[str, Any]) -> str:
             return f"{action}: {account} had it already"
         case "cancelled" if delivery["reason"] == "folded":
             return f"{action} not needed: {delivery['detail'] or 'folded'}"
+        case "cancelled" if delivery["reason"] == "taken_along":
+            return f"{action} taken along: it is said in the incident that took this one's place"
         case "cancelled":
             return f"{action} not needed: {(delivery['reason'] or 'cancelled').replace('_', ' ')}"
         case "dead":

@@ -28,7 +28,11 @@ from bridge.sources.base import Source
 
 
 class Unable(Exception):
-    """What cannot be tried, for a reason that the message gives."""
+    """What cannot be tried, for a reason that the message gives; `fields` are those it is about."""
+
+    def __init__(self, why: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(why)
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +138,13 @@ class Workshop:
         lacking = [name for name, about in destination.fields.items() if about.required and not fields.get(name)]
         lacking = [name for name in lacking if letter.body.fields.get(name)]
         if lacking:
-            raise Unable(f"a create does not go without {', '.join(lacking)}")
+            raise Unable(f"a create does not go without {', '.join(lacking)}", tuple(lacking))
         known = {ref.field: ref for ref in letter.body.names}
         names = [ref for ref in letter.body.names if ref.field not in destination.fields]  # inside of mappings
         for name, value in fields.items():
             about = destination.fields.get(name)
             if about is None:
-                raise Unable(f"{destination.type} has no field '{name}'")
+                raise Unable(f"{destination.type} has no field '{name}'", (name,))
             if name in known and isinstance(value, str):
                 names.append(replace(known[name], text=value))
             elif about.lookup is not None and isinstance(value, str):

@@ -1,11 +1,15 @@
 // Small conveniences; every page works without them.
 "use strict";
+// What is known to the hour: no minutes, but where a time zone begins its hours at half past.
+const hour = (at) => at.toLocaleString([], {
+  year: "numeric", month: "numeric", day: "numeric", hour: "numeric", ...(at.getMinutes() ? { minute: "2-digit" } : {}),
+});
 const local = (root) => {
   for (const time of root.querySelectorAll("time.local")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
     time.title = at.toISOString().replace("T", " ").replace("Z", " UTC");
-    time.textContent = at.toLocaleString();
+    time.textContent = time.classList.contains("hour") ? hour(at) : at.toLocaleString();
   }
 };
 local(document);
