@@ -1,14 +1,18 @@
 """What people do to incidents by hand: the upstream hears of it once, and nothing that fires is forgotten."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import update
 
 from bridge.adapters.ledger import Ledger, reads
 from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
+from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
@@ -234,6 +238,21 @@ def test_what_is_being_noted_is_sent_again_once_that_is_known(moved: MovedDataba
     with pytest.raises(IncidentError, match="a note is being told in it"):
         ledger.incident_resent(incident)
     ledger.close()
+
+
+def test_a_note_that_a_worker_takes_at_that_moment_is_said_once(ledger: Ledger) -> None:
+    incident = opened(ledger)
+    ledger.incident_noted(incident, "seen")
+    note = deliveries.c.action == Action.NOTE.value
+    with ThreadPoolExecutor(1) as apart:
+        with ledger.database.writing() as transaction:
+            taken = {"state": "sending", "lease_until": transaction.now, "lease_token": "t"}
+            transaction.connection.execute(update(deliveries).where(note).values(taken))
+            resending = apart.submit(ledger.incident_resent, incident)
+            wait([resending], timeout=0.5)  # it waits: on SQLite for the ledger, on PostgreSQL for the note's row
+        with suppress(IncidentError):  # where it waited for the ledger it sees that the note is being told
+            resending.result(10.0)
+    assert [one for one in told(ledger) if one[0] == "note"] == [("note", "sending")]
 
 
 def test_a_note_is_added_to_what_the_summary_says_and_one_at_a_time(ledger: Ledger) -> None:

@@ -51,6 +51,7 @@ _NOTES = Statement(
         ),
     )
     .order_by(deliveries.c.no)
+    .with_for_update()  # a worker may be about to claim one: it goes with that one, then, and not along
 )
 _TAKEN_ALONG = Statement(
     update(deliveries)

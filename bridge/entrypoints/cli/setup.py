@@ -128,13 +128,17 @@ class NamesChecked:
     problems: tuple[Problem, ...]
     unproven: int = 0
     number: int = 0
+    offline: bool = False
 
     @property
     def sentence(self) -> str:
         """How much is left open, and what to do."""
+        lists = (
+            "names.lock.json lacks their lists" if self.offline else "nobody has asked the accounts for their lists yet"
+        )
         return (
-            f"{self.unproven} of {_count(self.number, 'name')} in the rules could not be checked, for nobody has asked "
-            "the accounts for their lists yet: run 'incident-bridge names pull'"
+            f"{self.unproven} of {_count(self.number, 'name')} in the rules could not be checked, for {lists}: "
+            "run 'incident-bridge names pull'"
         )
 
 
@@ -148,7 +152,8 @@ def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
     try:
         known, uses = wiring.known_names(loaded.settings, ledger), loaded.book.names
         open_ = len(unproven(uses, known))
-        return NamesChecked(problems=name_problems(uses, known), unproven=open_, number=len(uses))
+        found = name_problems(uses, known)
+        return NamesChecked(problems=found, unproven=open_, number=len(uses), offline=offline)
     except ConfigError as error:
         return NamesChecked(problems=error.problems)
     finally:
