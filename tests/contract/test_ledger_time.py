@@ -196,7 +196,9 @@ def test_a_wait_for_names_ends(jumping: Callable[..., Jumping]) -> None:
     settle(on.ledger, fires("a", names=(priority,)))
     assert isinstance(on.ledger.claim("pd"), NamesNeeded)
     on.jumps_back()
-    assert on.first_claim_within(PATIENCE * 2, SECOND * 20).delivery.ids == {}
+    step = SECOND * 20
+    # it waits once as it did before the jump and once by the new clock; each end may be seen a step late
+    assert on.first_claim_within((PATIENCE + step) * 2, step).delivery.ids == {}
 
 
 def test_an_idle_lane_is_put_right_once_and_not_sent_to_again(jumping: Callable[..., Jumping]) -> None:
