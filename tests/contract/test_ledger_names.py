@@ -362,7 +362,8 @@ def test_a_failing_list_is_tried_again_ten_to_sixty_seconds_apart(names: Names) 
             waited += 1
         waits.append(waited)
     assert (waits[0], waits[1]) == (RETRY_FIRST.seconds, 2 * RETRY_FIRST.seconds)
-    assert set(waits[3:]) == {RETRY_MAX.seconds}
+    most = RETRY_MAX.seconds
+    assert all(most - 2 <= waited <= most for waited in waits[3:])  # a slow machine's own seconds pass meanwhile
 
 
 def test_a_failing_page_is_asked_for_again_and_not_those_before_it(names: Names) -> None:
