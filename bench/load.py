@@ -198,11 +198,25 @@ def configured(folder: Path, config: str, rules: str) -> None:
 @contextmanager
 def running_bridge(
     folder: Path, port: int, *, commands: Sequence[str] = ("up",), ready: str = "/readyz", sandbox_url: str = ""
-) -> Iterator[None]:
+) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """Run these commands on the bridge.yaml in a folder, from when `ready` is answered; all they say is in its log.
 
     What an error leaves of the log is printed. Raises TimeoutError when they are not ready in time.
     """
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        running += started(folder, commands, sandbox_url)
+        wait_for(lambda: answers(port, ready), 60)
+        yield running
+    except BaseException:
+        sys.stderr.write((folder / "log").read_text(errors="replace")[-4000:])
+        raise
+    finally:
+        ended(running)
+
+
+def started(folder: Path, commands: Sequence[str], sandbox_url: str = "") -> list["subprocess.Popen[bytes]"]:
+    """Start these commands on the bridge.yaml in a folder, its ledger made; what they say is in its log."""
     environment = {
         **os.environ,
         "BRIDGE_CONFIG": str(folder / "bridge.yaml"),
@@ -210,25 +224,16 @@ def running_bridge(
         "PYTHONPATH": str(ROOT),
         **({"BRIDGE_SANDBOX_URL": sandbox_url} if sandbox_url else {}),
     }
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, not at every start
     program = [sys.executable, "-m", "bridge.entrypoints.cli"]
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        with (folder / "log").open("wb") as log:
-            if "up" not in commands:  # which does that itself
-                subprocess.run(
-                    [*program, "db", "upgrade"], env=environment, stdout=log, stderr=log, cwd=folder, check=True
-                )
-            running.extend(
-                subprocess.Popen([*program, command], env=environment, stdout=log, stderr=log, cwd=folder)
-                for command in commands
-            )
-        wait_for(lambda: answers(port, ready), 60)
-        yield
-    except BaseException:
-        sys.stderr.write((folder / "log").read_text(errors="replace")[-4000:])
-        raise
-    finally:
-        ended(running)
+    with (folder / "log").open("ab") as log:
+        if "up" not in commands:  # which does that itself
+            upgrade = [*program, "db", "upgrade"]
+            subprocess.run(upgrade, env=environment, stdout=log, stderr=log, cwd=folder, check=True)
+        return [
+            subprocess.Popen([*program, command], env=environment, stdout=log, stderr=log, cwd=folder)
+            for command in commands
+        ]
 
 
 @contextmanager

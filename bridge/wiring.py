@@ -7,7 +7,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,7 @@ class Loaded:
     files: RuleFiles  # what the book was compiled from
     digest: str  # of everything that a reload looks at
     config_digest: str  # of bridge.yaml, which a reload leaves alone
+    database: "Database | None" = None  # the parent of this process opened it, and closed it before the fork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +341,29 @@ def open_ledger(settings: Settings) -> "Ledger":
     ledger = Ledger(database, routes(settings), _payloads_by(sources(settings)))
     ledger.lanes_ensured()
     return ledger
+
+
+def with_ledger(loaded: Loaded) -> Loaded:
+    """For the children of this process: the ledger opened once, and closed. Raises SchemaError.
+
+    What a process touches and makes on the way to its first transaction they share, instead of each its own.
+    """
+    ledger = open_ledger(loaded.settings)
+    ledger.close()
+    return replace(loaded, database=ledger.database)
+
+
+def ledger_of(loaded: Loaded) -> "Ledger":
+    """The ledger of a process of this product: as its parent left it, else opened. Raises SchemaError."""
+    from bridge.adapters.ledger import Ledger
+    from bridge.adapters.ledger.upgrade import require_current
+
+    settings = loaded.settings
+    if loaded.database is None:
+        return open_ledger(settings)
+    database = loaded.database.in_child()
+    require_current(database)
+    return Ledger(database, routes(settings), _payloads_by(sources(settings)))
 
 
 def _payloads_by(readers: Mapping[str, Source]) -> Callable[[str, Mapping[str, str], bytes], Sequence[Any]]:

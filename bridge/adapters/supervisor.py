@@ -24,6 +24,7 @@ from types import FrameType
 
 from setproctitle import setproctitle
 
+from bridge.adapters.memory import holes_filled
 from bridge.domain.errors import ConfigError, Place, Problem
 
 PROGRAM = "incident-bridge"
@@ -132,14 +133,14 @@ class Supervisor:
         self,
         commands: Iterable[Command],
         *,
-        run_command: Callable[[list[str]], int],
+        prepare: Callable[[list[str]], Callable[[], int]],
         counts: Mapping[str, int] | None = None,
         grace_s: float = GRACE_S,
         say: Callable[[str], None] = _say,
     ) -> None:
-        """`counts` says how many processes a name gets (1). `run_command` runs one of our own command lines, without
-        the program's name, in a forked child, and answers its exit code."""
-        self._run_command = run_command
+        """`counts` says how many processes a name gets (1). `prepare` reads one of our own command lines, without the
+        program's name, in this process; what it answers is called in a forked child, and answers the exit code."""
+        self._prepare = prepare
         self._grace_s = grace_s
         self._say = say
         self._children: list[_Child] = []
@@ -173,6 +174,7 @@ class Supervisor:
             number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
         }
         gc.collect()
+        holes_filled()
         gc.freeze()  # what lives now is the children's too; the collector would touch, hence copy, every page of it
         try:
             while not self._signals:
@@ -282,6 +284,7 @@ class Supervisor:
     def _fork(self, child: _Child) -> int:
         """Start a child. Signals wait meanwhile: the child must not take one with our handlers still in place."""
         handled = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+        command = None if child.argv is None else self._prepared(child.argv)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         parent = os.getpid()
         sys.stdout.flush()
@@ -289,14 +292,26 @@ class Supervisor:
         try:
             pid = os.fork()
             if pid == 0:
-                self._become(child, parent, before)
+                self._become(child, command, parent, before)
             with suppress(OSError):  # the child does so too; whoever is first
                 os.setpgid(pid, pid)
             return pid
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _become(self, child: _Child, parent: int, mask: Iterable[int]) -> None:
+    def _prepared(self, argv: list[str]) -> Callable[[], int]:
+        """What a child is to call; whatever goes wrong before its fork is its own end, not ours."""
+        try:
+            return self._prepare(argv)
+        except Exception as error:  # noqa: BLE001 - raised again in the child, whose outermost frame prints it
+            raised = error
+
+            def fails() -> int:
+                raise raised
+
+            return fails
+
+    def _become(self, child: _Child, command: Callable[[], int] | None, parent: int, mask: Iterable[int]) -> None:
         """In the child: never returns. It leaves by os._exit, for the frames below are the supervisor's."""
         code = 1
         try:
@@ -311,12 +326,12 @@ class Supervisor:
             os.dup2(nothing, 0)
             os.close(nothing)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            if child.argv is None:
+            if child.argv is None or command is None:
                 os.execv(SHELL, [SHELL, "-c", child.line])  # noqa: S606 - the operator's own Procfile
             os.close(self._wake_read)
             os.close(self._wake_write)
             setproctitle(" ".join([PROGRAM, *child.argv]))
-            code = self._run_command(child.argv)
+            code = command()
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else int(left.code is not None)
         except KeyboardInterrupt:

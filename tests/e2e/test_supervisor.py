@@ -65,11 +65,11 @@ def sleep():
     signal.pause()
     return 0
 
-def run_command(argv):
-    return globals()[argv[0]]()
+def prepare(argv):
+    return globals()[argv[0]]
 
 supervisor = Supervisor(
-    commands_in((folder / "Procfile").read_text()), run_command=run_command, counts={"many": 3}, grace_s=grace_s
+    commands_in((folder / "Procfile").read_text()), prepare=prepare, counts={"many": 3}, grace_s=grace_s
 )
 for name in sys.argv[3:]:
     supervisor.add(name, [name], restart=name != "once")

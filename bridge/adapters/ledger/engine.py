@@ -38,7 +38,8 @@ class Transaction:
 class Database:
     """One ledger database as this process reaches it. Make it after forking."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, engine: Engine | None = None) -> None:
+        """`engine` is one without connections that knows the database already; see `in_child`."""
         self.is_sqlite = url.startswith("sqlite")
         self.url = url
         self.file: Path | None = None  # of SQLite; made by make_file alone
@@ -51,11 +52,18 @@ class Database:
             if path and path != ":memory:":
                 self.file = Path(path)
                 self._lock = FileLock(Path(path + ".lock"))
-            self.engine = _sqlite_engine(url)
+            self.engine = engine or _sqlite_engine(url)
         else:
-            self.engine = create_engine(url, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+            self.engine = engine or _postgresql_engine(url)
         driver: Any = self.engine.dialect.dbapi
         self._trouble += (driver.OperationalError, driver.InterfaceError)
+
+    def in_child(self) -> "Database":
+        """The same database for a process forked from this one, which has closed its own.
+
+        It shares what the engine has learnt, and no connection, lock or descriptor.
+        """
+        return Database(self.url, self.engine)
 
     @contextmanager
     def writing(self, meanwhile: Meanwhile | None = None) -> Iterator[Transaction]:
@@ -144,6 +152,10 @@ def is_contention(error: BaseException) -> bool:
     cause = getattr(error, "orig", error)
     once_only = isinstance(cause, sqlite3.IntegrityError)
     return once_only or getattr(cause, "sqlstate", None) in {"40P01", "40001", "23505"}
+
+
+def _postgresql_engine(url: str) -> Engine:
+    return create_engine(url, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -47,9 +47,6 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
     Any number of processes may ask at once: one does it, the others find it done. Raises SchemaError when it is newer.
     """
-    from alembic import command
-    from alembic.config import Config
-
     database.make_file()
     with database.writing() as transaction:
         if not database.is_sqlite:
@@ -57,6 +54,11 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         before = version(transaction)
         if before is not None and before not in _known():
             raise SchemaError(_newer(before))
+        if before == HEAD:
+            return before, HEAD
+        from alembic import command  # a quarter of a second, which a start that has nothing to do is spared
+        from alembic.config import Config
+
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.attributes["connection"] = transaction.connection

@@ -35,7 +35,7 @@ def serve(processes: int, threads: int, config: Path) -> int:
     from bridge.entrypoints.web.server import Server
 
     loaded = _started("web", config)
-    ledger = wiring.open_ledger(loaded.settings)  # a wrong schema is said once, before anything is forked
+    ledger = wiring.ledger_of(loaded)  # a wrong schema is said once, before anything is forked
     if click.get_current_context().obj is None:  # `up` has seen to it
         published(loaded, ledger, "start of serve")
     bell = Bell()
@@ -66,7 +66,7 @@ def worker(config: Path) -> int:
     from bridge.entrypoints.confirming import Confirmations
 
     loaded = _started("worker", config)
-    ledger = wiring.open_ledger(loaded.settings)
+    ledger = wiring.ledger_of(loaded)
     keeper, url = wiring.redis_of(loaded.settings, wait_s=EMBEDDED_READY_S)
     stop = threading.Event()
     http = Http()
@@ -97,7 +97,7 @@ def clock(config: Path) -> int:
     from bridge.entrypoints.worker import Drainer
 
     loaded = _started("clock", config)
-    ledger = wiring.open_ledger(loaded.settings)
+    ledger = wiring.ledger_of(loaded)
     keeper, url = wiring.redis_of(loaded.settings, wait_s=EMBEDDED_READY_S)
     stop = _on_signal()
     http = Http()

@@ -4,6 +4,7 @@ import fcntl
 import importlib
 import os
 import socket
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from bridge.entrypoints.cli import config_option, run, say
+from bridge.entrypoints.cli import config_option, prepared, say
 
 WORKERS = 4
 SANDBOX_PORT = 8081
@@ -42,10 +43,11 @@ def up(demo: bool, workers: int, config: Path) -> int:
     settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _only_one(settings.var_dir)
     _port_is_free(settings.server.host, settings.server.port)
-    _ledger_is_current(loaded)
+    _ledger_is_current(loaded, meanwhile=_preload)
     procfile = _procfile(settings)
     commands = commands_in(procfile.read_text(encoding="utf-8"), str(procfile))
-    supervisor = Supervisor(commands, counts={"worker": workers}, run_command=partial(run, inherited=loaded))
+    theirs = wiring.with_ledger(loaded)
+    supervisor = Supervisor(commands, counts={"worker": workers}, prepare=partial(prepared, inherited=theirs))
     trial = any(account.sandbox for account in settings.accounts.values())
     if trial and wiring.SANDBOX_URL_VARIABLE not in os.environ:  # else somebody runs one of their own
         port = _sandbox_port()
@@ -55,7 +57,6 @@ def up(demo: bool, workers: int, config: Path) -> int:
         journal = str(settings.var_dir / "sandbox.jsonl")
         supervisor.add("sandbox", ["sandbox", "--listen", f"127.0.0.1:{port}", "--journal", journal])
     supervisor.add("herald", ["herald", *(["--demo"] if demo else [])], restart=False)
-    _preload()
     try:
         return int(supervisor.run())
     finally:
@@ -118,7 +119,7 @@ def _sandbox_port() -> int:
     return SANDBOX_PORT
 
 
-def _ledger_is_current(loaded: Any) -> None:
+def _ledger_is_current(loaded: Any, meanwhile: Callable[[], None]) -> None:
     """Apply missing migrations and put the rules in force, in a process of its own: what that needs in memory is not
     for every child to share.
     """
@@ -127,7 +128,9 @@ def _ledger_is_current(loaded: Any) -> None:
     settings = loaded.settings
     origin = wiring.origin(settings, loaded.digest, "start of up")
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as apart:
-        before, after = apart.submit(_upgraded, settings.ledger, wiring.stored_book(loaded), origin).result()
+        upgraded = apart.submit(_upgraded, settings.ledger, wiring.stored_book(loaded), origin)
+        meanwhile()
+        before, after = upgraded.result()
     if before is not None and before != after:
         say(f"the ledger went from version {before} to {after}")
 

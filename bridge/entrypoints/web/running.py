@@ -45,7 +45,7 @@ class WebProcess:
         gc.freeze()
         gc.set_threshold(GC_EVERY)
         sys.setswitchinterval(SWITCH_EVERY_S)
-        ledger = wiring.open_ledger(settings)
+        ledger = wiring.ledger_of(self._loaded)
         rules = Keeper(self._loaded, ledger)
         rules.look()
         keeper, url = wiring.redis_of(settings)
