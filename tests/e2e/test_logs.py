@@ -34,7 +34,7 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
         bridge.eventually(lambda: [one for one in bridge.every("deliveries") if one["state"] == "dead"])
         rejected = bridge.post(b"no json").json()["event"]
         with socket.create_connection(("127.0.0.1", bridge.port), timeout=ANSWER_WITHIN_S) as stranger:
-            stranger.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+            stranger.sendall(b"GET / HTTP/1.1\r\nAuthorization Bearer wrong-secret-123456\r\n\r\n")
             assert stranger.recv(100).startswith(b"HTTP/1.1 400")
         bridge.post(alert(), "tool", headers={"X-Tool-Token": "wrong-secret-123456"})
         paused = requests.post(f"{bridge.url}/api/v1/lanes/io/pause", json={}, timeout=ANSWER_WITHIN_S)
@@ -53,7 +53,8 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
     for line in lines:
         assert {"event", "level", "timestamp", "process"} <= line.keys()
         assert CONCERNS.get(line["event"], set()) <= line.keys(), line
-    assert "gunicorn.error" in {one.get("library") for one in lines}, "what the web server says is such a line, too"
+    said = [one["text"] for one in lines if one.get("library") == "gunicorn.error"]
+    assert said == ["Invalid request from ip=127.0.0.1: Invalid HTTP Header"], "such a line, too, and no secret"
     assert {"attempt_finished", "delivery_finished", "webhook_rejected", "action_done"} <= {
         one["event"] for one in lines
     }

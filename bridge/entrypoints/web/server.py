@@ -7,6 +7,7 @@ seconds in all, however slowly the bytes come, and has enough threads that a hun
 import errno
 import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -200,8 +201,22 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return self.alive
 
 
+_REFUSED = re.compile(r"(Invalid request from ip=\S*: [^:'\"]*).*", re.DOTALL)
+
+
 class Log(Logger):  # type: ignore[misc]
-    """gunicorn's own log without a handler of its own: its lines are made as those of every other library."""
+    """gunicorn's own log without a handler of its own: its lines are made as those of every other library.
+
+    Nor does it say what a request holds: the header that gunicorn cannot read, or an address, may be a secret.
+    """
+
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Of a request that is no HTTP: from whom, and what kind of thing is wrong."""
+        super().warning(_REFUSED.sub(r"\1", str(msg)), *args, **kwargs)
+
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Of a request that failed: its method and path."""
+        super().exception(msg, *(str(one).partition("?")[0] for one in args), **kwargs)
 
     def setup(self, cfg: Any) -> None:
         """gunicorn calls this when it starts."""
