@@ -1,4 +1,4 @@
-"""What processes share in files: locks, and a secret."""
+"""What processes share in files: locks, a secret, and files that are replaced whole."""
 
 import fcntl
 import os
@@ -25,6 +25,23 @@ def secret_kept_in(path: Path) -> str:
         os.link(drawn, path)
     drawn.unlink()
     return path.read_text(encoding="ascii")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: whoever reads it meanwhile, or after a crash, finds the old one or the new.
+
+    Its mode stays; a link stays one, to what it leads to.
+    """
+    path = path.resolve()
+    drawn = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        drawn.write_text(text, encoding="utf-8")
+        if path.exists():
+            drawn.chmod(path.stat().st_mode & 0o777)
+        drawn.replace(path)
+    except BaseException:
+        drawn.unlink(missing_ok=True)
+        raise
 
 
 class FileLock:

@@ -49,6 +49,8 @@ def test_names_come_into_the_ledger_and_the_lock_file(folder: Path, sandbox: San
     assert all(row["entries"] is not None and row["age_s"] < 60 for row in rows)
     listed = told(folder, sandbox, "names", "list", "pd", "service")
     assert "Checkout API" in listed.out
+    pulls = told(folder, sandbox, "audit", "--action", "pull", "--json").json["items"]
+    assert {"account pd"} <= {deed["object"] for deed in pulls}
     again = (folder / "rules" / "names.lock.json").read_text()
     assert told(folder, sandbox, "names", "pull").code == FINE
     assert (folder / "rules" / "names.lock.json").read_text() == again

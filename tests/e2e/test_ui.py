@@ -96,6 +96,14 @@ def test_an_event_tells_its_whole_story_on_one_page(bridge: Bridge) -> None:
 
 def test_what_is_not_there_is_said_so(bridge: Bridge) -> None:
     assert "There is no event nothing" in page(bridge, "/events/nothing", 404)
+    browser = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+    lost = requests.get(f"{bridge.url}/evnets", headers=browser, timeout=5)
+    assert (lost.status_code, "There is no such page here" in lost.text) == (404, True)
+    assert "default-src 'none'" in lost.headers["Content-Security-Policy"]
+    for path, accept in (("/evnets", {"Accept": "application/json"}), ("/api/v1/evnets", browser), ("/evnets", {})):
+        told = requests.get(bridge.url + path, headers=accept, timeout=5)
+        assert told.status_code == 404
+        assert "error" in told.json()
     assert "There is no incident nothing" in page(bridge, "/incidents/nothing", 404)
     assert "since is a time" in page(bridge, "/events?since=soon", 400)
     assert "No dead letters" in page(bridge, "/dead")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.files import FileLock
+from bridge.adapters.files import FileLock, replace_text
 
 HOLD = """
 import sys
@@ -133,3 +133,22 @@ def test_without_company_it_costs_microseconds(tmp_path: Path) -> None:
         return (time.perf_counter() - started) / 200
 
     assert min(one_s() for _ in range(20)) < 50e-6  # 3 on an idle machine
+
+
+def test_a_file_is_replaced_whole_with_its_mode_and_through_its_link(tmp_path: Path) -> None:
+    kept, link = tmp_path / "kept.yaml", tmp_path / "link.yaml"
+    kept.write_text("old")
+    kept.chmod(0o640)
+    link.symlink_to(kept)
+    replace_text(link, "new")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777, link.is_symlink()) == ("new", 0o640, True)
+    assert sorted(tmp_path.iterdir()) == [kept, link]
+
+
+def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.yaml"
+    kept.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(kept, "half of it, then \ud800")
+    assert kept.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [kept]

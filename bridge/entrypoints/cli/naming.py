@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from bridge.adapters.files import replace_text
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger
 from bridge.config.names_lock import FILE, lock_text, read_lock
 from bridge.destinations.base import Destination
 from bridge.domain.delivery import HttpResponse, NamedThing
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.auditing import did
 from bridge.entrypoints.cli.tables import age, printed, shown
 
 NAMES_MAX = 20_000  # of one list, as the workers take it
@@ -53,10 +55,11 @@ def pull(accounts: tuple[str, ...], config: Path) -> int:
                 failed += 1
                 continue
             ledger.names_stored(account, kind, things)
+            did(ledger, "pull", f"account {account}", kind=kind, number=len(things))
             lists[account, kind] = tuple(things)
             click.echo(f"{account}: {kind}: {len(things)}")
     path = settings.rules_dir / FILE
-    path.write_text(lock_text(lists, before), encoding="utf-8")
+    replace_text(path, lock_text(lists, before))
     click.echo(f"wrote {path}")
     return PROBLEMS_FOUND if failed else 0
 

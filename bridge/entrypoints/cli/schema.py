@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bridge.adapters.files import replace_text
 from bridge.entrypoints.cli import unused_config_option
 from bridge.entrypoints.cli.tables import printed
 
@@ -30,7 +31,7 @@ def schema(name: str | None, folder: Path | None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for one, made in wanted.items():
         path = folder / file_name(one)
-        path.write_text(as_file(made), encoding="utf-8")
+        replace_text(path, as_file(made))
         click.echo(f"wrote {path}")
     return 0
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from bridge.adapters.files import replace_text
 from bridge.config.rule_tests import Case
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
@@ -50,7 +51,7 @@ def update(root: Path, missed: Iterable[tuple[Case, Miss]]) -> Updated:
         for (start, end), value in sorted(edits.items(), reverse=True):
             text = text[:start] + value + text[end:]
         if edits:
-            path.write_text(text, encoding="utf-8")
+            replace_text(path, text)
             done.written[name] = len(edits)
     return done
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, flash, g, redirect, render_template, request
 from flask_wtf.csrf import generate_csrf
+from werkzeug.exceptions import HTTPException
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError
@@ -22,6 +23,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.receiver import answer
 from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, rule_page, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
 from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
@@ -42,6 +44,7 @@ PAGES = (
 LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
 INCIDENTS_MAX = 20  # told of one event whole; a batch may concern any number
+_FOR_PROGRAMS = ("/api/", "/webhooks/")
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -93,7 +96,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.story_of, "story")
     routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
 
-    @routes.context_processor
+    @routes.app_context_processor
     def _everywhere() -> dict[str, Any]:
         first = "/" + request.path.split("/")[1]
         who = g.get("who")
@@ -109,6 +112,13 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "book": ui.book(),
             "sandboxed": ui.sandboxed,
         }
+
+    @routes.app_errorhandler(404)
+    def _lost(error: HTTPException) -> Response:
+        """A person who mistyped an address reads a page; a program gets its JSON, and so does what is for programs."""
+        if request.path.startswith(_FOR_PROGRAMS) or "text/html" not in request.accept_mimetypes.values():
+            return answer(404, error=(error.description or error.name).split(". ")[0])
+        return _headers(Response(render_template("problem.html", sentence="There is no such page here"), 404))
 
     @routes.after_request
     def _headers(response: Response) -> Response:
