@@ -207,6 +207,9 @@ def _exclude(one: On, other: On) -> bool:
         match left:
             case Equals(values=values) if not any(right.holds(_plain(value)) for value in values):
                 return not isinstance(right, Exists)
+            case GreaterThan(number=low) | AtLeast(number=low) if isinstance(right, LessThan | AtMost):
+                touches = isinstance(left, AtLeast) and isinstance(right, AtMost)
+                return low > right.number or (low == right.number and not touches)
     return False
 
 

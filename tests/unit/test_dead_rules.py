@@ -65,6 +65,8 @@ def test_a_rule_behind_one_that_takes_all_of_it_is_dead(tmp_path: Path, first: s
         ("{not: {payload.tags: a}}", "{payload.tags: b}"),
         ("{severity: {exists: true}}", "{severity: error}"),  # one that was not given reads error, and does not exist
         ("{payload.n: {gt: 5}}", "{payload.n: {gt: 3}}"),
+        ("{source: lab}", "{payload.n: {gt: 5, lt: 3}}"),  # one element of a list, and another
+        ("{source: lab}", "{labels.n: {gte: 5, lte: 5}}"),
         ("{labels.team: {regex: '^db$'}}", "{labels.team: [db, dba]}"),
         ("{any: [{source: lab}, {labels.a: b}]}", "{labels.a: c}"),
         ("{not: {source: lab, labels.a: b}}", "{source: lab}"),
@@ -87,6 +89,8 @@ def test_a_rule_that_does_not_end_the_search_kills_none(tmp_path: Path, setting:
         ("{labels.env: dev, not: {labels.env: [dev, staging]}}", "'labels.env' and 'not'"),
         ("{labels.env: {in: [dev], ne: dev}}", "'labels.env.in' and 'labels.env.ne'"),
         ("{source: lab, all: [{source: zendesk}]}", "'source' and 'all[0].source'"),
+        ("{labels.n: {gt: 5, lt: 3}}", "'labels.n.gt' and 'labels.n.lt'"),
+        ("{labels.n: {gte: 5, lt: 5}}", "'labels.n.gte' and 'labels.n.lt'"),
     ],
 )
 def test_conditions_that_exclude_each_other_are_named(tmp_path: Path, match: str, named: str) -> None:
