@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from bridge.config.folders import visible
 from bridge.config.rule_tests import SUFFIXES as TEST_SUFFIXES
 from bridge.domain.errors import Place, Problem
 
@@ -62,7 +63,7 @@ def read_files(rules_dir: Path, templates_dir: Path, root: Path) -> tuple[RuleFi
     """
     problems: list[Problem] = []
     rules = _texts({_shown(path, root): path for path in _rule_files(rules_dir)}, problems)
-    paths = {path.relative_to(templates_dir).as_posix(): path for path in sorted(templates_dir.rglob("*.j2"))}
+    paths = {path.relative_to(templates_dir).as_posix(): path for path in sorted(visible(templates_dir, "*.j2"))}
     folder = _shown(templates_dir, root)
     templates = _texts(paths, problems, folder)
     files = RuleFiles(
@@ -97,13 +98,8 @@ def stamps_of(*folders: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 def watched(*folders: Path) -> list[Path]:
-    """The files under these folders that a reload looks at, sorted; hidden ones, as editors leave them, are none."""
-    return sorted(
-        path
-        for folder in set(folders)
-        for path in folder.rglob("*")
-        if path.suffix in _WATCHED and not path.name.startswith((".", "#"))
-    )
+    """The files under these folders that a reload looks at, sorted."""
+    return sorted(path for folder in set(folders) for path in visible(folder) if path.suffix in _WATCHED)
 
 
 def _shown(path: Path, root: Path) -> str:
@@ -111,7 +107,7 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _rule_files(folder: Path) -> list[Path]:
-    paths = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
+    paths = [path for pattern in ("*.yaml", "*.yml") for path in visible(folder, pattern)]
     return sorted(path for path in paths if not path.name.endswith(TEST_SUFFIXES))
 
 

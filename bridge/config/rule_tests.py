@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bridge.config.folders import visible
 from bridge.config.sentences import found
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Path as YamlPath
@@ -78,7 +79,9 @@ def test_files(paths: list[Path]) -> list[Path]:
     """The test files among these and under these folders, sorted."""
     found: set[Path] = set()
     for path in paths:
-        found |= {one for one in path.rglob("*.test.y*ml") if one.name.endswith(SUFFIXES)} if path.is_dir() else {path}
+        found |= (
+            {one for one in visible(path, "*.test.y*ml") if one.name.endswith(SUFFIXES)} if path.is_dir() else {path}
+        )
     return sorted(found)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge import wiring
+from bridge.config.folders import visible
 from bridge.config.rule_files import RuleFiles, digest_of, read_files, stamps_of
 from bridge.domain.errors import ConfigError
 from bridge.rules.changes import DIFF_MAX_LINES, changes_between
@@ -104,3 +105,22 @@ def test_the_difference_of_huge_files_is_bounded() -> None:
     huge = "\n".join(str(number) for number in range(10_000))
     found = changes_between(content(), content(), {}, {"f": huge})
     assert len(found.diff) == DIFF_MAX_LINES + 1
+
+
+def test_hidden_files_and_folders_do_not_count(loaded: wiring.Loaded, tmp_path: Path) -> None:
+    """As a Kubernetes volume lays them out, and as editors leave them."""
+    rules, templates = tmp_path / "rules", tmp_path / "templates"
+    before, digest = loaded.files, digest_of(rules, templates)
+    for folder, name in ((rules, "rules.yaml"), (templates, "body.txt.j2")):
+        kept = folder / "..2026_11_21"
+        kept.mkdir()
+        (folder / name).rename(kept / name)
+        (folder / "..data").symlink_to(kept.name)
+        (folder / name).symlink_to(f"..data/{name}")
+    (rules / ".#rules.yaml").symlink_to("somebody@somewhere.1234")
+    (rules / ".draft.yaml").write_text("rules: what is this")
+    (rules / ".draft.test.yaml").write_text("neither")
+    files, problems = read_files(rules, templates, tmp_path)
+    assert (files, problems) == (before, ())
+    assert digest_of(rules, templates) == digest
+    assert list(visible(rules, "*.test.yaml")) == [rules / "team" / "more.test.yaml"]
