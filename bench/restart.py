@@ -9,7 +9,9 @@ and of one that has sent what was owed.
 """
 
 import argparse
+import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -60,7 +62,8 @@ def _round(owed: int, idle_s: float) -> tuple[float, float, float, float]:
             for index in range(owed):
                 title = f"owed {index}"
                 sender.post({"title": title, "fingerprint": title, "severity": "error", "labels": {"account": "0"}})
-            serving[0].kill()
+            for pid in _family(serving[0].pid):  # Valkey, too: as if the machine had lost its power
+                os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not listens(port))
         arrivals = Arrivals(sandbox_url)
         began = time.monotonic()

@@ -346,9 +346,12 @@ def open_ledger(settings: Settings) -> "Ledger":
 def with_ledger(loaded: Loaded) -> Loaded:
     """For the children of this process: the ledger opened once, and closed. Raises SchemaError.
 
-    What a process touches and makes on the way to its first transaction they share, instead of each its own.
+    What a process touches and makes on the way to its first heartbeat they share, instead of each its own.
     """
     ledger = open_ledger(loaded.settings)
+    beat = heartbeat("up")
+    ledger.heartbeat(beat)
+    ledger.heartbeat_ended(beat.process)
     ledger.close()
     return replace(loaded, database=ledger.database)
 

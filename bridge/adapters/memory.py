@@ -14,7 +14,7 @@ _SMALLEST = 24
 
 
 class _Mallinfo2(ctypes.Structure):
-    """What glibc says of its main arena; mallinfo(3). `keepcost`: the bytes free at its very end."""
+    """What glibc says of its main arena; mallinfo(3). Of the bytes free (`fordblks`) some are its end (`keepcost`)."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -36,9 +36,11 @@ def holes_filled() -> int:
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_size_t
     libc.sbrk.argtypes, libc.sbrk.restype = [ctypes.c_ssize_t], ctypes.c_size_t
     libc.mallinfo2.restype = _Mallinfo2
-    behind_all = libc.sbrk(0) - libc.mallinfo2().keepcost
-    filled = 0
+    heap = libc.mallinfo2()
+    behind_all = libc.sbrk(0) - heap.keepcost
+    filled, left = 0, heap.fordblks  # whatever else malloc may be here, no more than what was free is taken
     for size in range(LARGEST_HOLE, _SMALLEST - 1, -_STEP):
-        while 0 < libc.malloc(size) < behind_all:
+        while left > 0 and 0 < libc.malloc(size) < behind_all:
             filled += 1
+            left -= size
     return filled

@@ -5,13 +5,17 @@ A schema newer than the code is never touched: an older program would write rows
 
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
 from bridge.adapters.ledger.engine import Database, Transaction
 from bridge.domain.errors import BridgeError
 
 HEAD = "0009"  # the version this code works with; the newest file in migrations/versions
 _ADVISORY_LOCK = 0x1B_1B_1B
+_IS_THERE = {  # SQLAlchemy's inspector would say so as well, and cost every process most of a megabyte
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'",
+    "postgresql": "SELECT to_regclass('alembic_version')",
+}
 
 
 class SchemaError(BridgeError):
@@ -20,9 +24,11 @@ class SchemaError(BridgeError):
 
 def version(transaction: Transaction) -> str | None:
     """The schema's version; None for an empty database."""
-    if not inspect(transaction.connection).has_table("alembic_version"):
+    connection = transaction.connection
+    if connection.exec_driver_sql(_IS_THERE[connection.dialect.name]).scalar() is None:
         return None
-    return transaction.connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found
 
 
 def require_current(database: Database) -> None:
