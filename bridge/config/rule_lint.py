@@ -11,6 +11,7 @@ from typing import Any
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree
 from bridge.destinations.base import Destination
+from bridge.domain.decision import Mode
 from bridge.domain.errors import Grade, Place, Problem
 from bridge.rules.book import Rule
 from bridge.rules.dead import Dead, dead_rules
@@ -142,7 +143,11 @@ def _depends_on_data(value: Any) -> bool:
 
 
 def book_warnings(rules: Sequence[Rule]) -> Iterator[Problem]:
-    """What only all rules together show: those that can never match."""
+    """What only all rules together show: those that can never match, and shadows that keep alerts from the others."""
+    for rule in rules:
+        if rule.mode is Mode.SHADOW and rule.conditions is not None and not rule.continues:
+            message = f"rule '{rule.id}' is in the shadow and ends the search: the alerts it matches page nobody"
+            yield _warning(rule.place, message, "give it 'continue: true', so that the rules after it see them too")
     by_killer: dict[str, list[Dead]] = {}
     for dead in dead_rules(rules):
         if dead.by is None:

@@ -76,7 +76,7 @@ def test_a_rule_that_can_match_is_not_called_dead(tmp_path: Path, first: str, se
     assert said(tmp_path, first, second) == []
 
 
-@pytest.mark.parametrize("setting", ["continue: true", "mode: shadow"])
+@pytest.mark.parametrize("setting", ["continue: true", "mode: shadow, continue: true"])
 def test_a_rule_that_does_not_end_the_search_kills_none(tmp_path: Path, setting: str) -> None:
     text = RULES.format(first="{}", second="{}").replace("id: first,", f"id: first, {setting},")
     _, problems = load(written(tmp_path, a=text))
@@ -168,3 +168,11 @@ def test_what_is_called_dead_never_decides(
                 killer = dead[rule.id]
                 assert killer is not None
                 assert refusal(killer.conditions or (), alert) is None
+
+
+def test_a_shadow_that_ends_the_search_is_said_and_kills_nothing(tmp_path: Path) -> None:
+    text = RULES.format(first="{}", second="{}").replace("id: first,", "id: first, mode: shadow,")
+    _, problems = load(written(tmp_path, a=text))
+    assert [(problem.message, problem.grade) for problem in problems] == [
+        ("rule 'first' is in the shadow and ends the search: the alerts it matches page nobody", Grade.WARNING)
+    ]
