@@ -32,7 +32,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.load import configured, empty_ledger, free_port, running_bridge, running_sandbox, wait_for
+from bench.load import (
+    children_of,
+    configured,
+    empty_ledger,
+    free_port,
+    is_alive,
+    running_bridge,
+    running_sandbox,
+    wait_for,
+)
 
 ACCOUNTS = ("pd-0", "pd-1", "io-0", "io-1")
 SENDERS = 6
@@ -314,11 +323,11 @@ class Victim:
     def _pids(self, what: str) -> list[int]:
         log = self.log()
         if what == "redis":
-            return [pid for pid in map(int, _VALKEY.findall(log)[-1:]) if _is_alive(pid)]
+            return [pid for pid in map(int, _VALKEY.findall(log)[-1:]) if is_alive(pid)]
         latest = {name: int(pid) for name, pid in _STARTED.findall(log)}
         kind = "web" if what == "web child" else what
-        of_kind = [pid for name, pid in latest.items() if name.partition(".")[0] == kind and _is_alive(pid)]
-        return [child for pid in of_kind for child in _children(pid)] if what == "web child" else of_kind
+        of_kind = [pid for name, pid in latest.items() if name.partition(".")[0] == kind and is_alive(pid)]
+        return [child for pid in of_kind for child in children_of(pid)] if what == "web child" else of_kind
 
     def _flushed(self) -> bool:
         import redis
@@ -378,22 +387,6 @@ class Victim:
                 last = error
                 time.sleep(0.1)
         raise last
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [int(child) for child in listed if _is_alive(int(child))]
 
 
 if __name__ == "__main__":

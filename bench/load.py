@@ -5,6 +5,7 @@ A sender is a raw socket, kept alive, on loopback; a load is many of them, one t
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -154,13 +155,13 @@ def read_answer(sock: socket.socket) -> int:
     return int(head.split(b" ", 2)[1])
 
 
-def wait_for(ready: Callable[[], bool], within_s: float = 20.0) -> None:
+def wait_for(ready: Callable[[], bool], within_s: float = 20.0, every_s: float = 0.05) -> None:
     """Poll until ready. Raises TimeoutError."""
     until = time.monotonic() + within_s
     while not ready():
         if time.monotonic() > until:
             raise TimeoutError("not ready in time")
-        time.sleep(0.05)
+        time.sleep(every_s)
 
 
 def listens(port: int) -> bool:
@@ -181,10 +182,13 @@ def answers(port: int, path: str) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on, and none of those that systems hand to whoever asks for any (from 32768 on Linux, from
+    49152 on others): it stays free until the server that is told of it takes it, and while that is restarted."""
+    while True:
+        port = secrets.choice(range(10_000, 32_768))  # random would give two runs with one seed the same ports
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def configured(folder: Path, config: str, rules: str) -> None:
@@ -246,6 +250,24 @@ def running_sandbox() -> Iterator[str]:
         yield f"http://{address}"
     finally:
         ended([process])
+
+
+def children_of(pid: int) -> list[int]:
+    """What any thread of a process has started and still runs."""
+    listed: list[str] = []
+    with suppress(OSError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            listed += (task / "children").read_text().split()
+    return [int(child) for child in listed if is_alive(int(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def ended(running: Sequence["subprocess.Popen[bytes]"]) -> None:

@@ -20,7 +20,18 @@ from pathlib import Path
 from statistics import median
 
 from bench.latency import ACCOUNT, CONFIG, RULE, Arrivals
-from bench.load import Sender, configured, ended, free_port, listens, running_bridge, running_sandbox, started, wait_for
+from bench.load import (
+    Sender,
+    children_of,
+    configured,
+    ended,
+    free_port,
+    listens,
+    running_bridge,
+    running_sandbox,
+    started,
+    wait_for,
+)
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
@@ -81,8 +92,7 @@ def _round(owed: int, idle_s: float) -> tuple[float, float, float, float]:
 
 
 def _seconds_until(ready: Callable[[], bool], began: float) -> float:
-    while not ready():
-        time.sleep(0.01)
+    wait_for(ready, every_s=0.01)
     return time.monotonic() - began
 
 
@@ -94,11 +104,7 @@ def _idle_mb(pid: int, idle_s: float) -> float:
 
 def _family(pid: int) -> list[int]:
     """A process and everything it started, to the last grandchild."""
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += _family(int(child))
-    return found
+    return [pid, *(one for child in children_of(pid) for one in _family(child))]
 
 
 def _pss_mb(pid: int) -> float:

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any, Self
 import redis
 import requests
 
+from bench.load import free_port
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.adapters.valkey import server_program
@@ -74,13 +74,6 @@ def eventually(what: Callable[[], Any], within_s: float = 20.0, about: Callable[
         assert time.monotonic() - started < within_s, f"did not come true within {within_s:g} s\n{about()}"
         time.sleep(0.02)
     return time.monotonic() - started
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def processes() -> list[tuple[int, int, str]]:
@@ -160,7 +153,7 @@ class Bridge:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = write_configuration(folder, port=self.port, **settings)
-        self.sandbox = SandboxServer(rates=rates, journal=folder / "upstream.jsonl")
+        self.sandbox = SandboxServer(port=free_port(), rates=rates, journal=folder / "upstream.jsonl")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._start, self._env = tuple(start), dict(env or {})
         self._started: list[subprocess.Popen[bytes]] = []

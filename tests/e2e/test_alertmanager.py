@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import requests
 
+from bench.load import free_port
 from bridge.sandbox.pages import title_of
-from tests.e2e.processes import Bridge, free_port, is_open
+from tests.e2e.processes import Bridge, is_open
 
 PROGRAM = shutil.which("prometheus-alertmanager")
 TEAM = "shop"

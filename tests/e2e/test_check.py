@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.processes import free_port, write_configuration
+from bench.load import free_port
+from tests.e2e.processes import write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, run
 
 GOOD = "rules:\n  - {id: a, account: pd, match: {source: dd}, incident: {title: x, service: S}}\nunmatched: record\n"

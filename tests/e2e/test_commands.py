@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
+from bench.load import free_port
 from bridge.adapters.ledger.upgrade import HEAD
 from bridge.entrypoints import cli
-from tests.e2e.processes import CLI, SOURCES, Bridge, alert, environment, free_port, write_configuration
+from tests.e2e.processes import CLI, SOURCES, Bridge, alert, environment, write_configuration
 
 pytestmark = pytest.mark.e2e
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.load import free_port
 from bridge.adapters.http import Http
 from bridge.adapters.valkey import server_program
 from bridge.destinations.checkup import noticed
@@ -21,7 +22,7 @@ from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
 from bridge.domain.checkup import Finding, Health
 from bridge.domain.delivery import HttpRequest, HttpResponse
 from bridge.sandbox import SandboxServer, seed
-from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, eventually, free_port, write_configuration
+from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, eventually, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
 
 pytestmark = pytest.mark.e2e

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import requests
 
+from bench.load import free_port
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.sandbox.pages import title_of
@@ -31,7 +32,6 @@ from tests.e2e.processes import (
     OwnValkey,
     alert,
     at_once,
-    free_port,
     full_disk,
     in_turn,
     is_open,

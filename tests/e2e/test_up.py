@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from bench.load import free_port
 from bridge.sandbox.pages import title_of
 from tests.e2e.processes import (
     CLI,
@@ -22,7 +23,6 @@ from tests.e2e.processes import (
     children_of,
     environment,
     eventually,
-    free_port,
     is_alive,
     processes,
 )

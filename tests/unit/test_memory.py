@@ -25,9 +25,11 @@ print(first, second, libc.malloc(200) > above)
 has_mallinfo2 = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallinfo2")
 
 
-@pytest.mark.skipif(not has_mallinfo2, reason="only glibc 2.33 and later says where its heap ends")
 def test_what_comes_after_it_lies_behind_what_was_there() -> None:
     said = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True).stdout.split()
+    if not has_mallinfo2:  # only glibc 2.33 and later says where its heap ends
+        assert said[:2] == ["0", "0"]
+        return
     assert int(said[0]) >= 1900  # of 2,000; a few are in malloc's own quick lists
     assert int(said[1]) < 200
     assert said[2] == "True"
