@@ -500,7 +500,8 @@ def _special(delivery: Delivery, status: int, content: Any, detail: str) -> Atte
             return _told_before(delivery, detail, closed=False)
         case _ if code == REQUESTER_UNKNOWN or FROM_WORDS in " ".join(_words(content)).casefold():
             advised = f"{FROM_ADVICE}: {detail}"[: wire.DETAIL_MAX_CHARS]
-            return PermanentFailure(reason=Reason.BAD_REQUEST, detail=advised)
+            # nothing that a rule gives would change it: no plain create, so that a replay sends what the rule wanted
+            return PermanentFailure(reason=Reason.REFUSED, detail=advised)
     return None
 
 

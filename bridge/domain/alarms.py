@@ -103,8 +103,9 @@ def _of_account(account: AccountView, now: datetime) -> Iterator[Cause]:
         yield Cause(kind=CauseKind.CRITICAL_DEAD, about=account.name, sentence=sentence, advice=advice)
     if account.waits_since is not None and now - account.waits_since > LONG_WAIT_TIMES * account.max_wait:
         minutes = int((now - account.waits_since) / timedelta(minutes=1))
-        sentence = f"incidents for '{account.name}' have waited {minutes} min"
-        advice = "see 'incident-bridge lanes': is the lane paused, its rate too low, the upstream slow?"
+        waited = f"{minutes} min" if minutes else "less than a minute, but far longer than max_wait"
+        sentence = f"incidents for '{account.name}' have waited {waited}"
+        advice = "see 'incident-bridge lanes' for why: a pause, a rate that is too low, a slow upstream"
         yield Cause(kind=CauseKind.LONG_WAIT, about=account.name, sentence=sentence, advice=advice)
 
 

@@ -217,18 +217,27 @@ def carries_on(carrier: Incident | None) -> bool:
 
 
 def carrier_fires(
-    folded: Incident, carrier: Incident, member: Member | None, severity: Severity, body: CreateBody, now: datetime
+    folded: Incident,
+    carrier: Incident,
+    member: Member | None,
+    severity: Severity,
+    body: CreateBody,
+    now: datetime,
+    *,
+    rise: bool = False,
 ) -> tuple[Incident, Transition | None]:
     """A problem fires in a folded incident, which is as it is after that: the folded one and its carrier follow.
 
+    `rise`: the report has something to change upstream if it is more severe than all the carrier speaks for.
     Under a resolve that may have reached the upstream the folded incident keeps what it would open with by itself. The
     carrier's list names the folded incident, not each of its problems: no note is made of them.
     """
-    step = on_firing(carrier, member, severity, body, now)
+    step = on_firing(carrier, member, severity, body, now, rise=rise)
     if not isinstance(step, Transition):
         return folded, None
     is_late = carrier.state is IncidentState.RESOLVING and carrier.resolve_claimed
-    changed = replace(step.incident, renewal=carrier.renewal, telling=carrier.telling)
+    telling = replace(carrier.telling, has_updates=step.incident.telling.has_updates)
+    changed = replace(step.incident, renewal=carrier.renewal, telling=telling)
     add = tuple(action for action in step.add if action is not Action.NOTE)
     late = replace(folded, renewal=body) if is_late else folded
     return late, replace(step, incident=changed, add=add, replace_create=False)

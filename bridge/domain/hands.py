@@ -122,6 +122,7 @@ def resent(incident: Incident) -> Again | AsLetter | Refused:
         case IncidentState.OPEN:
             over = replace(incident, state=IncidentState.RESOLVING, live=False, reason=Reason.RESENT, renewal=None)
             over = replace(over, resolve_claimed=False, telling=replace(over.telling, note_waits=False))
+            over = replace(over, policy=replace(over.policy, hold_resolve=timedelta(0)))  # a person means now
             cancel = tuple(action for action in _TOLD_BY_US if action is not Action.RESOLVE)
             return Again(ends=Transition(incident=over, add=(Action.RESOLVE,), cancel=cancel))
         case IncidentState.RESOLVED:  # a person closed it upstream while it fires

@@ -113,6 +113,7 @@ class Transition:
     cancel: tuple[Action, ...] = ()  # unclaimed deliveries of these actions, before any is added
     revive: tuple[Action, ...] = ()  # the last one of these actions, if it was cancelled: it has to be told after all
     replace_create: bool = False  # the unclaimed create takes the joining alert's body and order
+    promotes: bool = False  # the unclaimed create takes the incident's severity for its order, and keeps its body
     renews: bool = False  # the renewal opens a new episode now, with the members that fire
 
 

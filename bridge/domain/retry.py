@@ -28,7 +28,9 @@ PLAIN_AFTER = frozenset({Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT
 MAY_HAVE_WORKED = frozenset(  # a PUT that is simply repeated: what would undo it must not believe it was never made
     {Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR, Reason.UNREADABLE_ANSWER}
 )
-LANE_PARKS_FOR = frozenset({Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN})  # the lane waits, not the delivery
+LANE_PARKS_FOR = frozenset({Reason.RATE_LIMITED, Reason.AUTH})  # the lane waits, not the delivery
+FORBIDDEN_AGAIN_FIRST = timedelta(seconds=75)  # behind the lane's own 60 s: the next to be tried is another one
+FORBIDDEN_AGAIN_MAX = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,15 @@ def backoff(attempt: int, jitter: float) -> timedelta:
     return ceiling * jitter
 
 
+def _delay(reason: Reason, attempt: int, jitter: float) -> timedelta:
+    """How long a delivery waits by itself after an attempt that failed for this reason."""
+    if reason in LANE_PARKS_FOR:
+        return timedelta(0)
+    if reason is Reason.FORBIDDEN:  # one team's service may be forbidden, and nobody else is to wait behind it
+        return min(FORBIDDEN_AGAIN_MAX, FORBIDDEN_AGAIN_FIRST * (1 << min(attempt - 1, 8)))
+    return backoff(attempt, jitter)
+
+
 def next_step(
     result: AttemptResult, *, action: Action, attempt: int, phase: Phase, key_rule: KeyRule, jitter: float
 ) -> NextStep:
@@ -111,7 +122,7 @@ def next_step(
         case Delivered(reference=reference, adopted=adopted):
             return Done(reference=reference, adopted=adopted)
         case TransientFailure(reason=reason):
-            delay = timedelta(0) if reason in LANE_PARKS_FOR else backoff(attempt, jitter)
+            delay = _delay(reason, attempt, jitter)
             sent = phase is Phase.SEND and action is not Action.CREATE and reason in MAY_HAVE_WORKED
             return RetryIn(delay=delay, phase=phase, reason=reason, sent=sent)
         case UnknownOutcome(reason=reason):

@@ -75,14 +75,19 @@ def on_firing(
             changed = replace(joined, renewal=body) if rises else joined
             again_with = (Action.REOPEN,) if rises else ()
             return Transition(incident=changed, outcome=Outcome.JOINED, cancel=again_with, add=again_with)
+        case IncidentState.PENDING if incident.folded and rises:  # its text is written: an update follows the create
+            update = (Action.UPDATE,) if rise else ()
+            telling = replace(joined.telling, has_updates=joined.telling.has_updates or rise)
+            carrier = replace(joined, telling=telling)
+            return Transition(incident=carrier, outcome=Outcome.JOINED, add=update, cancel=update, promotes=True)
         case IncidentState.PENDING:
-            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises and not incident.folded)
+            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
         case IncidentState.SENDING:
             return _told(joined, member, cancel=_queued_resolve(incident), update=rises and rise)
         case IncidentState.OPEN:
             return _told(joined, member, update=rises and rise)
         case IncidentState.FOLDED:
-            return Transition(incident=joined, outcome=Outcome.JOINED)
+            return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
         case IncidentState.RESOLVING if incident.resolve_claimed:
             renewed = replace(joined, renewal=body)
             what = "is re-opened after" if reopens else "becomes a new episode after"

@@ -57,7 +57,8 @@ def is_doubtful(incident: Incident, now: datetime, older_than: timedelta) -> boo
     """Whether nobody has seen for that long that an open incident is open. One look at a time."""
     if incident.state is not IncidentState.OPEN or incident.upstream_id is None or incident.renewal is not None:
         return False
-    return incident.confirmed_at is None or incident.confirmed_at <= now - older_than
+    seen_at = incident.confirmed_at
+    return seen_at is None or not now - older_than < seen_at <= now + ROUND  # one that is yet to come is a clock's jump
 
 
 def looks_per_round(update_interval: timedelta) -> int:

@@ -17,8 +17,7 @@ from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger, receipt
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Database
-from bridge.adapters.ledger.schema import deliveries, metadata
-from bridge.adapters.ledger.upkeep import UNFINISHED
+from bridge.adapters.ledger.schema import UNFINISHED, deliveries, metadata
 from bridge.config.names_lock import read_lock
 from bridge.config.rule_tests import Answer, Case, Expect, Send, Step
 from bridge.destinations.base import Destination

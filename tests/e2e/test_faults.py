@@ -351,3 +351,15 @@ def _exactly_one_each(bridge: Bridge, titles: list[str]) -> None:
         title: (one["key"], one["upstream"]["id"]) for title, one in ours.items()
     }
     assert {one["state"] for one in ours.values()} == {"open"}
+
+
+def test_a_start_asks_at_once_whether_a_refused_key_is_taken_now(tmp_path: Path) -> None:
+    """The way a new key comes in is a restart; the lane would wait out a minute for the old one."""
+    with Bridge(tmp_path) as bridge:
+        create = {"method": "POST", "path_prefix": "/pagerduty/incidents"}
+        bridge.script(match=create, times=1, do={"status": 401, "body": "denied"})
+        bridge.deliver(alert("locked out"))
+        bridge.eventually(lambda: any(one["held_by"] == "auth" for one in bridge.get("lanes")["items"]))
+        bridge.kill("clock")
+        bridge.start("clock")
+        bridge.arrives("locked out")

@@ -115,6 +115,13 @@ def test_a_from_that_is_nobody_there_says_what_to_do(bench: Bench) -> None:
     bench.drain()
     assert "'from' has to be the login e-mail of a user there" in letter(bench)["detail"]
     assert "Requester User Not Found" in letter(bench)["detail"]
+    assert bench.calls("POST") == 1  # a plain create would be refused the same way
+    bench.drainer.destinations = {"pd": account}
+    bench.ledger.replayed(letter(bench)["id"])
+    bench.drain()
+    (made,) = bench.upstream()
+    assert "instead of" not in made["body"]  # the rule's own request, not a plain one
+    assert made["incident"]["service"]["summary"] == "Checkout API"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

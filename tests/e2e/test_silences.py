@@ -49,14 +49,17 @@ def test_a_silence_holds_in_every_process_within_two_seconds_and_ends_as_soon(br
     assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"silenced"}, 10.0) < 2 * TAKEN_WITHIN_S
     assert outcomes(bridge, env="two") == {"opened"}
     assert outcomes(bridge, env="one", severity="critical") == {"opened"}
-    silenced = bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))
+    again = lambda: bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))  # noqa: E731
+    bridge.eventually(
+        lambda: again()["outcome"] == "silenced", 2 * TAKEN_WITHIN_S
+    )  # one process may have got all so far
+    silenced = again()
     assert silenced["decisions"][0]["silence"] == made.json()["id"]
     assert "a planned test" in silenced["decisions"][0]["reason"]
     assert bridge.get(f"silences/{made.json()['id']}")["hidden"] >= 12
     assert end(bridge, made.json()["id"]).json()["state"] == "ended"
     assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"opened"}, 10.0) < 2 * TAKEN_WITHIN_S
     assert bridge.get("silences")["items"][-1]["id"] == made.json()["id"]
-    again = lambda: bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))  # noqa: E731
     bridge.eventually(lambda: again()["outcome"] in ("opened", "duplicate"), 2 * TAKEN_WITHIN_S)
 
 

@@ -42,6 +42,11 @@ def view(**changes: Any) -> AccountView:
             "2 critical pages for 'pd' could not be delivered and will not be tried again",
         ),
         ({"waits_since": NOW - 11 * MINUTE}, CauseKind.LONG_WAIT, "incidents for 'pd' have waited 11 min"),
+        (
+            {"waits_since": NOW - 50 * (MINUTE / 60), "max_wait": 5 * (MINUTE / 60)},
+            CauseKind.LONG_WAIT,
+            "incidents for 'pd' have waited less than a minute, but far longer than max_wait",
+        ),
     ],
 )
 def test_an_account_that_needs_a_person_is_said_so_with_the_way_out(

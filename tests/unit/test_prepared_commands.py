@@ -44,6 +44,6 @@ def test_a_command_gets_its_options_and_what_its_parent_knows(monkeypatch: pytes
 
 
 def test_a_configuration_with_problems_is_said_by_the_child(tmp_path: Path, capsys: Any) -> None:
-    ready = prepared(["worker", "--config", str(tmp_path / "bridge.yaml")])
+    ready = prepared(["lanes", "--config", str(tmp_path / "bridge.yaml")])
     assert ready() == 1
     assert "bridge.yaml" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
+from bridge.domain.lane import PARK_REFUSED
 from bridge.domain.retry import (
     BACKOFF_MAX,
     Done,
@@ -69,10 +70,18 @@ def test_an_unknown_outcome_is_repeated_under_its_key_where_the_key_is_kept_for_
     assert found.phase is Phase.SEND
 
 
-@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.AUTH, Reason.FORBIDDEN])
+@pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.AUTH])
 def test_what_parks_the_lane_leaves_the_delivery_due_and_unsent(reason: Reason) -> None:
     found = step(TransientFailure(reason=reason, detail="", retry_after_s=900), attempt=50)
     assert found == RetryIn(delay=timedelta(0), phase=Phase.SEND, reason=reason, sent=False)
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 75), (2, 150), (3, 300), (40, 300)])
+def test_what_is_forbidden_lets_others_try_first(attempt: int, seconds: int) -> None:
+    found = step(TransientFailure(reason=Reason.FORBIDDEN, detail=""), attempt=attempt)
+    wanted = timedelta(seconds=seconds)
+    assert found == RetryIn(delay=wanted, phase=Phase.SEND, reason=Reason.FORBIDDEN, sent=False)
+    assert wanted > PARK_REFUSED
 
 
 def test_an_open_key_is_looked_up_at_once_and_later_with_patience() -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, null, or_, select, update
+from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, or_, select, update
 
 from bridge.adapters.ledger import folded
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
+    PENDING_AGAIN,
     clean,
     content_json,
     create_body_json,
@@ -22,6 +23,7 @@ from bridge.adapters.ledger.rows import (
     incident_row,
     member_row,
     names_json,
+    policy_json,
     telling_json,
 )
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series, to_us
@@ -98,7 +100,7 @@ _REVIVE = Statement(
         .where(and_(_later.c.incident_id == bindparam("of_incident"), _later.c.action == bindparam("of_action")))
         .scalar_subquery(),
     )
-    .values(state=DeliveryState.PENDING.value, reason=null(), detail=null(), done_at=null(), next_at=bindparam("at"))
+    .values(**PENDING_AGAIN)
 )
 _EVEN_SENT = frozenset({Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE})  # whether they arrived changes nothing later
 _REPLACE_CREATE = Statement(
@@ -106,7 +108,10 @@ _REPLACE_CREATE = Statement(
     .where(
         deliveries.c.incident_id == bindparam("of_incident"),
         deliveries.c.action == Action.CREATE.value,
-        deliveries.c.state == DeliveryState.PENDING.value,
+        or_(
+            deliveries.c.state == DeliveryState.PENDING.value,
+            and_(deliveries.c.state == DeliveryState.CANCELLED.value, deliveries.c.reason == Reason.FOLDED.value),
+        ),
         deliveries.c.sent.is_(False),
     )
     .values(
@@ -119,10 +124,19 @@ _REPLACE_CREATE = Statement(
         fold_target=bindparam("new_fold_target"),
     )
 )
+_PROMOTE = Statement(
+    update(deliveries)
+    .where(
+        deliveries.c.incident_id == bindparam("of_incident"),
+        deliveries.c.action == Action.CREATE.value,
+        deliveries.c.state == DeliveryState.PENDING.value,
+    )
+    .values(order_key=bindparam("new_order_key"))
+)
 _INCIDENT_CHANGES = (
     "key", "episode_n", "state", "live", "severity", "firing", "acknowledged", "claimed", "resolve_claimed", "renewal",
     "upstream_id", "upstream_url", "confirmed_at", "resolved_at", "reason", "telling", "summary", "carrier", "folded",
-    "renews_at",
+    "renews_at", "policy",
 )  # fmt: skip
 _UPDATE_INCIDENT = Statement(
     update(incidents)
@@ -171,6 +185,7 @@ class Changes:
     _cancels: list[dict[str, Any]] = field(default_factory=list)
     _revivals: list[dict[str, Any]] = field(default_factory=list)
     _replaces: list[dict[str, Any]] = field(default_factory=list)
+    _promotions: list[dict[str, Any]] = field(default_factory=list)
     _last: dict[str, str] = field(default_factory=dict)  # series -> the incident opened last
     _touched_series: set[str] = field(default_factory=set)
 
@@ -220,6 +235,11 @@ class Changes:
             self.add_delivery(incident, action, self._content(incident, action, rise))
         if transition.replace_create and body is not None and severity is not None:
             self._replace_create(incident, body, severity)
+        if transition.promotes:
+            route = self._route(incident.account)
+            key = order_key(incident.severity, to_us(incident.opened_at), route.pace.promote_after)
+            self.lanes.add(route.lane)
+            self._promotions.append({"of_incident": incident.id, "new_order_key": key})
 
     def cancel(self, incident: str, action: Action, why: Reason) -> None:
         """Cancel what waits of this action and surely was never sent."""
@@ -238,7 +258,9 @@ class Changes:
             known[-1].update(state=DeliveryState.PENDING.value, reason=None, done_at=None)
             return
         self.lanes.add(self._route(incident.account).lane)
-        self._revivals.append({"of_incident": incident.id, "of_action": action.value, "at": self.now})
+        give_up_at = self.now + self.pace_of(incident.account).give_up_after
+        about = {"of_incident": incident.id, "of_action": action.value}
+        self._revivals.append({**about, "at": self.now, "new_give_up_at": give_up_at})
 
     def _content(self, incident: Incident, action: Action, rise: Change | None) -> CreateBody | None:
         """What a delivery holds beside its incident."""
@@ -327,6 +349,7 @@ class Changes:
         _CANCEL.run(connection, self._cancels)
         _REVIVE.run(connection, self._revivals)
         _REPLACE_CREATE.run(connection, self._replaces)
+        _PROMOTE.run(connection, self._promotions)
         # a superseded incident must stop being live before its successor starts
         _UPDATE_INCIDENT.run(connection, (_incident_change(i) for i in self._changed_incidents.values()))
         _INSERT_INCIDENTS.run(connection, (_new_incident_row(i) for i in self._new_incidents.values()))
@@ -411,6 +434,7 @@ def _incident_change(incident: Incident) -> dict[str, Any]:
     change = {"new_" + name: getattr(incident, name) for name in _INCIDENT_CHANGES}
     change["new_renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
     change["new_telling"] = telling_json(incident.telling)
+    change["new_policy"] = policy_json(incident.policy)
     change["of_incident"] = incident.id
     return change
 

@@ -7,9 +7,9 @@ from sqlalchemy import Select, func, select
 
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.reads import LIMIT_MAX, UNFINISHED, Etas, Page, delivery_item, rfc3339
+from bridge.adapters.ledger.reads import LIMIT_MAX, Etas, Page, delivery_item, rfc3339
 from bridge.adapters.ledger.rows import telling_from
-from bridge.adapters.ledger.schema import alerts, deliveries, events, incidents
+from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, events, incidents
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.lane import Pace
 

@@ -6,10 +6,10 @@ that the folded ones need none of their own.
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, null, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from bridge.adapters.ledger.compiled import Statement
-from bridge.adapters.ledger.rows import Row, body_in, content_json, dumps, incident_from, names_json
+from bridge.adapters.ledger.rows import PENDING_AGAIN, Row, body_in, content_json, dumps, incident_from, names_json
 from bridge.adapters.ledger.schema import alerts, deliveries, incidents, to_us
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState, Reason
@@ -49,14 +49,7 @@ _SEND = Statement(
         deliveries.c.state == DeliveryState.CANCELLED.value,
         deliveries.c.reason == Reason.FOLDED.value,
     )
-    .values(
-        state=DeliveryState.PENDING.value,
-        reason=null(),
-        detail=null(),
-        done_at=null(),
-        next_at=bindparam("at"),
-        order_key=bindparam("new_order_key"),
-    )
+    .values(**PENDING_AGAIN, order_key=bindparam("new_order_key"))
 )
 _BODY = ("fields", "names", "notes", "ids", "fold_key", "fold_target")
 _REPLACE_BODY = Statement(
@@ -98,9 +91,10 @@ def _send(connection: Connection, changes: "Changes", sent: list[Afterwards]) ->
         if route is not None:
             changes.lanes.add(route.lane)
         opened_us = to_us(changes.now if one.body is not None else incident.opened_at)
-        promote_after = changes.pace_of(incident.account).promote_after
-        key = order_key(incident.severity, opened_us, promote_after)
-        rows.append({"of_incident": incident.id, "at": changes.now, "new_order_key": key})
+        pace = changes.pace_of(incident.account)
+        key = order_key(incident.severity, opened_us, pace.promote_after)
+        give_up_at = changes.now + pace.give_up_after  # it did not wait while another one spoke for it
+        rows.append({"of_incident": incident.id, "at": changes.now, "new_give_up_at": give_up_at, "new_order_key": key})
     _SEND.run(connection, rows)
     _OPENED_AGAIN.run(connection, [{"of_incident": one.incident.id} for one in sent])
     for one in sent:

@@ -9,14 +9,12 @@ from bridge.adapters.ledger import letters, renewals
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import clean, incident_from, is_by_hand, member_from
-from bridge.adapters.ledger.schema import alerts, deliveries, incidents, members, series
+from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, incidents, members, series
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
 from bridge.domain.transitions import on_resolved
-
-_UNSENT = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
 
 
 class IncidentError(Exception):
@@ -115,7 +113,7 @@ def note(
     waiting = select(deliveries.c.id).where(
         deliveries.c.incident_id == incident_id,
         deliveries.c.action == Action.NOTE.value,
-        deliveries.c.state.in_(_UNSENT),
+        deliveries.c.state.in_(UNFINISHED),
     )
     waits = connection.execute(waiting.limit(1)).first() is not None
     fields = noted_by_hand(held.incident, clean(text.strip()), waits=waits)

@@ -4,21 +4,21 @@ Derived from the rows at every look: no incident has two that stand for it (`inc
 at once, whoever looks at the same time and whenever a process dies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, literal_column, select, union_all
+from sqlalchemy import Connection, and_, bindparam, exists, literal_column, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_in, clean, incident_from, lane_from, member_from
-from bridge.adapters.ledger.schema import deliveries, incidents, lanes, members, series
+from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, DeliveryState
-from bridge.domain.incident import Incident, IncidentState
+from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.domain.incident import Incident, IncidentState, Member
 from bridge.domain.lane import LaneState, sane
 from bridge.domain.plan_b import PlanB, body_for, series_for, stand_in, why_now
 
@@ -58,6 +58,7 @@ def open_one(
     incident = incident_from(connection.execute(of_incident).mappings().one())
     fresh_series = series_for(incident, plan)
     changes = Changes(now=now, routes=routes, new_id=new_id)
+    locked = _lock_problems(connection, _firing_of(connection, incident_id))
     changes.next_no[fresh_series] = _lock(connection, plan, incident.series, fresh_series)
     # only now is what was read certain to stay so
     incident = incident_from(connection.execute(of_incident).mappings().one())
@@ -66,11 +67,14 @@ def open_one(
     is_over = not incident.live or incident.firing == 0 or incident.severity is not Severity.CRITICAL
     waits = state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
     why = why_now(state, row["created_at"], lane, plan, now) if waits and not is_over else None
-    represented = exists().where((incidents.c.stands_for == incident.id) | _is_live_in(fresh_series))
+    told = (incidents.c.stands_for == incident.id) & _represents(incidents)
+    represented = exists().where(told | _is_live_in(fresh_series))
     if why is None or connection.execute(select(represented)).scalar():
         return None
-    firing = select(members).where(members.c.incident_id == incident.id, members.c.firing)
-    inside = [member_from(one) for one in connection.execute(firing).mappings()]
+    inside = [one for one in _firing_of(connection, incident.id) if one.problem in locked]
+    if not inside:
+        return None  # whoever fires since is there at the next look
+    connection.execute(update(incidents).where(incidents.c.stands_for == incident.id).values(stands_for=None))
     fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside))
     changes.open(fresh, body_for(incident, body_in(row), plan, why))
     for member in inside:
@@ -79,20 +83,26 @@ def open_one(
     return fresh
 
 
+def standing_for(transaction: Transaction, incident: str) -> str | None:
+    """The live incident that stands for this one, if there is any."""
+    found = select(incidents.c.id).where(incidents.c.stands_for == incident, incidents.c.live)
+    return transaction.connection.execute(found).scalar()
+
+
 def lagging(transaction: Transaction) -> list[str]:
-    """Incidents that stand for others which further problems have joined since."""
+    """Incidents that stand for others which further problems have joined since, or joined again."""
     missing = members.alias("missing")
     known = members.alias("known")
+    of_both = and_(known.c.incident_id == incidents.c.id, known.c.problem_id == missing.c.problem_id, known.c.firing)
+    knows = select(known.c.problem_id).where(of_both).correlate(incidents, missing).exists()
     statement = (
         select(incidents.c.id)
-        .join_from(incidents, missing, missing.c.incident_id == incidents.c.stands_for)
         .where(
             incidents.c.live,
+            incidents.c.stands_for.is_not(None),
             incidents.c.state.in_(_OPEN_FOR_MORE),
-            missing.c.firing,
-            ~exists().where(known.c.incident_id == incidents.c.id, known.c.problem_id == missing.c.problem_id),
+            exists().where(missing.c.incident_id.in_(_spoken_for(incidents.c.stands_for)), missing.c.firing, ~knows),
         )
-        .distinct()
         .limit(AT_ONCE)
     )
     return list(transaction.connection.execute(statement).scalars())
@@ -100,22 +110,60 @@ def lagging(transaction: Transaction) -> list[str]:
 
 def catch_up(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], one: str) -> None:
     """One that stands for another is kept open by the problems that have joined that one since."""
-    connection = transaction.connection
+    connection, now = transaction.connection, transaction.now
+    stands_for = connection.execute(select(incidents.c.stands_for).where(incidents.c.id == one)).scalar()
+    if stands_for is None:
+        return
+    locked = _lock_problems(connection, _firing_of(connection, stands_for))
     of_series = select(incidents.c.series).where(incidents.c.id == one).scalar_subquery()
     connection.execute(select(series.c.id).where(series.c.id == of_series).with_for_update())
     incident = incident_from(connection.execute(select(incidents).where(incidents.c.id == one)).mappings().one())
     if not incident.live or incident.state.value not in _OPEN_FOR_MORE:
         return
-    known = select(members.c.problem_id).where(members.c.incident_id == one)
-    statement = select(members).where(
-        members.c.incident_id == incident.stands_for, members.c.firing, members.c.problem_id.not_in(known)
-    )
-    joining = [member_from(row) for row in connection.execute(statement).mappings()]
-    changes = Changes(now=transaction.now, routes=routes, new_id=new_id)
+    inside = select(members).where(members.c.incident_id == one)
+    known = {row["problem_id"]: row["firing"] for row in connection.execute(inside).mappings()}
+    joining = [
+        member
+        for member in _firing_of(connection, stands_for)
+        if member.problem in locked and not known.get(member.problem, False)
+    ]
+    changes = Changes(now=now, routes=routes, new_id=new_id)
     for member in joining:
-        changes.put_member(replace(member, incident=one, joined_at=transaction.now), is_new=True)
+        joins = replace(member, incident=one, joined_at=now)
+        changes.put_member(joins, is_new=member.problem not in known)
+    if joining and incident.firing == 0:
+        changes.cancel(one, Action.RESOLVE, Reason.JOINED_AGAIN)
     changes.put(replace(incident, firing=incident.firing + len(joining)))
     changes.flush(connection)
+
+
+def _spoken_for(incident: Any) -> Any:
+    """The ids of an incident and of the live ones it carries."""
+    inner = incidents.alias("spoken_for")
+    carried = and_(inner.c.carrier == incident, inner.c.carrier.is_not(None), inner.c.live)
+    return select(inner.c.id).where(or_(inner.c.id == incident, carried)).correlate(incidents)
+
+
+def _firing_of(connection: Connection, incident: str) -> list[Member]:
+    """The problems that fire in an incident or in one it carries, each once."""
+    of_them = members.c.incident_id.in_(_spoken_for(bindparam("incident")))
+    rows = connection.execute(select(members).where(of_them, members.c.firing), {"incident": incident}).mappings()
+    return list({row["problem_id"]: member_from(row) for row in rows}.values())
+
+
+def _lock_problems(connection: Connection, inside: Sequence[Member]) -> set[str]:
+    """Lock these members' problems as ingest does, before any series: none of them recovers unseen meanwhile."""
+    ids = sorted(member.problem for member in inside)
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        some = problems.c.id.in_(ids[start : start + IDS_AT_ONCE])
+        connection.execute(select(problems.c.id).where(some).order_by(problems.c.id).with_for_update())
+    return set(ids)
+
+
+def _represents(one: Any) -> Any:
+    """Whether an incident that stands for another tells people of it still; one that they closed has told them."""
+    own_end = and_(one.c.state == IncidentState.RESOLVED.value, one.c.reason.is_(None))
+    return or_(one.c.live, ~or_(own_end, one.c.state == IncidentState.CANCELLED.value))
 
 
 def _unrepresented(accounts: list[str]) -> Any:
@@ -130,7 +178,7 @@ def _unrepresented(accounts: list[str]) -> Any:
             incidents.c.live,
             incidents.c.firing > 0,
             incidents.c.severity == Severity.CRITICAL.value,
-            ~exists().where(_other.c.stands_for == incidents.c.id),
+            ~exists().where(_other.c.stands_for == incidents.c.id, _represents(_other)),
         )
         for state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
     ]

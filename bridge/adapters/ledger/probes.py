@@ -65,6 +65,14 @@ def unpark(transaction: Transaction, *lanes_of: ColumnElement[bool]) -> frozense
     return frozenset(found)
 
 
+def refused_now(transaction: Transaction) -> frozenset[str]:
+    """Whatever was refused (401, 403) is tried again at once, lanes and single deliveries; the lanes of it."""
+    refused = (deliveries.c.state == "pending") & deliveries.c.reason.in_(_REFUSALS)
+    waits = update(deliveries).where(refused, deliveries.c.next_at > transaction.now)
+    again = transaction.connection.execute(waits.values(next_at=transaction.now).returning(deliveries.c.lane))
+    return unpark(transaction) | frozenset(again.scalars())
+
+
 def probe_now(transaction: Transaction, routes: Mapping[str, Route], lane: str) -> None:
     """Whatever was refused may be tried at once: a person mended the key, or the upstream. A 429 is still respected."""
     connection, now = transaction.connection, transaction.now

@@ -14,6 +14,8 @@ from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import audit, tallies
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import (
+    IDS_AT_ONCE,
+    UNFINISHED,
     alerts,
     attempts,
     deliveries,
@@ -24,13 +26,15 @@ from bridge.adapters.ledger.schema import (
     problems,
 )
 from bridge.domain import keys
+from bridge.domain.delivery import DeliveryState
 from bridge.domain.incident import IncidentState
 
 STEP_BODIES = 500
 STEP_EVENTS = 100
 STEP_INCIDENTS = 50
 STEP_AUDIT = 2000
-IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
+_KEPT = (*UNFINISHED, DeliveryState.DEAD.value)
+"""Deliveries that go with their incident only once they are over: a dead letter waits for a person, however long."""
 REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
 _BY_AGE = "bodies by age"
 
@@ -115,7 +119,11 @@ def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
         connection.execute(
             select(incidents.c.id)
             .where(
-                incidents.c.id < earliest_at(before), over, incidents.c.live.is_(False), incidents.c.opened_at < before
+                incidents.c.id < earliest_at(before),
+                over,
+                incidents.c.live.is_(False),
+                func.coalesce(incidents.c.resolved_at, incidents.c.opened_at) < before,
+                ~exists().where(deliveries.c.incident_id == incidents.c.id, deliveries.c.state.in_(_KEPT)),
             )
             .order_by(incidents.c.id)
             .limit(STEP_INCIDENTS)

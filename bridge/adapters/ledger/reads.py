@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -19,6 +19,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.names import lookup_from
 from bridge.adapters.ledger.rows import Row, dumps, lane_from
 from bridge.adapters.ledger.schema import (
+    UNFINISHED,
     alerts,
     attempts,
     deliveries,
@@ -40,7 +41,6 @@ TEXT_SCAN_MAX = 20_000  # events whose titles are searched for words
 SCAN_MAX = 5_000  # rows that a list looks through for whatever else has no index
 CLOCKS_DIFFER = timedelta(minutes=5)  # between an event's id and its time, at most
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-UNFINISHED = ("pending", "sending")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -535,7 +535,7 @@ def list_lanes(
     """One item per account; `rates` gives each account's type and its rate in the owner's words."""
     connection, now = transaction.connection, transaction.now
     states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
-    waiting = [row for state in UNFINISHED for row in _waiting(connection, state)]
+    waiting = [row for state in UNFINISHED for row in _waiting(connection, state, now)]
     of_dead = select(deliveries.c.account, func.count()).where(deliveries.c.state == "dead")
     dead: dict[str, int] = {row[0]: row[1] for row in connection.execute(of_dead.group_by(deliveries.c.account))}
     return [
@@ -544,17 +544,18 @@ def list_lanes(
     ]
 
 
-def _waiting(connection: Connection, state: str) -> Sequence[Any]:
-    """(account, severity, number, oldest) of the deliveries in one state, each of which has an index of its own."""
+def _waiting(connection: Connection, state: str, now: datetime) -> Sequence[Any]:
+    """(account, severity, number, oldest) of the deliveries in one state, each of which has an index of its own.
+
+    A resolve that is held on purpose (hold_resolve) does not wait yet, and nobody waits for a check.
+    """
+    is_resolve = deliveries.c.action == Action.RESOLVE.value
+    is_held = and_(is_resolve, deliveries.c.attempts == 0, deliveries.c.next_at > now)
+    since = case((and_(is_resolve, deliveries.c.attempts == 0), deliveries.c.next_at), else_=deliveries.c.created_at)
     return connection.execute(
-        select(
-            deliveries.c.account,
-            incidents.c.severity,
-            func.count(),
-            func.min(deliveries.c.created_at),
-        )
+        select(deliveries.c.account, incidents.c.severity, func.count(), func.min(since))
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
-        .where(deliveries.c.state == state, deliveries.c.action != Action.CHECK.value)  # nobody waits for those
+        .where(deliveries.c.state == state, deliveries.c.action != Action.CHECK.value, ~is_held)
         .group_by(deliveries.c.account, incidents.c.severity)
     ).all()
 

@@ -104,7 +104,10 @@ def with_renewal(connection: Connection, incident: Incident) -> Incident:
     if incident.renewal is not None:
         return incident
     found = _CREATE.rows(connection, incident=incident.id)
-    return replace(incident, renewal=body_in(found[0])) if found else incident
+    if not found:
+        return incident
+    body = body_in(found[0])
+    return replace(incident, renewal=body.own or body)  # what it carried goes by itself, and is no longer its list
 
 
 def due(transaction: Transaction, routes: Mapping[str, Route]) -> list[str]:

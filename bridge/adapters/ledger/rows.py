@@ -9,15 +9,27 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
+from sqlalchemy import bindparam, null
 
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Decision, KeyRule, OnAcknowledge, OnResolve, Policy
-from bridge.domain.delivery import BODY_VERSION, Action, Delivery, NameRef, Phase, Reason
+from bridge.domain.delivery import BODY_VERSION, Action, Delivery, DeliveryState, NameRef, Phase, Reason
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member
 from bridge.domain.lane import LaneState
 from bridge.domain.telling import NOTHING_TOLD, Telling
 
 Row = Any  # a RowMapping, or a dict of the same keys
+PENDING_AGAIN: Mapping[str, Any] = MappingProxyType(
+    {
+        "state": DeliveryState.PENDING.value,
+        "reason": null(),
+        "detail": null(),
+        "done_at": null(),
+        "next_at": bindparam("at"),
+        "give_up_at": bindparam("new_give_up_at"),
+    }
+)
+"""Columns of a delivery that was cancelled and is sent after all: it waits from then on."""
 
 
 def dumps(value: Any) -> str:

@@ -26,6 +26,9 @@ from sqlalchemy import (
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+IDS_AT_ONCE = 1000  # in one statement: both databases bound the number of parameters
+UNFINISHED = ("pending", "sending")  # states of a delivery that is still owed; each has an index of its own
+
 
 def to_us(instant: datetime) -> int:
     """Unix microseconds of an aware instant."""

@@ -16,6 +16,7 @@ from bridge.adapters.ledger import sightings
 from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series, silences
 from bridge.adapters.ledger.telling import linked, rise_of
@@ -29,7 +30,7 @@ from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
 from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
-from bridge.domain.truth import on_reported
+from bridge.domain.truth import Trust, is_doubtful, is_quiet, on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
 TRACE_MAX = 200  # rules kept in the record of one alert
@@ -446,22 +447,24 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     member = None if last is None or item.problem is None else world.members.get((last.id, item.problem))
     route = world.changes.routes.get(decision.account)
     rise = rise_of(world.connection, incident, decision, () if route is None else route.rises)
+    is_late = incident is not None and incident.state is IncidentState.RESOLVING and incident.resolve_claimed
     step = on_firing(
         incident,
         member,
         decision.severity,
-        body,
+        _words(world, incident, item.problem, decision, body) if incident is not None and is_late else body,
         world.changes.now,
         ended=ended,
         reopens=route is not None and route.reopens is not None,
         rise=bool(rise.fields),
     )
     if isinstance(step, Transition):
-        trust = world.changes.routes[decision.account].trust if decision.account in world.changes.routes else TRUST
-        step = on_reported(step, body, world.changes.now, trust)
+        if last is not None and last.firing == 0:  # a person may have said other than the rule how it was to end
+            step = replace(step, incident=replace(step.incident, policy=decision.policy))
+        step = _reported(world, step, item.problem, decision, body)
         changed = step.incident
-        if changed.carrier is not None and step.outcome is not Outcome.DUPLICATE:
-            changed = _carrier_follows(world, changed, member, decision, body)
+        if changed.carrier is not None:
+            changed = _carrier_follows(world, step, member, decision, body)
         world.changes.apply(replace(step, incident=changed), body, decision.severity, rise)
         outcome, reason = step.outcome, step.reason
     else:
@@ -508,18 +511,56 @@ def _standing(world: _World, series_id: str) -> Incident | None:
     return None
 
 
+def _reported(world: _World, step: Transition, problem: str | None, decision: Decision, body: CreateBody) -> Transition:
+    """A report that joins, with the look at the upstream that it may ask for."""
+    trust = _trust(world, decision)
+    if not _asks(step.incident, world.changes.now, trust):
+        return step
+    return on_reported(step, _words(world, step.incident, problem, decision, body), world.changes.now, trust)
+
+
+def _asks(incident: Incident, now: datetime, trust: Trust) -> bool:
+    return is_quiet(incident) or is_doubtful(incident, now, trust.confirm_open)
+
+
+def _trust(world: _World, decision: Decision) -> Trust:
+    route = world.changes.routes.get(decision.account)
+    return TRUST if route is None else route.trust
+
+
+def _words(world: _World, incident: Incident, problem: str | None, decision: Decision, body: CreateBody) -> CreateBody:
+    """What a new episode would open with: the report's words, unless a problem that fires still is more severe."""
+    rows = _FIRING_IN.rows(world.connection, ids=[incident.id])
+    known = {member.problem: member for member in map(member_from, rows)}
+    known |= {member.problem: member for member in world.members.values() if member.incident == incident.id}
+    others = [member for member in known.values() if member.firing and member.problem != problem]
+    if any(member.severity.rank < decision.severity.rank for member in others):
+        return with_renewal(world.connection, incident).renewal or body
+    return body
+
+
 def _carrier_follows(
-    world: _World, folded: Incident, member: Member | None, decision: Decision, body: CreateBody
+    world: _World, step: Transition, member: Member | None, decision: Decision, body: CreateBody
 ) -> Incident:
-    """What a problem that fires in a folded incident does to its carrier; the folded one, as it is after that."""
+    """What a report of a problem in a folded incident does to its carrier; the folded one, as it is after that."""
+    folded = step.incident
     carrier = world.carrier_of(folded)
     if carrier is None:
         return folded
-    late, step = carrier_fires(folded, carrier, member, decision.severity, body, world.changes.now)
-    if step is not None:
-        world.changes.apply(step)
-        world.live[carrier.series] = step.incident
-    return late
+    now, route = world.changes.now, world.changes.routes.get(decision.account)
+    rise = rise_of(world.connection, carrier, decision, () if route is None else route.rises)
+    then: Transition | None = Transition(incident=carrier, outcome=Outcome.DUPLICATE)
+    if step.outcome is not Outcome.DUPLICATE:
+        folded, then = carrier_fires(folded, carrier, member, decision.severity, body, now, rise=bool(rise.fields))
+    if then is None:
+        return folded
+    if _asks(then.incident, now, _trust(world, decision)):
+        own = with_renewal(world.connection, carrier).renewal or body
+        then = on_reported(then, own, now, _trust(world, decision))
+    if then.add or then.incident != carrier:
+        world.changes.apply(then, severity=decision.severity, rise=rise)
+        world.live[carrier.series] = then.incident
+    return folded
 
 
 def _open(world: _World, one: Receipt, alert: Alert, decision: Decision, telling: Telling) -> Incident:

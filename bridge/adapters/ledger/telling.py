@@ -59,7 +59,9 @@ def rise_of(connection: Connection, incident: Incident | None, decision: Decisio
     with another value: who acknowledged it is not asked again because of what is as it was.
     """
     nothing = Change(fields={}, names=(), notes=())
-    if incident is None or incident.state not in _MAY_BE_TOLD or decision.severity.rank >= incident.severity.rank:
+    if incident is None or decision.severity.rank >= incident.severity.rank:
+        return nothing
+    if incident.state not in _MAY_BE_TOLD and not (incident.state is IncidentState.PENDING and incident.folded):
         return nothing
     if decision.rise is not None:
         return decision.rise

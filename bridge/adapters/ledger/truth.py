@@ -38,11 +38,21 @@ _TOLD = Statement(
 )
 
 
+_later = incidents.alias("later")
+_LIVE_THERE = Statement(
+    select(incidents.c.id).where(
+        incidents.c.account == bindparam("account"), incidents.c.upstream_id == bindparam("upstream"), incidents.c.live
+    )
+)
+
+
 def look(
     connection: Connection, incident: Incident, there: Reference, now: datetime, trust: Trust
 ) -> tuple[Incident, Transition]:
     """What a look at an incident changes, and the incident with what a new episode of it would open with."""
     told = 0
+    if not incident.live and _LIVE_THERE.rows(connection, account=incident.account, upstream=incident.upstream_id):
+        return incident, Transition(incident=incident)
     if there.closed:
         incident = with_renewal(connection, incident) if incident.live and incident.firing else incident
     elif incident.state is IncidentState.RESOLVED and not incident.live:
@@ -126,7 +136,7 @@ def _unseen(now: datetime) -> tuple[ColumnElement[bool], ...]:
         incidents.c.live,
         incidents.c.state == IncidentState.OPEN.value,
         incidents.c.upstream_id.is_not(None),
-        incidents.c.confirmed_at <= now - LOOK_EVERY,
+        or_(incidents.c.confirmed_at <= now - LOOK_EVERY, incidents.c.confirmed_at > now + ROUND),
         ~_asked_since(now - LOOK_EVERY),
     )
 
@@ -139,7 +149,15 @@ def _resolved_unseen(now: datetime) -> tuple[ColumnElement[bool], ...]:
         incidents.c.live.is_(False),
         incidents.c.reason.is_(None),
         incidents.c.upstream_id.is_not(None),
+        ~_is_taken_over(),
         ~_asked_since(incidents.c.resolved_at),
+    )
+
+
+def _is_taken_over() -> ColumnElement[bool]:
+    """Whether a later episode lives on in the same incident of the upstream: what is open there is that one's."""
+    return exists().where(
+        _later.c.account == incidents.c.account, _later.c.upstream_id == incidents.c.upstream_id, _later.c.live
     )
 
 

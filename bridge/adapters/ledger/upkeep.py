@@ -30,6 +30,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.lanes import UNBLOCKED
 from bridge.adapters.ledger.rows import Row, lane_from, lane_row
 from bridge.adapters.ledger.schema import (
+    UNFINISHED,
     Instant,
     deliveries,
     heartbeats,
@@ -82,7 +83,6 @@ _HELD = Statement(
 _ARM = SizedStatement(
     lambda names: update(lanes).where(lanes.c.name.in_(listed("names", names))).values(armed_until=bindparam("until"))
 )
-UNFINISHED = ("pending", "sending")
 _IS_UNFINISHED = deliveries.c.state.in_(UNFINISHED)
 
 

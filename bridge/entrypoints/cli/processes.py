@@ -1,6 +1,7 @@
 """The processes of the Procfile: serve, worker, clock, and the sandbox."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def clock(config: Path) -> int:
     from bridge import wiring
     from bridge.adapters.http import Http
     from bridge.adapters.queue import Queue
+    from bridge.domain.errors import LedgerUnavailable
     from bridge.entrypoints.alarming import alarms_of
     from bridge.entrypoints.beating import Pulse
     from bridge.entrypoints.clock import Clock
@@ -107,6 +109,8 @@ def clock(config: Path) -> int:
     pulse = Pulse(ledger, wiring.heartbeat("clock"))
     pulse.start()
     try:
+        with suppress(LedgerUnavailable):
+            ledger.parked_probed()  # a start is how a new key comes in: no lane waits out what the old one was told
         kept = (retention.bodies, retention.history)
         alarms = alarms_of(loaded.settings, ledger, http)
         most = retention.bodies_max_bytes

@@ -1,9 +1,11 @@
 """The ledger as people act on it: dead letters, incidents by hand, lanes, the audit, and guesses of passwords."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
-from bridge.adapters.ledger import audit, hands, letters, mended, probes, upkeep
+from bridge.adapters.ledger import audit, hands, letters, mended, plan_b, probes, upkeep
 from bridge.adapters.ledger.front.base import Base
 from bridge.adapters.ledger.reads import Page
 from bridge.domain.access import Deed
@@ -28,8 +30,19 @@ class ForPeople(Base):
         )
 
     def incident_resolved(self, incident_id: str) -> hands.Done:
-        """A person ends an incident: it is resolved upstream, or never sent. Raises IncidentError."""
-        return self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
+        """A person ends an incident: it is resolved upstream, or never sent, and with it what stands for it at plan B.
+
+        Raises IncidentError.
+        """
+        done = self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
+        with self.database.reading() as transaction:
+            stands_in = plan_b.standing_for(transaction, incident_id)
+        if stands_in is None:
+            return done
+        with suppress(hands.IncidentError):  # its resolve is on its way already
+            other = self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, stands_in))
+            return replace(done, lanes=done.lanes | other.lanes)
+        return done
 
     def incident_detached(self, incident_id: str) -> hands.Done:
         """The bridge lets go of an incident; a folded one goes out by itself. Raises IncidentError."""
@@ -53,7 +66,7 @@ class ForPeople(Base):
 
     def parked_probed(self) -> frozenset[str]:
         """Lanes whose key or permission was refused may be tried now; which they are."""
-        return self._written(lambda transaction: probes.unpark(transaction))
+        return self._written(probes.refused_now)
 
     def paused(self, account: str) -> str | None:
         """An operator pauses the account's lane: nothing is sent. Its name; None without such an account."""

@@ -1,0 +1,417 @@
+"""Corners where two features meet: folding, rises, plan B, checks, time. Nobody is lost there, nor told twice."""
+
+import importlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import select
+
+from bridge.adapters.ledger.schema import deliveries
+from bridge.domain.alert import Severity, Status
+from bridge.domain.decision import Change, Decided, OnResolve, Policy
+from bridge.domain.delivery import (
+    Action,
+    Delivered,
+    KeyIsOpen,
+    PermanentFailure,
+    Reason,
+    Reference,
+    TransientFailure,
+    UnknownOutcome,
+)
+from tests.contract.test_ledger_folding import DOWN, FORM, REFUSED, SLOT, Lane, behind, closed_by_a_person
+from tests.contract.test_ledger_plan_b import AFTER, OTHER, PLAN, Pair, accounts, critical
+from tests.contract.test_ledger_truth import Moved, checks, opened, there
+from tests.ledgers import (
+    ACCOUNT,
+    MovedDatabase,
+    alert,
+    claim,
+    delivered,
+    ends,
+    fires,
+    ledger_of,
+    pace,
+    record,
+    route,
+    settle,
+    states,
+    told,
+)
+
+LOST = UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer")
+LIMITED = TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=5)
+settling: Any = importlib.import_module("bridge.adapters.ledger.settle")  # its package has a function of that name
+FORBIDDEN = TransientFailure(reason=Reason.FORBIDDEN, detail="403")
+RISE = Change(fields={"urgency": "high"}, names=(), notes=())
+
+
+@pytest.fixture
+def lane(ledger_url: str) -> Iterator[Lane]:
+    made = Lane(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def pair(ledger_url: str) -> Iterator[Pair]:
+    made = Pair(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def moved(ledger_url: str) -> Iterator[Moved]:
+    made = Moved(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+class FoldingPair(Pair):
+    """Two accounts, of which one folds and the other steps in for it."""
+
+    def __init__(self, url: str) -> None:
+        self.database = MovedDatabase(url)
+        slow = pace(interval=SLOT, burst=2, reserve=0, max_wait=timedelta(seconds=60))
+        self.routes = {ACCOUNT: route(ACCOUNT, slow, fold=FORM, plan_b=PLAN), OTHER: route(OTHER)}
+        self.ledger = ledger_of(self.database, **self.routes)
+
+
+@pytest.fixture
+def folding_pair(ledger_url: str) -> Iterator[FoldingPair]:
+    made = FoldingPair(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+def urgent(name: str, severity: Severity, **more: Any) -> Decided:
+    fields = {"title": f"{name} is down", "service": "S", "urgency": "high" if severity is Severity.CRITICAL else "low"}
+    return fires(name, severity=severity, parts=("x",), fields=fields, **more)
+
+
+# -- severity
+
+
+def test_a_folded_problem_that_becomes_critical_is_told_in_its_carrier(lane: Lane) -> None:
+    behind(lane)
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL, rise=RISE))
+    lane.later(timedelta(minutes=10))
+    update = claim(lane.ledger)
+    assert (update.delivery.action, update.delivery.fields) == (Action.UPDATE, {"urgency": "high"})
+
+
+@pytest.mark.parametrize("name", ["x0", "x7"])
+def test_a_carrier_that_was_put_back_goes_first_once_it_holds_a_critical(lane: Lane, name: str) -> None:
+    lane.storm(20)
+    carrier = lane.sends(LIMITED).delivery.incident
+    settle(lane.ledger, fires(name, severity=Severity.CRITICAL, rise=RISE))
+    with lane.database.reading() as transaction:
+        of_carrier = deliveries.c.incident_id == carrier
+        keys = select(deliveries.c.order_key).where(of_carrier, deliveries.c.action == Action.CREATE.value)
+        assert transaction.connection.execute(keys).scalar_one() < 0
+    lane.later(timedelta(minutes=10))
+    assert lane.sends().delivery.fields["title"].startswith("20 alerts: ")
+    assert claim(lane.ledger).delivery.action is Action.UPDATE
+
+
+def test_a_folded_problem_that_became_critical_goes_out_so_when_it_goes_by_itself(lane: Lane) -> None:
+    low = {"title": "t", "service": "S", "urgency": "low"}
+    lane.storm(20, fields=low, severity=Severity.WARNING)
+    lane.sends(LIMITED)
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL, fields={**low, "urgency": "high"}))
+    lane.later(timedelta(seconds=70))
+    lane.sends(REFUSED)
+    assert claim(lane.ledger).delivery.fields["urgency"] == "high"
+
+
+def test_a_new_episode_has_the_words_of_the_most_severe_that_fires(moved: Moved) -> None:
+    settle(moved.ledger, urgent("crit", Severity.CRITICAL))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))
+    settle(moved.ledger, urgent("info", Severity.INFO))
+    while (note := moved.later(timedelta(seconds=30)).claim(ACCOUNT)) is not None:
+        record(moved.ledger, note, delivered("P1"))
+    moved.later(timedelta(hours=5))
+    settle(moved.ledger, urgent("info", Severity.INFO))
+    record(moved.ledger, claim(moved.ledger), there(moved.now() - timedelta(hours=3)))
+    assert claim(moved.ledger).delivery.fields["urgency"] == "high"
+
+
+def test_what_a_person_closed_comes_back_as_severe_as_it_was(moved: Moved) -> None:
+    settle(moved.ledger, urgent("crit", Severity.CRITICAL))
+    closed = Delivered(reference=Reference(id="P1", closed=True))
+    record(moved.ledger, claim(moved.ledger), closed)
+    settle(moved.ledger, urgent("info", Severity.INFO))
+    moved.later(timedelta(hours=2)).renewals_opened()
+    assert claim(moved.ledger).delivery.fields["urgency"] == "high"
+
+
+def test_what_fires_under_a_resolve_is_told_by_its_most_severe(moved: Moved) -> None:
+    settle(moved.ledger, urgent("crit", Severity.CRITICAL))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))
+    settle(moved.ledger, Decided(reading=alert("crit", Status.RESOLVED), matched=("r",)))
+    resolve = claim(moved.ledger)
+    settle(moved.ledger, urgent("crit", Severity.CRITICAL))
+    settle(moved.ledger, urgent("info", Severity.INFO))
+    record(moved.ledger, resolve, delivered("P1"))
+    assert claim(moved.ledger).delivery.fields["urgency"] == "high"
+
+
+# -- what waits, and for how long
+
+
+def test_what_goes_by_itself_after_a_day_in_another_incident_is_not_too_old(lane: Lane) -> None:
+    behind(lane, 20)
+    lane.later(timedelta(hours=30))
+    lane.ledger.swept()
+    closed_at = lane.ledger.time() - timedelta(hours=2)
+    record(lane.ledger, claim(lane.ledger), Delivered(reference=Reference(id="P", closed=True, changed_at=closed_at)))
+    lane.ledger.given_up()
+    assert "dead" not in lane.states()
+    assert claim(lane.ledger).delivery.action is Action.CREATE
+
+
+def test_an_update_behind_a_create_that_is_replayed_is_not_too_old(ledger_url: str) -> None:
+    database = MovedDatabase(ledger_url)
+    ledger = ledger_of(database, **{ACCOUNT: route(rises=frozenset({"urgency"}))})
+    settle(ledger, fires("a", parts=("x",)))
+    create = claim(ledger)
+    record(ledger, create, LOST)
+    settle(ledger, fires("b", parts=("x",), severity=Severity.CRITICAL, rise=RISE))
+    database.ahead += timedelta(hours=25)
+    ledger.given_up()
+    ledger.replayed(create.delivery.id)
+    ledger.given_up()
+    assert ("update", "pending") in told(ledger)
+    ledger.close()
+
+
+def test_one_forbidden_page_holds_up_no_other(moved: Moved) -> None:
+    settle(moved.ledger, fires("a"))
+    settle(moved.ledger, fires("b"))
+    sent: list[str] = []
+    for _ in range(12):
+        found = moved.ledger.claim(ACCOUNT)
+        if found is None:
+            moved.later(timedelta(seconds=30))
+            continue
+        sent.append(found.delivery.fields["title"][0])
+        record(moved.ledger, found, FORBIDDEN if sent[-1] == "a" else delivered("PB"))
+    assert sent[:2] == ["a", "b"]
+    assert sent.count("b") == 1
+    assert sent.count("a") > 1
+
+
+def test_what_was_forbidden_is_tried_again_at_once_when_somebody_may_have_mended_it(moved: Moved) -> None:
+    settle(moved.ledger, fires("a"))
+    for _ in range(3):
+        record(moved.ledger, claim(moved.ledger), FORBIDDEN)
+        moved.later(timedelta(minutes=6))
+    record(moved.ledger, claim(moved.ledger), FORBIDDEN)
+    moved.later(timedelta(seconds=70))  # its lane is free again, and it waits by itself
+    assert moved.ledger.claim(ACCOUNT) is None
+    assert moved.ledger.parked_probed() == {ACCOUNT}
+    assert claim(moved.ledger).delivery.action is Action.CREATE
+
+
+def test_an_incident_sent_again_waits_for_no_hold(moved: Moved) -> None:
+    opened(moved.ledger, "a", policy=Policy(hold_resolve=timedelta(minutes=30)))
+    moved.ledger.incident_resent(moved.ledger.incidents(limit=9).items[0]["id"])
+    assert claim(moved.ledger).delivery.action is Action.RESOLVE
+
+
+def test_a_resolve_that_is_held_on_purpose_does_not_wait(moved: Moved) -> None:
+    opened(moved.ledger, "a", policy=Policy(hold_resolve=timedelta(minutes=5)))
+    settle(moved.ledger, ends("a"))
+
+    def lane() -> tuple[int, float | None]:
+        (item,) = moved.later(timedelta(minutes=3)).lanes({ACCOUNT: ("pagerduty", "12/min")})
+        return item["waiting"], item["oldest_wait_s"]
+
+    assert lane() == (0, None)
+    waiting, oldest_s = lane()
+    assert waiting == 1
+    assert oldest_s is not None
+    assert 50 < oldest_s < 70
+
+
+# -- who is still there
+
+
+def test_reports_of_folded_problems_ask_whether_the_carrier_is_open(lane: Lane) -> None:
+    behind(lane)
+    settle(lane.ledger, ends("x0"))
+    for _ in range(4):
+        lane.later(timedelta(minutes=30))
+        settle(lane.ledger, *(fires(f"x{n}") for n in range(1, 20)))
+    assert told(lane.ledger).count(("check", "pending")) == 1
+
+
+def test_a_clock_that_was_ahead_ends_no_checks(moved: Moved) -> None:
+    moved.database.ahead = timedelta(days=3)
+    opened(moved.ledger, "a")
+    moved.database.ahead = timedelta(0)
+    settle(moved.later(timedelta(hours=2)), fires("a", parts=("x",)))
+    assert checks(moved.ledger) == 1
+
+
+def test_the_sweep_leaves_what_a_later_episode_took_over(moved: Moved) -> None:
+    opened(moved.ledger, "a")
+    settle(moved.later(timedelta(hours=1)), ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))  # answered, and nothing changed
+    settle(moved.later(timedelta(minutes=1)), fires("a", parts=("x",)))
+    record(moved.ledger, claim(moved.ledger), KeyIsOpen(detail="open"))
+    record(moved.ledger, claim(moved.later(timedelta(seconds=20))), delivered("P1", adopted=True))
+    moved.later(timedelta(minutes=15)).swept()
+    assert moved.ledger.claim(ACCOUNT) is None
+    assert sorted(states(moved.ledger)) == ["open", "resolved"]
+
+
+@pytest.mark.parametrize("how", [OnResolve.IGNORE, OnResolve.NOTE])
+def test_what_fires_after_a_resolve_by_hand_cancels_that(moved: Moved, how: OnResolve) -> None:
+    policy = Policy(on_resolve=how)
+    settle(moved.ledger, fires("a", parts=("x",), policy=policy))
+    create = claim(moved.ledger)
+    moved.ledger.incident_resolved(create.delivery.incident)
+    record(moved.ledger, create, delivered("P1"))
+    assert settle(moved.ledger, fires("b", parts=("x",), policy=policy)) == ["joined"]
+    assert ("resolve", "cancelled") in told(moved.ledger)
+    settle(moved.ledger, ends("b"))
+    assert states(moved.ledger) == ["open"]  # by the rule again
+
+
+def test_a_carrier_that_comes_back_alone_lists_nobody_else(lane: Lane) -> None:
+    closed_by_a_person(lane)
+    settle(lane.ledger, *(ends(f"x{n}") for n in range(1, 20)))
+    lane.later(timedelta(minutes=61))
+    assert lane.ledger.renewals_opened() == 1
+    assert lane.sends().delivery.fields["title"] == "x0 is down"
+
+
+# -- plan B
+
+
+def test_plan_b_of_a_carrier_is_open_for_all_it_carries(folding_pair: FoldingPair) -> None:
+    ledger = folding_pair.ledger
+    settle(ledger, *(critical(f"x{n}") for n in range(20)))
+    record(ledger, claim(ledger), DOWN)
+    folding_pair.later(AFTER)
+    assert ledger.plan_b_opened() == 1
+    record(ledger, claim(ledger, OTHER), delivered("B1"))
+    settle(ledger, ends("x0"))
+    assert ledger.claim(OTHER) is None
+    settle(ledger, *(ends(f"x{n}") for n in range(1, 20)))
+    assert claim(ledger, OTHER).delivery.action is Action.RESOLVE
+
+
+def test_what_fires_again_is_at_plan_b_again(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, claim(pair.ledger), LOST)
+    assert pair.later(AFTER).plan_b_opened() == 1
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    settle(pair.ledger, ends("a"))
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    settle(pair.ledger, critical("a"))
+    assert pair.later(AFTER).plan_b_opened() == 1
+    assert pair.ledger.plan_b_opened() == 0
+    assert claim(pair.ledger, OTHER).delivery.action is Action.CREATE
+
+
+def test_plan_b_counts_who_left_and_came_back(pair: Pair) -> None:
+    settle(pair.ledger, critical("a", parts=("x",)), critical("b", parts=("x",)))
+    record(pair.ledger, claim(pair.ledger), LOST)
+    pair.later(AFTER).plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    settle(pair.ledger, ends("a"))
+    settle(pair.ledger, critical("a", parts=("x",)))
+    pair.ledger.plan_b_opened()
+    settle(pair.ledger, ends("b"))
+    assert pair.ledger.claim(OTHER) is None
+    settle(pair.ledger, ends("a"))
+    assert claim(pair.ledger, OTHER).delivery.action is Action.RESOLVE
+
+
+def test_who_resolves_an_incident_by_hand_resolves_its_plan_b(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER).plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    own = next(one for one in pair.ledger.incidents(limit=9).items if one["account"] == ACCOUNT)
+    assert OTHER in pair.ledger.incident_resolved(own["id"]).lanes
+    assert accounts(pair.ledger) == [(ACCOUNT, "cancelled"), (OTHER, "resolving")]
+    assert claim(pair.ledger, OTHER).delivery.action is Action.RESOLVE
+
+
+def test_who_joins_plan_b_while_it_is_sent_keeps_it_open(pair: Pair) -> None:
+    settle(pair.ledger, critical("a", parts=("x",)))
+    record(pair.ledger, claim(pair.ledger), LOST)
+    pair.later(AFTER).plan_b_opened()
+    create = claim(pair.ledger, OTHER)
+    settle(pair.ledger, ends("a"))
+    settle(pair.ledger, critical("b", parts=("x",)))
+    pair.ledger.plan_b_opened()
+    record(pair.ledger, create, delivered("B1"))
+    assert pair.ledger.claim(OTHER) is None
+    assert accounts(pair.ledger)[1] == (OTHER, "open")
+
+
+def test_a_recovery_and_plan_b_at_once_leave_nothing_open(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recovery has read what it ends, and is about to lock its series, when the clock opens another one."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    url = postgres.replace("postgresql://", "postgresql+psycopg://", 1)
+    pair, database = Pair(url), MovedDatabase(url)
+    web = ledger_of(database, **pair.routes)
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER)
+    database.ahead = pair.database.ahead
+    reached, go = threading.Event(), threading.Event()
+    original = settling._lock_series
+
+    def waits(*args: Any) -> None:
+        reached.set()
+        assert go.wait(20)
+        original(*args)
+
+    monkeypatch.setattr(settling, "_lock_series", waits)
+    with ThreadPoolExecutor(2) as pool:
+        recovery = pool.submit(settle, web, ends("a"))
+        assert reached.wait(20)
+        clock = pool.submit(pair.ledger.plan_b_opened)
+        wait([clock], timeout=1)  # it waits for the problem that is recovering, or it has done its worst
+        go.set()
+        recovery.result(20)
+        clock.result(20)
+    monkeypatch.undo()
+    while (found := pair.ledger.claim(OTHER)) is not None:
+        record(pair.ledger, found, delivered("B1"))
+    assert {state for _, state in accounts(pair.ledger)} <= {"cancelled", "resolved"}
+    pair.ledger.close()
+    web.close()
+
+
+# -- what is kept
+
+
+def test_an_incident_is_kept_for_its_time_after_its_end(moved: Moved) -> None:
+    opened(moved.ledger, "a")
+    settle(moved.later(timedelta(days=91)), ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))
+    moved.later(timedelta(seconds=20)).pruned(timedelta(days=7), timedelta(days=90))
+    assert states(moved.ledger) == ["resolved"]
+    moved.later(timedelta(days=91)).pruned(timedelta(days=7), timedelta(days=90))
+    assert states(moved.ledger) == []
+
+
+def test_a_dead_letter_is_kept_until_a_person_has_seen_it(moved: Moved) -> None:
+    opened(moved.ledger, "a")
+    settle(moved.ledger, fires("a", parts=("x",), severity=Severity.CRITICAL, rise=RISE))
+    record(moved.ledger, claim(moved.ledger), PermanentFailure(reason=Reason.BAD_REQUEST, detail="no"))
+    settle(moved.ledger, ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))
+    moved.later(timedelta(days=91)).pruned(timedelta(days=7), timedelta(days=90))
+    assert ("update", "dead") in told(moved.ledger)
