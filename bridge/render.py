@@ -38,6 +38,7 @@ from bridge.domain.alert import Alert, Link, effective
 from bridge.domain.errors import ConfigError, Place, Problem
 
 STEPS_MAX = 50_000  # of one render; about 0.1 s of the slowest steps
+CHARS_PER_LOOK = 4_096  # of text that a pattern may look through for each match
 CHARS_PER_STEP = 64  # of text that is only copied or searched
 OUTPUT_MAX_CHARS = 65_536  # of one render; more is cut
 SOURCE_MAX_CHARS = 65_536
@@ -115,6 +116,10 @@ def _weigh(value: Any) -> int:
             stack.extend(item)
         elif isinstance(item, range):
             steps += len(item)
+        elif isinstance(item, Alert):  # written whole where it is formatted
+            stack.extend((item.payload, item.labels, item.description, item.links))
+        elif isinstance(item, Namespace):
+            stack.extend(vars(item).values())
     _spend(steps)
     return steps
 
@@ -308,6 +313,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def getitem(self, obj: Any, argument: Any) -> Any:
         """`obj[argument]`, and `obj.0`: a key of a mapping, an index of a list or text."""
+        _spend(1)  # an `attribute` may have any number of parts
         match obj, argument:
             case Mapping(), str():
                 return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
@@ -473,6 +479,7 @@ _FORMAT_WIDE = re.compile(r"%(?:\([^)]*\))?[^%a-zA-Z]*?(?:\*|\d{4,})")
 
 
 def _format(text: str, values: Any) -> str:
+    _spend(len(text) // CHARS_PER_STEP * STEPS_PER_FOUND)
     if len(text) > FORMAT_MAX_CHARS or _FORMAT_WIDE.search(text):
         raise RenderError("a format is too wide")
     _spend(text.count("%") * _weigh(values))
@@ -630,14 +637,32 @@ def _regex_replace(value: Any, pattern: str, new: str = "") -> str:
     pieces = []
     at = 0
     for found in _regex(pattern).finditer(text):
-        _spend(STEPS_PER_FOUND + len(new) // CHARS_PER_STEP)
+        # each may have looked to the end of the text before it was found
+        _spend(STEPS_PER_FOUND + (len(text) - found.start()) // CHARS_PER_LOOK + len(new) // CHARS_PER_STEP)
         pieces.append(text[at : found.start()] + new)
         at = found.end()
     return "".join([*pieces, text[at:]])
 
 
 def _striptags(value: Any) -> str:
-    return " ".join(_regex_replace(value, r"(?s)<!--.*?-->|<[^>]*>", " ").split())
+    """The text between tags and comments. What never closes is text, and is looked for once."""
+    text = _utf8(value)
+    pieces = []
+    at = 0
+    comments_close = True
+    while (start := text.find("<", at)) >= 0:
+        _spend(STEPS_PER_FOUND)
+        end = text.find("-->", start + 4) if comments_close and text.startswith("<!--", start) else -1
+        if end >= 0:
+            end += 3
+        else:
+            comments_close = comments_close and not text.startswith("<!--", start)
+            end = text.find(">", start) + 1
+            if end == 0:
+                break
+        pieces.append(text[at:start])
+        at = end
+    return " ".join(" ".join([*pieces, text[at:]]).split())
 
 
 def _on_text(function: Callable[..., str]) -> Callable[..., str]:
@@ -779,6 +804,8 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
     match node:
         case nodes.Const(value=float(number)) if not math.isfinite(number):
             yield _Finding(line=node.lineno, message="a number is too large", hint="the largest is about 1e308")
+        case nodes.Const(value=int(number)) if number.bit_length() > INTEGER_MAX_BITS:
+            yield _Finding(line=node.lineno, message="a number is too large", hint="the largest has 616 digits")
         case nodes.For(recursive=True):
             yield _Finding(line=node.lineno, message="templates have no recursive loops")
         case nodes.Filter() | nodes.Test():

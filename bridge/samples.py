@@ -39,8 +39,8 @@ _DROPPED_HEADERS = frozenset(
 _DROPPED_PREFIXES = ("cf-", "x-forwarded-", "x-real-", "x-amzn-trace", "x-cloud-trace", "x-datadog-trace", "sec-")
 
 _SECRET_KEY = re.compile(
-    r"(?:^|_)(?:token|secret|password|passwd|pwd|passphrase|authorization|cookies?|signature|credentials?|session|jwt"
-    r"|(?:api|access|private|routing|integration|service|signing|account)_?key)$"
+    r"(?:tokens?|secrets?|passwords?|passwd|pwd|passphrases?|authorization|cookies?|signatures?|credentials?|jwt"
+    r"|(?:^|_)(?:sig|session(?:_?id)?)|(?:api|access|private|routing|integration|service|signing|account|secret)_?keys?)$"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAIL_KEY = re.compile(r"(?:^|_)e?_?mail(?:_address)?$")
@@ -53,8 +53,8 @@ _PERSON_KEYS = frozenset(
     {"name", "display_name", "full_name", "first_name", "last_name", "real_name", "username", "user_name", "login"}
 )
 _MAIL = r"[A-Za-z0-9._%+'-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"
-_IN_ADDRESS = r"(?:access_?token|api_?key|auth|client_?secret|key|pass(?:word|wd)?|pwd|secret|sig(?:nature)?|token)"
-_IN_TEXT = r"(?:access_?token|api_?key|client_?secret|pass(?:word|wd)?|pwd|secret|token)"
+_IN_ADDRESS = r"(?:(?:[\w-]+[_-])?(?:apikey|auth|key|pass(?:wd)?|pwd|sig(?:nature)?)|[\w-]*(?:token|secret|password))"
+_IN_TEXT = r"(?:access[_-]?(?:token|key)|api[_-]?key|client_?secret|pass(?:word|wd)?|pwd|secret|token)"
 
 Replace = Callable[[Any], str]
 
@@ -111,9 +111,12 @@ _PATTERNS: tuple[tuple[str, Replace], ...] = (
         _whole,
     ),
     (r"(hooks\.slack\.com/(?:services|workflows|triggers)/)[\w/-]+", _after_first_group),
-    (r"(://)[^/\s:@\"']+(?::[^/\s@\"']*)?@", lambda found: f"{found.group(1)}{REDACTED}@"),
-    (rf"(?i)([?&;](?:[\w-]+[_-])?{_IN_ADDRESS}=)[^&\s\"'<>)\]]+", _after_first_group),
-    (rf"(?i)(\b{_IN_TEXT}\b[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;<>\[\]]{{6,}}", _after_first_group),
+    (r"(://)[^/\s:@\"']*(?::[^\s@\"'<>?#]*)?@", lambda found: f"{found.group(1)}{REDACTED}@"),
+    (rf"(?i)((?:[?&;]|%3f|%26|%3b){_IN_ADDRESS}=)[^&\s\"'<>)\]]+", _after_first_group),
+    (rf"(?i)((?:[?&;]|%3f|%26|%3b){_IN_ADDRESS}%3d)[^&\s\"'<>%)\]]+", _after_first_group),
+    (r"(?im)(\b(?:proxy-)?authorization\s*[=:]\s*[\"']?[a-z]+ )[^\s\"',;<>]{6,}", _after_first_group),
+    (r"(?im)(\b(?:set-)?cookie\s*:\s*)[^\r\n\"'<>]+", _after_first_group),
+    (rf"(?i)(\b(?:[\w-]*[_-])?{_IN_TEXT}\b[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;<>\[\]]{{6,}}", _after_first_group),
     (_PHONE, _phone),
 )
 
@@ -184,12 +187,18 @@ class Redactor:
             case str():
                 return self._embedded(value, depth)
             case Mapping():
+                told = _is_secret(_label(value))
                 return {
                     name: self.value(
-                        item, secret=secret or _is_secret(name), phone=phone or _is_phone(name), depth=depth
+                        item,
+                        secret=secret or _is_secret(name) or (told and name == "value"),
+                        phone=phone or _is_phone(name),
+                        depth=depth,
                     )
                     for name, item in self._without_person(value).items()
                 }
+            case [str(name), str()] if _is_secret(name):  # headers as pairs
+                return [name, REDACTED]
             case list() | tuple():
                 return [self.value(item, secret=secret, phone=phone, depth=depth) for item in value]
         return value
@@ -253,6 +262,11 @@ def _is_kept(name: str) -> bool:
 
 def _is_secret(key: str) -> bool:
     return _SECRET_KEY.search(_snake(key)) is not None
+
+
+def _label(value: Mapping[str, Any]) -> str:
+    """What {"name": …, "value": …} speaks of."""
+    return next((value[key] for key in ("name", "key", "header") if isinstance(value.get(key), str)), "")
 
 
 def _is_phone(key: str) -> bool:

@@ -106,7 +106,7 @@ class _Group:
     def cut_off(self) -> Iterator[Notice]:
         """What `max_alerts` of the sender left out of the body."""
         missing = text_of(self.payload.get("truncatedAlerts"))
-        if missing is not None and missing.isdecimal() and int(missing) > 0:
+        if missing is not None and missing.isdecimal() and missing.strip("0"):
             reason = f"{line(missing, 20)} more alerts were cut off by max_alerts of the sender"
             yield self._notice(reason, {"truncatedAlerts": self.payload["truncatedAlerts"]})
 

@@ -59,9 +59,8 @@ def json_in(body: bytes) -> Any:
         careful = len(text) <= _SMALL_CHARS or _NEEDS_CARE.search(text)
         value = (_CAREFUL if careful else _QUICK).decode(text)
     except json.JSONDecodeError as error:
-        raise DecodeError(
-            "$", f"the body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
+        what = error.msg.removesuffix(" at")
+        raise DecodeError("$", f"the body is no JSON: {what} at line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:
         raise DecodeError("$", f"the body is nested over {DEPTH_MAX} levels") from error
     if text.count("{") + text.count("[") > DEPTH_MAX:  # else it cannot be too deep

@@ -42,7 +42,6 @@ _BY_EVENT = {
     **dict.fromkeys(words("resolve resolved recovery ok"), Status.RESOLVED),
 }
 _ENDED = re.compile(r"(?P<before>.{0,100}?)\s*\bended\b(?:\s*\(now:\s*(?P<now>.{0,100}?)\s*\))?\s*\Z", re.IGNORECASE)
-_SINCE_AGO = re.compile(r"\s*\[.*\]\s*\Z", re.DOTALL)  # "9/10/2025 10:56:51 AM [5 m 12 s ago]" differs every time
 _HIGHEST_STARS = 5
 
 
@@ -100,8 +99,14 @@ def _state(fields: Fields) -> _State:
     return _State(text=text, status=Status.FIRING, of=now, is_paused=now.startswith("paused"))
 
 
+def _without_age(since: str) -> str:
+    """ "9/10/2025 10:56:51 AM [5 m 12 s ago]" differs every time."""
+    instant, bracket, _ = since.partition("[")
+    return instant.rstrip() if bracket and since.rstrip().endswith("]") else since
+
+
 def _alert(source: str, payload: Mapping[str, Any], fields: Fields, state: _State) -> Alert:
-    since = _SINCE_AGO.sub("", fields.key("statesince", "since") or "")
+    since = _without_age(fields.key("statesince", "since") or "")
     subject = _subject(fields)
     return Alert(
         source=source,

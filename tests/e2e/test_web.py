@@ -302,6 +302,28 @@ def test_hostile_headers_and_queries_are_no_failure(bridge: Bridge) -> None:
             assert b" 5" not in connection.recv(4096)[:12]
 
 
+@pytest.mark.parametrize("path", ["/webhooks/lab", "/login", "/api/v1/reload"])
+@pytest.mark.parametrize(
+    "chunks", [b"password=hunter2\r\nx\r\n0\r\n\r\n", b"-5\r\nhello\r\n", b"5\r\nhelloXX0\r\n\r\n"]
+)
+def test_chunks_that_are_none_are_refused_and_quoted_nowhere(bridge: Bridge, path: str, chunks: bytes) -> None:
+    lines = (f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", "Transfer-Encoding: chunked")
+    head = "\r\n".join((*lines, "", ""))
+    with _connection(bridge) as connection:
+        connection.sendall(head.encode() + chunks)
+        status = int(connection.recv(4096).split()[1])
+    assert status in (400, 401, 403, 404), status
+    assert "hunter2" not in bridge.told()
+
+
+def test_pages_and_api_take_no_body_of_any_size(bridge: Bridge) -> None:
+    for path in ("/api/v1/silences/preview", "/api/v1/reload"):
+        answer = requests.post(
+            bridge.url + path, data=b" " * 3_000_000, headers={"Content-Type": "application/json"}, timeout=9
+        )
+        assert answer.status_code == 413, path
+
+
 # -- who may read
 
 
@@ -317,6 +339,7 @@ def test_without_a_login_the_api_answers_this_machine_only(bridge: Bridge) -> No
         {"X-Forwarded-For": "127.0.0.1"},
         {"X-Forwarded-Host": "localhost"},
         {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Server": "proxy"},
         {"Forwarded": "for=127.0.0.1"},
         {"Via": "1.1 proxy"},
     ):

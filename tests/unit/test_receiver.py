@@ -15,9 +15,11 @@ import pytest
 import structlog
 
 from bridge.adapters.ledger import Receipt
+from bridge.domain.alert import Webhook
 from bridge.domain.errors import Unverifiable
+from bridge.entrypoints.web.receiver import without_secrets
 from bridge.sources import SOURCES
-from bridge.sources.base import SignatureAuth, Signs
+from bridge.sources.base import QueryAuth, SignatureAuth, Signs
 from tests.receiving import Desk
 from tests.unit.test_source_aws_sns import TOPIC, message, pem_of, rsa, signed, webhook_of
 
@@ -224,3 +226,16 @@ def test_every_vendor_signature_can_be_made_as_the_vendor_makes_it(kind: str, ke
     headers = {**webhook.headers, **{name.lower(): value for name, value in proof.headers.items()}}
     made(name="s", auth=auth).verify(replace(webhook, headers=headers, query=proof.query, received_at=now))
     assert STANDARD_SECRET not in repr(proof)
+
+
+def test_a_header_that_repeats_the_secret_of_the_address_is_not_stored() -> None:
+    auth = QueryAuth(parameter="token", secrets=("q+secret/zzz=",))
+    headers = {
+        "x-original-url": "/webhooks/q?token=q%2Bsecret/zzz%3D",
+        "x-plain": "q+secret/zzz=",
+        "x-copy": "Basic YTpi",
+        "x-kept": "50% of it",
+    }
+    webhook = Webhook(source="q", headers=headers, body=b"{}", received_at=datetime.now(UTC))
+    source: Any = SOURCES["generic"](name="q", auth=auth)
+    assert without_secrets(source, webhook).headers == {"x-kept": "50% of it"}

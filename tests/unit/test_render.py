@@ -401,3 +401,40 @@ def test_the_readme_of_templates_names_every_filter_test_and_template_field() ->
         assert f"`{name}`" in readme, name
     for name in ("source", "payload", "starts_at"):
         assert f"`{name}`" in readme, name
+
+
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("a <!-- b --> c", "a c"),
+        ("a <!-- b", "a <!-- b"),
+        ("a <!-- b > c", "a c"),
+        ("<!--x--><!--y", "<!--y"),
+        ("1 < 2 and 3 > 2", "1 2"),
+        ("a <b", "a <b"),
+        ("<p>x</p><!---->y", "x y"),
+    ],
+)
+def test_tags_and_comments_are_stripped(html: str, said: str) -> None:
+    assert text("{{ payload.html | striptags }}", alert(payload={"html": html})) == said
+
+
+RUNS_AWAY = {
+    "comments that never close": "{{ payload.html | striptags | length }}",
+    "a pattern that looks far": "{{ payload.html | regex_replace('<[^#]*#|<', '') | length }}",
+    "an attribute of many parts": "{{ range(300) | map(attribute='" + "a." * 30_000 + "a') | list | length }}",
+}
+
+
+@pytest.mark.parametrize("what", RUNS_AWAY)
+def test_nothing_a_template_does_takes_long(what: str) -> None:
+    payload = {"html": "<!--a>" * 100_000}
+    before = time.process_time()
+    with contextlib.suppress(RenderError, ConfigError):
+        text(RUNS_AWAY[what], alert(payload=payload))
+    assert time.process_time() - before < 2.0
+
+
+def test_a_number_of_thousands_of_digits_is_refused_when_it_is_loaded() -> None:
+    with pytest.raises(ConfigError, match="a number is too large"):
+        text("{{ '%d' % " + "9" * 700 + " }}")

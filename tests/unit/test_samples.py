@@ -48,6 +48,15 @@ SECRETS = [
     ("-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----", "MIIEvQ"),
     ("mail jane.doe@corp.example.net now", "jane.doe"),
     ("call +491701234567", "491701234567"),
+    ("redis://:hunter22@cache/0", "hunter22"),
+    ("postgres://app:hunt/er22@db/orders", "hunt/er22"),
+    ("AWS_SECRET_ACCESS_KEY=abcdefghij0123456789", "abcdefghij0123456789"),
+    ("env DB_PASSWORD=correct-horse", "correct-horse"),
+    ("X-Api-Key: 0123456789abcdef", "0123456789abcdef"),
+    ("Authorization: Token 0123456789abcdef", "0123456789abcdef"),
+    ("Cookie: sid=0123456789; theme=dark", "0123456789"),
+    ("https://example.com/?apiToken=s3cr3t-value", "s3cr3t-value"),
+    ("https://example.com/?next=%2Fa%3Ftoken%3Ds3cr3t-value", "s3cr3t-value"),
 ]
 
 
@@ -73,6 +82,23 @@ KEPT = [
 @pytest.mark.parametrize("text", KEPT)
 def test_what_rules_look_at_stays(text: str) -> None:
     assert redacted({"text": text}) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    "key", ["DBPassword", "APIToken", "accesstoken", "clientsecret", "secretKey", "tokens", "sessionId"]
+)
+def test_the_name_of_a_secret_is_known_however_it_is_written(key: str) -> None:
+    assert redacted({key: "abc"}) == {key: REDACTED}
+
+
+def test_headers_told_as_pairs_are_blotted_out_by_their_names() -> None:
+    pairs = [["Cookie", "a=b"], ["Accept", "*/*"], {"name": "X-Api-Key", "value": "v"}, {"name": "host", "value": "v"}]
+    assert redacted({"headers": pairs}) == {
+        "headers": [
+            ["Cookie", REDACTED], ["Accept", "*/*"], {"name": "X-Api-Key", "value": REDACTED},
+            {"name": "host", "value": "v"},
+        ]
+    }  # fmt: skip
 
 
 def test_what_stands_under_the_name_of_a_secret_is_blotted_out_whatever_it_is() -> None:

@@ -180,7 +180,11 @@ def test_alerts_that_were_cut_off_are_said_to_be_missing() -> None:
     assert notice.reason == "7 more alerts were cut off by max_alerts of the sender"
 
 
-@pytest.mark.parametrize("truncated", [0, None, "0", -1, "many"])
+def test_a_number_of_any_length_costs_no_page() -> None:
+    assert len(readings_of(group(member(), truncatedAlerts="1" * 5000))) == 2
+
+
+@pytest.mark.parametrize("truncated", [0, None, "0", "000", -1, "many"])
 def test_nothing_is_said_to_be_missing_where_nothing_is(truncated: Any) -> None:
     assert len(readings_of(group(member(), truncatedAlerts=truncated))) == 1
 

@@ -73,6 +73,7 @@ def test_brackets_inside_a_text_are_no_nesting() -> None:
     [
         (b"", r"\$: the body is empty"),
         (b"{", r"\$: the body is no JSON: .* at line 1, column 2"),
+        (b'{"a', r"no JSON: Unterminated string starting at line 1, column 2"),
         (b"<ticket/>", "choose JSON as the format"),
         (b"[1]", "expected an object, found a list"),
         (b'"a"', "expected an object, found a text"),

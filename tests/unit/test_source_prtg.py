@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -49,6 +50,14 @@ def test_a_state_and_its_end_are_one_problem(sensor: int, state: str, name: str)
     assert (began.status, ended.status) == (Status.FIRING, Status.RESOLVED)
     assert began.fingerprint == ended.fingerprint
     assert began.severity is ended.severity
+
+
+def test_the_age_behind_an_instant_belongs_to_no_episode_however_long_the_text_is() -> None:
+    first, later = (alert_of(status="Down", statesince=f"9/10/2025 10:56:51 AM [{age} ago]") for age in ("5 m", "6 m"))
+    assert first.episode == later.episode
+    before = time.process_time()
+    alert_of(status="Down", statesince="[" * 1_000_000)
+    assert time.process_time() - before < 1.0
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=2, max_size=2, unique=True))

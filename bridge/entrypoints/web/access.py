@@ -22,7 +22,7 @@ from flask import Request, current_app, g, session
 from bridge.config.models import ProxySettings, TokenSettings, UiSettings, UserSettings
 from bridge.domain.access import Deed, How, Role, Who
 
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via")
+_OF_PROXIES = frozenset({"forwarded", "x-real-ip", "via"})  # and every X-Forwarded-…
 TAIL = "X-Rows-Only"  # of the live tail, which asks by itself: it keeps no session alive
 LOGIN_REMEMBERED_S = 300.0
 SEEN_AGAIN_S = 60.0  # a session's cookie says at most this often that it is used
@@ -292,7 +292,7 @@ class Gate:
             return Refusal(status=403, sentence=why + "the Host header names another machine")
         if not _is_loopback(urlsplit(self.public_url).hostname or ""):
             return Refusal(status=403, sentence=why + "server.public_url names a public address")
-        forwarded = next((name for name in _FORWARDED if name in request.headers), None)
+        forwarded = next((name for name, _ in request.headers if _is_of_proxy(name)), None)
         if forwarded is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
             # nginx speaks it by default and adds none of these headers; no browser of today does
             sentence = f"{why}the request is HTTP/1.0, as a proxy's; set ui.auth, and a proxy may pass it on"
@@ -355,3 +355,8 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_of_proxy(header: str) -> bool:
+    name = header.lower()
+    return name in _OF_PROXIES or name.startswith("x-forwarded-")

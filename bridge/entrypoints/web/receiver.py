@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import unquote, unquote_plus, urlencode
 
 from flask import Blueprint, Request, Response, request
+from werkzeug.exceptions import HTTPException
 
 from bridge.adapters import logs
 from bridge.adapters.ledger import Receipt, Settled, receipt
@@ -220,7 +221,7 @@ def without_secrets(source: Source, webhook: Webhook) -> Webhook:
     kept = {
         name: value
         for name, value in webhook.headers.items()
-        if not _sounds_secret(name) and name != its_own and not any(secret in value for secret in secrets)
+        if not _sounds_secret(name) and name != its_own and not _holds_one(value, secrets)
     }
     body = webhook.body
     if not body and (body := _query_as_form(source, webhook, secrets)):
@@ -229,6 +230,14 @@ def without_secrets(source: Source, webhook: Webhook) -> Webhook:
         if len(secret) >= REDACT_MIN_CHARS:
             body = body.replace(secret.encode(), _REDACTED)
     return replace(webhook, headers=MappingProxyType(kept), body=body, query=MappingProxyType({}))
+
+
+def _holds_one(value: str, secrets: tuple[str, ...]) -> bool:
+    """Whether a header repeats a secret: as it is, as it stands in an address, or in whatever says who somebody is."""
+    if any(secret in value for secret in secrets) or value.lower().startswith(("basic ", "bearer ")):
+        return True
+    said = (unquote(value), unquote_plus(value)) if "%" in value or "+" in value else ()
+    return any(secret in one for one in said for secret in secrets)
 
 
 def _query_as_form(source: Source, webhook: Webhook, secrets: tuple[str, ...]) -> bytes:
@@ -292,6 +301,11 @@ def _reject(
     receiver.count(source.name, "rejected")
     logs.get().warning(logs.EVENT_REJECTED, source=source.name, event_id=event_id, reason=sentence[:200])
     return answer(status, error=sentence, event=event_id)
+
+
+def refused(error: HTTPException) -> Response:
+    """What Flask refuses, in its first sentence."""
+    return answer(error.code or 500, error=(error.description or error.name).split(". ")[0])
 
 
 def answer(status: int, /, *, retry_after: str | None = None, close: bool = False, **content: Any) -> Response:
