@@ -6,7 +6,7 @@ import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
 from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of
-from bridge.entrypoints.web.ui.words import body_text, link
+from bridge.entrypoints.web.ui.words import body_text, link, with_beats, with_links
 
 
 def lane(**changes: Any) -> dict[str, Any]:
@@ -90,3 +90,19 @@ def test_a_body_is_shown_with_its_lines_broken_when_it_is_json() -> None:
     assert body_text("a=1&b=2") == "a=1&b=2"
     assert body_text("[" * 100_000) == "[" * 100_000
     assert "no longer kept" in body_text(None)
+
+
+def test_an_incident_that_a_sentence_names_is_a_link_and_nothing_else_is_markup() -> None:
+    named = "01M80AAWRDZ4NEWV1X7YG6BBCE"
+    assert with_links(f"folded into incident {named}") == (
+        f'folded into <a href="/incidents/{named}">incident {named}</a>'
+    )
+    assert with_links("<b>incident 7</b>") == "&lt;b&gt;incident 7&lt;/b&gt;"
+
+
+def test_a_silent_process_is_bad_only_where_none_of_its_kind_beats() -> None:
+    processes = [("worker", 45.0), ("worker", 2.0), ("clock", 31.0), ("web", 30.0)]
+    found = with_beats([{"kind": kind, "beat_age_s": age} for kind, age in processes], silent_after_s=30.0)
+    assert [(one["word"], one["chip"]) for one in found] == [
+        ("silent", ""), ("beats", "ok"), ("silent", "bad"), ("beats", "ok"),
+    ]  # fmt: skip

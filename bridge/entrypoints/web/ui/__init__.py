@@ -23,7 +23,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.receiver import answer
+from bridge.entrypoints.web.receiver import refused
 from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, rule_page, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
 from bridge.entrypoints.web.ui.incident_pages import add_incident_actions
@@ -92,6 +92,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.span, "span")
     routes.add_app_template_filter(words.body_text, "body_text")
     routes.add_app_template_filter(words.link, "link")
+    routes.add_app_template_filter(words.with_links, "with_links")
     routes.add_app_template_filter(words.plural, "plural")
     routes.add_app_template_filter(words.story_of, "story")
     routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
@@ -117,7 +118,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     def _lost(error: HTTPException) -> Response:
         """A person who mistyped an address reads a page; a program gets its JSON, and so does what is for programs."""
         if request.path.startswith(_FOR_PROGRAMS) or "text/html" not in request.accept_mimetypes.values():
-            return answer(404, error=(error.description or error.name).split(". ")[0])
+            return refused(error)
         return _headers(Response(render_template("problem.html", sentence="There is no such page here"), 404))
 
     @routes.after_request

@@ -10,6 +10,7 @@ from bridge.domain.access import How
 from bridge.domain.folding import behind_sentence
 from bridge.entrypoints.web.ui import needs, reloads
 from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
+from bridge.entrypoints.web.ui.words import with_beats
 
 if TYPE_CHECKING:
     from bridge.entrypoints.web.ui import Ui
@@ -52,8 +53,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         "lanes": lanes,
         "oldest": max((lane["oldest_wait_s"] or 0.0 for lane in lanes), default=None) or None,
         "events": latest,
-        "processes": ledger.alive(PROCESSES_WITHIN),
-        "silent_after_s": SILENT_AFTER_S,
+        "processes": with_beats(ledger.alive(PROCESSES_WITHIN), SILENT_AFTER_S),
         "rules_number": len(rules),
     }
 

@@ -1,9 +1,12 @@
 """What the pages say: ages, chips and sentences, from the plain values of the read API. Pure."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+
+from markupsafe import Markup, escape
 
 LONG_WAIT_S = 600.0  # five times the default `max_wait`
 
@@ -14,6 +17,7 @@ _CHIPS = {
     **dict.fromkeys(("pending", "sending", "resolving", "folded", "joined"), "wait"),
     **dict.fromkeys(("dead", "rejected", "critical"), "bad"),
 }
+_INCIDENT = re.compile(r"\bincident ([0-9A-HJKMNP-TV-Z]{26})\b")
 _STEPS = ((60.0, 1.0, "s"), (3600.0, 60.0, "min"), (86400.0, 3600.0, "h"), (float("inf"), 86400.0, "d"))
 
 
@@ -57,6 +61,24 @@ def link(href: str | None) -> str | None:
     return href
 
 
+def with_links(text: str) -> Markup:
+    """A sentence whose incidents, named by their ids, are links."""
+    return Markup(_INCIDENT.sub(r'<a href="/incidents/\1">incident \1</a>', str(escape(text))))  # noqa: S704 - escaped
+
+
+def with_beats(processes: Iterable[Mapping[str, Any]], silent_after_s: float) -> list[dict[str, Any]]:
+    """Each process with `word` and `chip`: a silent one is bad only where none of its kind beats."""
+    found = list(processes)
+    alive = {one["kind"] for one in found if one["beat_age_s"] <= silent_after_s}
+
+    def told(one: Mapping[str, Any]) -> dict[str, Any]:
+        if one["beat_age_s"] <= silent_after_s:
+            return {**one, "word": "beats", "chip": "ok"}
+        return {**one, "word": "silent", "chip": "" if one["kind"] in alive else "bad"}
+
+    return [told(one) for one in found]
+
+
 def story_of(delivery: Mapping[str, Any]) -> str:
     """One delivery's state as a sentence."""
     action, account = delivery["action"], delivery["account"]
@@ -66,7 +88,7 @@ def story_of(delivery: Mapping[str, Any]) -> str:
         case "adopted":
             return f"{action}: {account} had it already"
         case "cancelled" if delivery["reason"] == "folded":
-            return f"{action} not needed: {delivery['detail'] or 'folded'}"
+            return f"{action} not needed: another incident speaks for it"
         case "cancelled" if delivery["reason"] == "taken_along":
             return f"{action} taken along: it is said in the incident that took this one's place"
         case "cancelled":
