@@ -333,12 +333,7 @@ def open_database(settings: Settings) -> "Database":
 
 def open_ledger(settings: Settings) -> "Ledger":
     """The ledger, on a schema this program works with. Raises SchemaError."""
-    from bridge.adapters.ledger import Ledger
-    from bridge.adapters.ledger.upgrade import require_current
-
-    database = open_database(settings)
-    require_current(database)
-    ledger = Ledger(database, routes(settings), _payloads_by(sources(settings)))
+    ledger = _ledger_on(open_database(settings), settings)
     ledger.lanes_ensured()
     return ledger
 
@@ -358,13 +353,15 @@ def with_ledger(loaded: Loaded) -> Loaded:
 
 def ledger_of(loaded: Loaded) -> "Ledger":
     """The ledger of a process of this product: as its parent left it, else opened. Raises SchemaError."""
+    if loaded.database is None:
+        return open_ledger(loaded.settings)
+    return _ledger_on(loaded.database.in_child(), loaded.settings)
+
+
+def _ledger_on(database: "Database", settings: Settings) -> "Ledger":
     from bridge.adapters.ledger import Ledger
     from bridge.adapters.ledger.upgrade import require_current
 
-    settings = loaded.settings
-    if loaded.database is None:
-        return open_ledger(settings)
-    database = loaded.database.in_child()
     require_current(database)
     return Ledger(database, routes(settings), _payloads_by(sources(settings)))
 

@@ -35,7 +35,10 @@ def replace_text(path: Path, text: str) -> None:
     path = path.resolve()
     drawn = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        drawn.write_text(text, encoding="utf-8")
+        with drawn.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         if path.exists():
             drawn.chmod(path.stat().st_mode & 0o777)
         drawn.replace(path)

@@ -319,18 +319,18 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            if child.argv is None:
+            if command is None:
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a shell would inherit that
             self._die_with(parent)
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
             os.close(nothing)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            if child.argv is None or command is None:
+            if command is None:
                 os.execv(SHELL, [SHELL, "-c", child.line])  # noqa: S606 - the operator's own Procfile
             os.close(self._wake_read)
             os.close(self._wake_write)
-            setproctitle(" ".join([PROGRAM, *child.argv]))
+            setproctitle(" ".join([PROGRAM, *(child.argv or ())]))
             code = command()
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else int(left.code is not None)

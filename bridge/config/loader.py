@@ -314,6 +314,9 @@ class _Loading:
             hint = "add 'from: ' with the login e-mail of a bot user that nobody assigns incidents to"
             self.error(path, f"account '{name}' has no 'from'", hint)
         self._base_url(one, path)
+        if token == SANDBOX and one.base_url is not None:
+            message = f"'base_url' has no effect with {key} '{SANDBOX}', which means the built-in stand-in"
+            self.warn((*path, "base_url"), message, f"give any other {key}, or leave base_url out")
         self._defaults(one, path)
         if (
             one.reserve is not None

@@ -79,9 +79,8 @@ def test_files(paths: list[Path]) -> list[Path]:
     """The test files among these and under these folders, sorted."""
     found: set[Path] = set()
     for path in paths:
-        found |= (
-            {one for one in visible(path, "*.test.y*ml") if one.name.endswith(SUFFIXES)} if path.is_dir() else {path}
-        )
+        inside = (one for one in visible(path, "*.test.y*ml") if one.name.endswith(SUFFIXES))
+        found.update(inside if path.is_dir() else [path])
     return sorted(found)
 
 

@@ -31,6 +31,7 @@ class How(StrEnum):
     PROXY = "proxy"
     LOOPBACK = "loopback"
     COMMAND = "command line"
+    HOST = "host"  # files that changed there, or a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from bridge import wiring
 from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger, StoredBook
 from bridge.config.rule_files import RuleFiles
+from bridge.domain.access import Deed, How, Role, Who
 from bridge.domain.errors import BridgeError, ConfigError
 from bridge.rules.changes import BookChanges, changes_between
 
@@ -153,6 +154,13 @@ class Reloader:
             self._one.release()
         self._log(by, done, dry_run=dry_run)
         return done
+
+    def audited(self, why: str, done: Reloaded) -> None:
+        """A reload that nobody asked for by name (files changed, a signal came) is in the audit like any other."""
+        if done.state is not State.UNCHANGED:
+            who = Who(name=why, role=Role.ADMIN, how=How.HOST, address=self.place)
+            detail = {"state": done.state.value, "book": done.book}
+            self._ledger.did(Deed(who=who, action="reload", what="rules", detail=detail))
 
     @property
     def files_differ(self) -> bool:

@@ -88,3 +88,7 @@ def test_an_account_that_is_not_there_is_said_with_those_that_are(folder: Path, 
     ran = told(folder, sandbox, "names", "pull", "nobody")
     assert (ran.code, ran.err) == (PROBLEMS, "there is no account nobody; accounts: io, pd\n")
     assert "names pull pd" in told(folder, sandbox, "names", "list", "pd", "service").err
+    listed = told(folder, sandbox, "names", "list", "nobody")
+    assert (listed.code, listed.err) == (PROBLEMS, "there is no account nobody; accounts: io, pd\n")
+    unknown = told(folder, sandbox, "names", "list", "pd", "nope")
+    assert (unknown.code, unknown.err.startswith("'pd' has no list 'nope'; lists: ")) == (PROBLEMS, True)

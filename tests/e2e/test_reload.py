@@ -202,6 +202,10 @@ def test_sighup_reloads_and_ends_no_web_process(bridge: Bridge) -> None:
     assert new["taken_by"].startswith("SIGHUP")
     bridge.eventually(lambda: all_processes_have(bridge, new["hash"]), 10.0)
     assert all(is_alive(pid) for pid in before)
+    audited = requests.get(f"{bridge.url}/api/v1/audit?action=reload", timeout=5).json()["items"]
+    assert [(one["actor"], one["how"], one["detail"]) for one in audited] == [
+        ("SIGHUP", "host", {"state": "taken", "book": new["hash"]})
+    ]
 
 
 def test_a_web_process_that_is_killed_comes_back_with_the_rules_in_force_not_those_of_its_start(bridge: Bridge) -> None:

@@ -264,6 +264,13 @@ def test_plan_b_needs_a_key_of_its_own(tmp_path: Path) -> None:
     )
 
 
+def test_another_address_says_nothing_to_the_built_in_sandbox(tmp_path: Path) -> None:
+    made = load(tmp_path, SOURCE + ACCOUNT.replace("'${TOKEN}'", "sandbox, base_url: 'http://127.0.0.1:9/x'"))
+    assert [one.message for one in made.warnings if one.place.file == "bridge.yaml"] == [
+        "'base_url' has no effect with token 'sandbox', which means the built-in stand-in"
+    ]
+
+
 def test_how_long_to_wait_for_plan_b_says_nothing_without_one(tmp_path: Path) -> None:
     made = load(tmp_path, SOURCE + ACCOUNT.replace("from: bot@example.com", "from: b@example.com, plan_b_after: 1m"))
     assert [one.message for one in made.warnings] == ["'plan_b_after' has no effect without 'plan_b'"]

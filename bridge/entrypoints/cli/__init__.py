@@ -128,11 +128,13 @@ def say(text: str = "") -> None:
 
 def problems_said(error: ConfigError) -> None:
     """Every problem, and the count that closes the list."""
+    from bridge.entrypoints.cli.tables import counted
+
     for problem in error.problems:
         say(str(problem))
     wrong = [problem for problem in error.problems if problem.grade == "error"]
     files = len({problem.place.file for problem in wrong})
-    say(f"{len(wrong)} problem{'s' * (len(wrong) != 1)} in {files} file{'s' * (files != 1)}; nothing was started")
+    say(f"{counted(len(wrong), 'problem')} in {counted(files, 'file')}; nothing was started")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -187,11 +189,9 @@ def _ended(argv: Sequence[str], command: Callable[[], Any]) -> int:
         return 130
     except ConfigError as error:
         if "--json" in argv:
-            from bridge.entrypoints.cli.tables import printed
+            from bridge.entrypoints.cli.tables import problems_printed
 
-            wrong = sum(problem.grade == "error" for problem in error.problems)
-            listed = [problem.as_json() for problem in error.problems]
-            printed({"problems": listed, "errors": wrong, "warnings": len(listed) - wrong, "ok": False})
+            problems_printed(error.problems)
         problems_said(error)
         return PROBLEMS_FOUND
     except BridgeError as error:

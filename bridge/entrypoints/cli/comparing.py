@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bridge.compare import Book, Change, Comparison, Difference, difference_json
+from bridge.config.folders import visible
 from bridge.config.models import Settings
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
@@ -145,7 +146,7 @@ def _book(path: Path, settings: Settings) -> Book:
     own = _configuration_in(path)
     if own is not None:
         settings = wiring.load_settings(own, receives=False)
-    elif not any(path.rglob("*.y*ml")):
+    elif not any(visible(path, "*.y*ml")):
         raise NoSuchBook(f"{path} holds no rule file: name a folder of rules, or a bridge.yaml")
     else:
         beside = path.absolute().parent / settings.templates_dir.name
@@ -239,7 +240,7 @@ def export(
             number += 1
             progress.step()
         progress.end()
-    click.echo(f"wrote {number:,} event{'s' * (number != 1)} into {folder}")
+    click.echo(f"wrote {counted(number, 'event')} into {folder}")
     for event in differs.events:
         say(f"event {event}: redacted, it matches other rules than it did; look at what they ask for")
     say("look through the files before they go into a repository: what is secret in them, only you know")

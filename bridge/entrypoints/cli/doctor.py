@@ -51,7 +51,7 @@ def doctor(as_json: bool, config: Path) -> int:
         ]
         printed({"findings": lines, "ok": not wrongs})
     elif wrongs:
-        say(f"{wrongs} problem{'s' * (wrongs != 1)}")
+        say(counted(wrongs, "problem"))
     return PROBLEMS_FOUND if wrongs else 0
 
 

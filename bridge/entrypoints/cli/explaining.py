@@ -13,7 +13,7 @@ from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.sending import media_type_of, sample_bytes
-from bridge.entrypoints.cli.tables import printed
+from bridge.entrypoints.cli.tables import counted, printed
 from bridge.entrypoints.cli.traffic import (
     headers_of,
     ledger_if_there,
@@ -121,7 +121,7 @@ def _header(text: str) -> tuple[str, str]:
 
 def _lines(explanation: Explanation) -> Iterator[str]:
     number = len(explanation.alerts)
-    yield f"{explanation.source}: {number} reading{'s' * (number != 1)}, rule book {explanation.book[:12]}"
+    yield f"{explanation.source}: {counted(number, 'reading')}, rule book {explanation.book[:12]}"
     for position, one in enumerate(explanation.alerts, start=1):
         yield ""
         yield f"{position}. {one.reading.title or one.summary}"

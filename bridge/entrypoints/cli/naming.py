@@ -74,8 +74,15 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
     from bridge import wiring
 
     settings = wiring.load_settings(config, receives=False)
+    every = wiring.destinations(settings)
+    if account is not None and account not in every:
+        say(f"there is no account {account}; accounts: {', '.join(sorted(every))}")
+        return PROBLEMS_FOUND
+    if account is not None and kind is not None and kind not in every[account].name_kinds:
+        say(f"'{account}' has no list '{kind}'; lists: {', '.join(every[account].name_kinds)}")
+        return PROBLEMS_FOUND
     ledger = wiring.open_ledger(settings)
-    made = {name: one for name, one in wiring.destinations(settings).items() if account in (None, name)}
+    made = {name: one for name, one in every.items() if account in (None, name)}
     if account is not None and kind is not None:
         return _entries(ledger, account, kind, as_json=as_json)
     now = ledger.time()
@@ -90,7 +97,7 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
         printed([{name: value for name, value in row.items() if name != "age"} for row in rows])
         return 0
     columns = {"ACCOUNT": "account", "KIND": "kind", "ENTRIES": "entries", "AGE": "age"}
-    shown(columns, rows, "no such account")
+    shown(columns, rows, "there are no accounts")
     return 0
 
 

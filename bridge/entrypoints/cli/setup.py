@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from bridge.config.folders import visible
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, unused_config_option
-from bridge.entrypoints.cli.tables import printed
+from bridge.entrypoints.cli.tables import counted, problems_printed
 
 SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
 
@@ -47,7 +48,7 @@ def init(folder: Path) -> int:
 
 def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
-        return [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+        return [file for file in visible(path) if file.is_file()]
     return [path]
 
 
@@ -89,12 +90,12 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
             problems = (*problems, *checking.key_problems(proof, joins=joins))
-            seen = f"{_count(proof.reports, 'report')} of {_count(proof.problems, 'problem')}"
+            seen = f"{counted(proof.reports, 'report')} of {counted(proof.problems, 'problem')}"
             joined = ", and each key one problem" if not proof.counts else "; some share one"
             keys_sentence = f"{seen}: each problem has one key{joined}"
         summary = (
-            f"{_count(len(settings.sources), 'source')}, {_count(len(settings.accounts), 'account')}, "
-            f"{_count(len(loaded.book.rules), 'rule')}: "
+            f"{counted(len(settings.sources), 'source')}, {counted(len(settings.accounts), 'account')}, "
+            f"{counted(len(loaded.book.rules), 'rule')}: "
         )
     finally:
         gc.enable()
@@ -102,22 +103,21 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     wrong = [problem for problem in problems if problem.grade == "error"]
     odd = len(problems) - len(wrong)
     if as_json:
-        listed = [problem.as_json() for problem in problems]
-        printed({"problems": listed, "errors": len(wrong), "warnings": odd, "ok": not wrong})
+        problems_printed(problems)
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
         click.echo(str(problem), err=True)
     if wrong:
         touched = len({problem.place.file for problem in wrong})
-        beside = f", and {_count(odd, 'warning')}" if odd else ""
-        say(f"{_count(len(wrong), 'problem')} in {_count(touched, 'file')}{beside}")
+        beside = f", and {counted(odd, 'warning')}" if odd else ""
+        say(f"{counted(len(wrong), 'problem')} in {counted(touched, 'file')}{beside}")
         return PROBLEMS_FOUND
     _lanes_said(loaded.settings)
     if found.unproven:
         say(found.sentence)
     if keys_sentence:
         click.echo(keys_sentence)
-    click.echo(f"{summary}{_count(odd, 'warning') if odd else 'all fine'}")
+    click.echo(f"{summary}{counted(odd, 'warning') if odd else 'all fine'}")
     return 0
 
 
@@ -137,7 +137,7 @@ class NamesChecked:
             "names.lock.json lacks their lists" if self.offline else "nobody has asked the accounts for their lists yet"
         )
         return (
-            f"{self.unproven} of {_count(self.number, 'name')} in the rules could not be checked, for {lists}: "
+            f"{self.unproven} of {counted(self.number, 'name')} in the rules could not be checked, for {lists}: "
             "run 'incident-bridge names pull'"
         )
 
@@ -174,10 +174,6 @@ def _lanes_said(settings: Any) -> None:
     for name, account in settings.accounts.items():
         if account.sandbox:
             say(f"account {name} talks to the built-in sandbox: no page leaves this machine")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.command()

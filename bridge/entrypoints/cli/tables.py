@@ -1,12 +1,16 @@
 """Tables that line up, on a terminal and in a pipe."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from bridge.domain.errors import Problem
+
 PIPE_WIDTH = 240
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # DEL, C1 and what turns the line
 FREE_TEXT = ("title", "detail", "parked")  # what gives way when a line is too long: never an id
 
 
@@ -32,8 +36,9 @@ def shown(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], empty: 
 
 
 def printed(content: Any) -> None:
-    """Print JSON for a script."""
-    click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+    """Print JSON for a script. What a terminal would obey is escaped: texts are by strangers."""
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    click.echo(_OBEYED.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def age(seconds: float | None) -> str:
@@ -51,6 +56,13 @@ def _cell(value: Any) -> str:
         return "-"
     text = str(value)
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def problems_printed(problems: Sequence[Problem]) -> None:
+    """Everything wrong or odd with the configuration, as JSON for a script."""
+    wrong = sum(problem.grade == "error" for problem in problems)
+    listed = [problem.as_json() for problem in problems]
+    printed({"problems": listed, "errors": wrong, "warnings": len(listed) - wrong, "ok": not wrong})
 
 
 def counted(number: int, one: str) -> str:

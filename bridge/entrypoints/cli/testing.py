@@ -13,7 +13,7 @@ import click
 from bridge.config.rule_tests import Case, read_cases, test_files
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.tables import printed
+from bridge.entrypoints.cli.tables import counted, printed
 from bridge.rules.book import RuleBook
 from bridge.rules.coverage import Tried
 
@@ -118,7 +118,7 @@ def _updated(root: Path, missed: Sequence[tuple[Case, "Miss"]]) -> bool:
 
     done = update(root, missed)
     for path, number in done.written.items():
-        say(f"wrote {path}: {number} value{'s' * (number != 1)}; read the diff before you keep it")
+        say(f"wrote {path}: {counted(number, 'value')}; read the diff before you keep it")
     for left in done.left:
         say(f"{left.place}: '{left.path}' is yours to change: today it is {left.today}")
     unread = [miss for _, miss in missed if not miss.today]

@@ -223,7 +223,7 @@ class Rounds:
         def run() -> None:
             by = f"{why} ({self._reloader.place})"
             try:
-                self._reloader.reload(by, waits=True)
+                self._reloader.audited(why, self._reloader.reload(by, waits=True))
             except (ReloadRefused, LedgerUnavailable) as error:
                 logs.get().error(logs.RELOAD_REFUSED, by=by, problems=[str(error)], number=1)
             except Exception:  # noqa: BLE001 - the outermost frame of the thread
