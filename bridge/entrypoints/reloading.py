@@ -65,7 +65,10 @@ class Tests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
-    """What became of one reload. Problems and warnings are as `check --json` has them."""
+    """What became of one reload. Problems and warnings are as `check --json` has them.
+
+    What is wrong with files that are in force as they are keeps nothing out: it is a warning of grade "error".
+    """
 
     state: State
     book: str | None  # in force after it
@@ -107,7 +110,10 @@ class Reloaded:
                 number = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
                 return f"not taken: {number}; the rules in force stay"
             case State.UNCHANGED:
-                return f"the files are what is in force already; {self.tests.sentence}"
+                wrong = sum(one["grade"] == "error" for one in self.warnings)
+                known = "1 problem is known" if wrong == 1 else f"{wrong} problems are known"
+                though = f", though {known}" if wrong else ""
+                return f"the files are what is in force already{though}; {self.tests.sentence}"
             case State.WOULD_TAKE:
                 return f"would be taken: {what}; {self.tests.sentence}"
             case State.TAKEN:
@@ -225,6 +231,8 @@ class Reloader:
         if self.has_new_configuration:
             notes = ["bridge.yaml changed, too; a reload leaves it alone: restart to take it"]
         is_same = current is not None and loaded is not None and wiring.stored_book(loaded) == current
+        if is_same:  # nothing is kept out: a name may be gone upstream, or a test may have changed
+            said, problems = [*said, *(one for one in problems if one not in said)], []
         state = State.REFUSED if problems else State.UNCHANGED if is_same else State.WOULD_TAKE
         done = Reloaded(
             state=state,
@@ -233,7 +241,7 @@ class Reloader:
             found=None if loaded is None else loaded.book.hash,
             digest=digest,
             problems=tuple(problems),
-            warnings=tuple(one for one in said if one["grade"] != "error"),
+            warnings=tuple(one for one in said if one not in problems),
             tests=tests,
             changes=None if loaded is None else _changes(current, loaded),
             notes=tuple(notes),

@@ -157,6 +157,21 @@ def test_rules_whose_own_tests_fail_are_not_taken(bridge: Bridge) -> None:
     assert in_force(bridge)["hash"] == old
 
 
+def test_what_is_wrong_beside_the_rules_in_force_is_said_and_refuses_nothing(bridge: Bridge) -> None:
+    before = in_force(bridge)
+    (bridge.folder / "rules" / "pages.test.yaml").write_text(
+        "- name: nobody is paged\n  steps:\n    - {send: one.json, to: lab}\n    - {expect: {matched: null}}\n"
+    )
+    (bridge.folder / "rules" / "one.json").write_text(json.dumps(alert("one")))
+    done = reload(bridge)
+    assert (done.status_code, done.json()["state"], done.json()["problems"]) == (200, "unchanged", [])
+    (said,) = (one for one in done.json()["warnings"] if one["grade"] == "error")
+    assert "test 'nobody is paged' fails" in said["message"]
+    assert "in force already, though 1 problem is known; 1 of 1 tests fail" in done.json()["sentence"]
+    after = in_force(bridge)
+    assert (after["hash"], after["refused"]) == (before["hash"], None)
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing(bridge: Bridge) -> None:
     old = in_force(bridge)["hash"]
     retitled(bridge, "new")
