@@ -25,6 +25,7 @@ class Telling:
 
     note_waits: bool = False  # a note is queued whose text is not made yet
     noted_at: datetime | None = None  # what joined before is told
+    unsaid: bool = False  # a note was cancelled because a resolve was due
     has_updates: bool = False  # an update was queued
     flaps: int = 0  # times its problems fired again after they were over, in one window
     flapping_since: datetime | None = None  # the first of them
@@ -34,7 +35,8 @@ class Telling:
 
     def next_episode(self) -> "Telling":
         """For the incident that follows: nothing is told there yet, and it goes on flapping."""
-        return replace(self, note_waits=False, noted_at=None, has_updates=False, over=False, acknowledged=False)
+        nothing = replace(self, note_waits=False, noted_at=None, unsaid=False, has_updates=False)
+        return replace(nothing, over=False, acknowledged=False)
 
 
 NOTHING_TOLD = Telling()
@@ -63,7 +65,19 @@ def note_due_at(telling: Telling, now: datetime) -> datetime:
 def noted(telling: Telling, now: datetime) -> Telling:
     """The text of the waiting note is made: everything up to now is told by it."""
     told = replace(telling, over=False, acknowledged=False)
-    return replace(told, note_waits=False, noted_at=now, flaps_told=telling.flaps)
+    return replace(told, note_waits=False, noted_at=now, unsaid=False, flaps_told=telling.flaps)
+
+
+def silenced(telling: Telling) -> Telling:
+    """A resolve is due: the waiting note is cancelled. What it was to say is said if the incident goes on after all."""
+    return replace(telling, note_waits=False, unsaid=telling.unsaid or telling.note_waits)
+
+
+def taken_back(telling: Telling, queued_at: datetime) -> Telling:
+    """A note queued then was not sent, though its text was made: that is still to be said if the incident goes on."""
+    if telling.noted_at is None or telling.noted_at < queued_at:
+        return telling  # it is a person's, or a list of what folded: others came between
+    return replace(telling, unsaid=True, noted_at=queued_at - timedelta(microseconds=1))
 
 
 def joined_text(titles: Sequence[str], number: int) -> str:

@@ -36,7 +36,7 @@ from bridge.domain.alert import Severity
 from bridge.domain.decision import OnAcknowledge, OnResolve, Outcome
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Refused, Transition
-from bridge.domain.telling import FLAP_WINDOW, Telling, flapped, flapping_is_due
+from bridge.domain.telling import FLAP_WINDOW, Telling, flapped, flapping_is_due, silenced, taken_back
 
 
 def on_firing(
@@ -146,7 +146,8 @@ def _told(joined: Incident, member: Member | None, *, update: bool, cancel: tupl
     `cancel` is the resolve that is not due any more; what was cancelled because of it is told after all.
     """
     telling = joined.telling
-    notes = not telling.note_waits and (member is None or (not member.firing and flapping_is_due(telling)))
+    flaps = member is not None and not member.firing and flapping_is_due(telling)
+    notes = not telling.note_waits and (member is None or flaps or (bool(cancel) and telling.unsaid))
     add = (*((Action.UPDATE,) if update else ()), *((Action.NOTE,) if notes else ()))
     after = replace(telling, note_waits=telling.note_waits or notes, has_updates=telling.has_updates or update)
     return Transition(
@@ -257,9 +258,13 @@ def is_moot(incident: Incident, action: Action) -> bool:
     assert_never(action)
 
 
-def on_moot(incident: Incident, action: Action) -> Incident:
-    """What waited was not sent, for it was moot."""
-    return _silent(incident) if action is Action.NOTE else incident
+def on_moot(incident: Incident, action: Action, worded_since: datetime | None = None) -> Incident:
+    """What waited was not sent, for it was moot. `worded_since`: when a note was queued whose text was made since."""
+    if action is not Action.NOTE:
+        return incident
+    if worded_since is None:
+        return _silent(incident)
+    return replace(incident, telling=taken_back(incident.telling, worded_since))
 
 
 def on_not_sent(incident: Incident, action: Action) -> Transition:
@@ -405,7 +410,7 @@ def _never_reopened(incident: Incident) -> Transition:
 
 def _silent(incident: Incident) -> Incident:
     """Its waiting note is cancelled, or was."""
-    return replace(incident, telling=replace(incident.telling, note_waits=False))
+    return replace(incident, telling=silenced(incident.telling))
 
 
 def _known(incident: Incident, reference: Reference | None, now: datetime) -> Incident:

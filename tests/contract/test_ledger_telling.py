@@ -541,6 +541,40 @@ def test_what_joined_and_what_is_over_is_one_note(ledger: Moved) -> None:
     ]
 
 
+def test_a_note_that_a_resolve_took_away_is_told_when_the_incident_goes_on(ledger: Moved) -> None:
+    opened(ledger)
+    settle(ledger, of_one("b"))
+    settle(ledger, ends("a"))
+    settle(ledger, ends("b"))
+    assert waiting(ledger) == ["resolve"]
+    settle(ledger, of_one("b"))
+    assert notes_told(ledger) == ["1 more problem joined: b is down"]
+    settle(ledger, of_one("b"))
+    assert waiting(ledger) == []
+
+
+def test_a_worded_note_that_a_resolve_took_away_is_told_when_the_incident_goes_on(ledger: Moved) -> None:
+    opened(ledger)
+    settle(ledger, of_one("b"))
+    ledger.later(seconds=11)
+    on_its_way = claim(ledger)
+    settle(ledger, ends("a"))
+    settle(ledger, ends("b"))
+    record(ledger, on_its_way, BUSY)
+    settle(ledger, of_one("b"), of_one("c"))
+    assert notes_told(ledger) == ["2 more problems joined: b is down, c is down"]
+
+
+def test_a_note_that_was_told_is_not_told_again_when_a_resolve_is_taken_back(ledger: Moved) -> None:
+    opened(ledger)
+    settle(ledger, of_one("b"))
+    assert notes_told(ledger) == ["1 more problem joined: b is down"]
+    settle(ledger, ends("a"))
+    settle(ledger, ends("b"))
+    settle(ledger, of_one("b"))
+    assert waiting(ledger) == []
+
+
 # -- flapping
 
 

@@ -378,7 +378,7 @@ class LaneWork:
     def _drop(self, row: Row, incident: Incident, reason: Reason, why: str | None) -> None:
         """What waits is not sent; the incident stands as it did."""
         self._finish(row, DeliveryState.CANCELLED, reason, why)
-        left = on_moot(incident, Action(row["action"])) if not is_worded(row) else incident
+        left = on_moot(incident, Action(row["action"]), row["created_at"] if is_worded(row) else None)
         if left != incident:
             changes = self._changes()
             changes.put(left)
