@@ -210,6 +210,65 @@ def test_a_refused_guess_is_a_dead_letter_when_the_upstream_gives_no_list(names:
     assert letter["detail"] == REFUSED.detail
 
 
+# -- an id that is out of date
+
+
+def refused_once(names: Names) -> None:
+    names.ledger.names_stored("pd", "service", [NamedThing(id="OLD", name="S")])
+    names.later(timedelta(minutes=5))
+    settle(names.ledger, fires("a", names=(services(),)))
+    first = names.claimed()
+    assert first.delivery.ids == {"service": "OLD"}
+    assert record(names.ledger, first, REFUSED).reason is Reason.WAITING_FOR_NAMES
+
+
+def test_what_is_refused_for_an_id_goes_with_that_of_a_newer_list(names: Names) -> None:
+    """Whoever makes a service anew gives it the same name and another id; a list is refreshed once an hour only."""
+    refused_once(names)
+    assert names.ledger.claim("pd") == NamesNeeded(account="pd", kinds=("service",))
+    assert names.ledger.claim("pd") is None
+    fetch = names.begun()
+    names.later(SECOND)
+    new = (NamedThing(id="NEW", name="S"),)
+    assert names.ledger.fetch_recorded(Fetched(fetch=fetch, things=new))
+    assert names.claimed().delivery.ids == {"service": "NEW"}
+
+
+def test_refused_again_with_the_newest_list_it_is_no_longer_the_lists_fault(names: Names) -> None:
+    refused_once(names)
+    names.later(SECOND)
+    names.knows("S")
+    again = names.claimed()
+    assert again.delivery.ids == {"service": "id-s"}
+    record(names.ledger, again, REFUSED)
+    (letter,) = names.ledger.deliveries(state="dead", limit=9).items
+    assert letter["detail"] == REFUSED.detail
+
+
+def test_without_a_newer_list_it_goes_on_after_two_minutes(names: Names) -> None:
+    refused_once(names)
+    names.ledger.claim("pd")
+    names.fails(AWAY)
+    names.later(PATIENCE)
+    assert names.claimed().delivery.ids == {"service": "OLD"}
+
+
+def test_a_list_of_this_minute_is_not_fetched_again_for_a_refusal(names: Names) -> None:
+    names.knows("S")
+    settle(names.ledger, fires("a", names=(services(),)))
+    record(names.ledger, names.claimed(), REFUSED)
+    assert names.ledger.deliveries(state="dead", limit=9).items
+
+
+def test_what_was_never_sent_takes_the_id_of_a_list_that_came_since(names: Names) -> None:
+    names.ledger.names_stored("pd", "service", [NamedThing(id="OLD", name="S")])
+    settle(names.ledger, fires("a", names=(services(),)))
+    record(names.ledger, names.claimed(), NOT_SENT)
+    names.later(timedelta(minutes=5))
+    names.knows("S")
+    assert names.claimed().delivery.ids == {"service": "id-s"}
+
+
 # -- old lists
 
 

@@ -81,18 +81,26 @@ def trouble_with(connection: Connection, account: str, kind: str) -> Trouble:
     return NO_TROUBLE if row is None else Trouble(refused_since=row["refused_since"], detail=row["detail"])
 
 
-def want(connection: Connection, now: datetime, account: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """A delivery needs these lists: those to send a job for now; the others are on their way, or it is too early."""
+def want(
+    connection: Connection, now: datetime, account: str, kinds: Sequence[str], *, doubted: Collection[str] = ()
+) -> tuple[str, ...]:
+    """A delivery needs these lists: those to send a job for now; the others are on their way, or it is too early.
+
+    One that is `doubted` is there, and is to be fetched anew before its time.
+    """
     asked: list[str] = []
     for kind in kinds:
         row = _row(connection, account, kind)
         if row is None:
             _insert(connection, account, kind, now, asked_until=now + ASKED_FOR)
-        elif _is_due(row, now) and not _is_asked(row, now):
-            _update(connection, account, kind, asked_until=now + ASKED_FOR)
-        else:
+            asked.append(kind)
             continue
-        asked.append(kind)
+        if kind in doubted and not row["failures"] and not _is_ahead(row["lease_until"], now, LEASE):
+            _update(connection, account, kind, due_at=now)
+            row = {**row, "due_at": now}
+        if _is_due(row, now) and not _is_asked(row, now):
+            _update(connection, account, kind, asked_until=now + ASKED_FOR)
+            asked.append(kind)
     return tuple(asked)
 
 

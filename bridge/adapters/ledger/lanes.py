@@ -7,7 +7,7 @@ ones that are held, as settle locks them; else it is taken if it is free.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, assert_never
 
@@ -19,7 +19,7 @@ from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.folds import Folds, crowded
-from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, NameBook, Waits, lookup_from, lookup_json
+from bridge.adapters.ledger.names import AGAIN_AFTER, TRUSTED_FOR, Lookup, NameBook, Waits, lookup_from, lookup_json
 from bridge.adapters.ledger.rows import (
     Row,
     body_in,
@@ -47,6 +47,7 @@ from bridge.domain.delivery import (
     Delivery,
     DeliveryState,
     LaneClass,
+    NameRef,
     PermanentFailure,
     Phase,
     Reason,
@@ -174,6 +175,7 @@ _WAITING_BEHIND = Statement(
 _INSERT_ATTEMPT = Statement(insert(attempts))
 EVERYTHING = 1 << 62
 _UNROUTED = Route(lane="", pace=UNROUTED)
+_REFUSED_FOR_A_NAME = (Reason.BAD_REQUEST, Reason.NOT_FOUND)  # among others
 
 
 @cache
@@ -386,7 +388,8 @@ class LaneWork:
 
     def _wait_for_names(self, row: Row, waits: Waits) -> NamesNeeded | None:
         """Not an attempt. None when the lists are asked for already: the next candidate may go."""
-        asked = fetches.want(self.connection, self.now, row["account"], waits.kinds)
+        doubted = waits.lookup.doubted
+        asked = fetches.want(self.connection, self.now, row["account"], waits.kinds, doubted=doubted)
         self._update_delivery(
             row["id"],
             next_at=waits.until,
@@ -516,11 +519,13 @@ class LaneWork:
                 self._next_key(row, incident)
                 recorded = Recorded(state=DeliveryState.CANCELLED, reason=reason)
             case SendPlain(refusal=refusal) if self._was_a_guess(row, refusal.reason):
-                recorded = self._guess_again_never(row, incident, detail)
+                recorded = self._looked_up_anew(row, incident, detail, Lookup(guess_refused=True, since=self.now))
+            case SendPlain(refusal=refusal) if doubted := self._doubted(row, refusal):
+                recorded = self._looked_up_anew(row, incident, detail, Lookup(doubted=doubted, since=self.now))
             case SendPlain(refusal=refusal):
                 recorded = self._send_plain(row, incident, refusal)
             case GiveUp(reason=reason) if self._was_a_guess(row, reason):
-                recorded = self._guess_again_never(row, incident, detail)
+                recorded = self._looked_up_anew(row, incident, detail, Lookup(guess_refused=True, since=self.now))
             case GiveUp(reason=reason):
                 recorded = self._bury(row, incident, reason, detail)
             case _:
@@ -565,12 +570,28 @@ class LaneWork:
     def _was_a_guess(self, row: Row, reason: Reason) -> bool:
         """Whether a refused create named something as it is written, and its list may still come."""
         lookup = lookup_from(row["ids"])
-        if not lookup.guessed or reason not in (Reason.BAD_REQUEST, Reason.NOT_FOUND):
+        if not lookup.guessed or reason not in _REFUSED_FOR_A_NAME:
             return False
         kinds = {ref.kind for ref in names_from(row["names"])}
         return not any(fetches.trouble_with(self.connection, row["account"], kind).refused_since for kind in kinds)
 
-    def _guess_again_never(self, row: Row, incident: Incident, detail: str | None) -> Recorded:
+    def _doubted(self, row: Row, refusal: PermanentFailure) -> tuple[str, ...]:
+        """The lists that gave a refused create its ids, and may be out of date: what is made anew has another id.
+
+        Nothing is asked twice for one refusal, nor of what may have worked: it keeps its body.
+        """
+        lookup = lookup_from(row["ids"])
+        if row["sent"] or not lookup.ids or lookup.doubted or refusal.reason not in _REFUSED_FOR_A_NAME:
+            return ()
+        kinds = {ref.kind for ref in names_from(row["names"]) if ref.field in lookup.ids and _speaks_of(refusal, ref)}
+        held = {kind: self.names.list_of(self.connection, row["account"], kind, newest=True) for kind in kinds}
+        old = [kind for kind, found in held.items() if found is not None and self._is_old(found.fetched_at)]
+        return tuple(sorted(old))
+
+    def _is_old(self, fetched_at: datetime) -> bool:
+        return not timedelta(0) <= self.now - fetched_at <= TRUSTED_FOR
+
+    def _looked_up_anew(self, row: Row, incident: Incident, detail: str | None, lookup: Lookup) -> Recorded:
         """What the upstream surely refused made nothing there: it waits for the list, and goes with a name from it."""
         self._update_delivery(
             row["id"],
@@ -578,7 +599,7 @@ class LaneWork:
             next_at=self.now,
             reason=Reason.WAITING_FOR_NAMES.value,
             detail=detail,
-            ids=lookup_json(Lookup(guess_refused=True, since=self.now)),
+            ids=lookup_json(lookup),
         )
         if not row["sent"]:
             self._follow(on_not_sent(incident, Action(row["action"])), incident)
@@ -738,6 +759,11 @@ class LaneWork:
         row = {"new_" + name: value for name, value in lane_row(self.state).items() if name != "name"}
         _UPDATE_LANE.run(self.connection, [{"of_lane": self.lane, **row}])
         self.before = self.state
+
+
+def _speaks_of(refusal: PermanentFailure, ref: NameRef) -> bool:
+    """Whether this name may be what was refused; where the upstream does not say, any may."""
+    return refusal.field is None or ref.field == refusal.field or ref.field.startswith(f"{refusal.field}.")
 
 
 def _waiting_for(kinds: tuple[str, ...]) -> str:

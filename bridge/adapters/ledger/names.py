@@ -24,6 +24,7 @@ from bridge.domain.names import ListPart, Served, list_part, others, renamed, se
 PROOF_MAX_AGE = timedelta(hours=24)  # only a younger list proves that a name does not exist
 PATIENCE = timedelta(minutes=2)  # how long a delivery waits for a list that it can go without
 AGAIN_AFTER = timedelta(seconds=60)  # what cannot go without waits on; a list that comes in ends the wait
+TRUSTED_FOR = timedelta(seconds=60)  # a refusal so soon after a list was asked for does not speak against the list
 CACHE_S = 10.0
 
 _LIST = select(name_lists.c.fetched_at, name_lists.c.things).where(
@@ -52,11 +53,15 @@ class Lookup:
     makeshift: bool = False  # for want of a list something was left out, guessed, or taken from an old list
     guessed: bool = False  # a required name was taken as it is written
     guess_refused: bool = False  # the upstream would not have it: no guess again
+    doubted: tuple[str, ...] = ()  # kinds whose lists of before `since` gave what the upstream refused
     since: datetime | None = None  # waits for lists since
 
     def is_final(self, *, sent: bool) -> bool:
-        """Whether it stays as it is: under one key the upstream may get one body only."""
-        return self.done and (sent or not self.makeshift)
+        """Whether it stays as it is: under one key the upstream may get one body only.
+
+        Until then a list that came in between counts: what has a name may have been made anew, with another id.
+        """
+        return self.done and sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +76,9 @@ class Waits:
 def lookup_json(lookup: Lookup) -> str:
     content: dict[str, Any] = {"ids": dict(lookup.ids), "notes": list(lookup.notes)} if lookup.done else {}
     flags = {name: True for name in ("makeshift", "guessed", "guess_refused") if getattr(lookup, name)}
+    doubted = {"doubted": list(lookup.doubted)} if lookup.doubted else {}
     since = {} if lookup.since is None else {"since": to_us(lookup.since)}
-    return dumps({**content, **flags, **since})
+    return dumps({**content, **flags, **doubted, **since})
 
 
 def lookup_from(text: str) -> Lookup:
@@ -85,6 +91,7 @@ def lookup_from(text: str) -> Lookup:
         makeshift=stored.get("makeshift", False),
         guessed=stored.get("guessed", False),
         guess_refused=stored.get("guess_refused", False),
+        doubted=tuple(stored.get("doubted", ())),
         since=None if since is None else from_us(since),
     )
 
@@ -137,6 +144,7 @@ class NameBook:
             now=now,
             since=min(before.since or now, now),  # a clock may have jumped back
             may_guess=not before.guess_refused,
+            doubted=before.doubted,
         )
         for ref in refs:
             search.look_up(ref, defaults.get(ref.field), required=ref.field in required)
@@ -153,6 +161,7 @@ class _Search:
     now: datetime
     since: datetime
     may_guess: bool
+    doubted: tuple[str, ...] = ()
     ids: dict[str, str] = field(default_factory=dict)
     found: dict[str, NamedThing] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -169,6 +178,7 @@ class _Search:
         held, found = self._in_list(part, default)
         if found is not None and held is not None:
             proven = found.note is None or self.now - held.fetched_at <= PROOF_MAX_AGE
+            proven &= ref.kind not in self.doubted or held.fetched_at >= self.since
             if proven or (found.thing is not None and self._is_over(ref.kind)):
                 self.makeshift |= not proven
                 self._take(ref, found)
@@ -196,7 +206,8 @@ class _Search:
             notes=tuple(self.notes),
             makeshift=self.makeshift,
             guessed=self.guessed,
-            since=self.since if self.makeshift else None,
+            doubted=self.doubted,
+            since=self.since if self.makeshift or self.doubted else None,
         )
 
     def _in_list(self, part: ListPart, default: str | None) -> tuple[NameList | None, Served | None]:
@@ -204,7 +215,7 @@ class _Search:
         for newest in (False, True):
             held = self.book.list_of(self.connection, self.account, part.ref.kind, newest=newest)
             found = None if held is None else served(part.ref, part.among(held.things), default)
-            if found is not None and found.note is None:
+            if found is not None and found.note is None and part.ref.kind not in self.doubted:
                 break
         return held, found
 
