@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
-from bridge.domain.names import FORMERLY, Found, ListPart, find, list_part, renamed
+from bridge.domain.names import CUT_OFF, FORMERLY, Found, ListPart, NotOne, find, list_part, renamed
 from bridge.rules.book import NameUse
 
 FILE = "names.lock.json"
@@ -97,13 +97,14 @@ def _of(use: NameUse, things: Sequence[NamedThing], known: Known) -> Iterable[Pr
             if use.text in thing.extra.get(FORMERLY, ()):
                 message = f"{use.kind} '{use.text}' of '{use.account}' is called '{thing.name}' now; its id is kept"
                 yield Problem(place=use.place, message=message, hint=f"write '{thing.name}'", grade=Grade.WARNING)
-        case missing:
-            stale = (use.account, use.kind) in known.stale
+        case NotOne() as missing:
+            cut_off = not missing.several and len(known.lists[use.account, use.kind]) >= CUT_OFF
+            proves_nothing = cut_off or (use.account, use.kind) in known.stale
             yield Problem(
                 place=use.place,
                 message=missing.sentence.replace("does not exist upstream", f"does not exist at '{use.account}'"),
                 hint=f"as {known.whence} has it; 'incident-bridge names pull' asks again",
-                grade=Grade.WARNING if stale else Grade.ERROR,
+                grade=Grade.WARNING if proves_nothing else Grade.ERROR,
             )
 
 

@@ -19,13 +19,11 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from bridge.destinations import wire
 from bridge.destinations.incident_io_fields import ENTRY, OPTION, SELECTS
 from bridge.domain.delivery import HttpRequest, HttpResponse, NamedThing, NamesPage
-from bridge.domain.names import OF, VALUES_KIND, VALUES_OF
+from bridge.domain.names import CUT_OFF, OF, VALUES_KIND, VALUES_OF
 
 CLOSED = "closed"
 PAGE_SIZE = 250  # prose: the most a page holds, whatever the schema says
-PAGES_MAX = (
-    60  # of all options, or all catalog entries: a catalog may have 50,000 entries (prose, POST catalog_entries)
-)
+PAGES_MAX = CUT_OFF // PAGE_SIZE  # of one part: a catalog may have 50,000 entries (prose, POST catalog_entries)
 _FIELDS_PATH = "v2/custom_fields"
 
 
@@ -62,7 +60,7 @@ class _Walk:
     after: str | None = None  # the last id of the page before
     part: str | None = None  # the custom field or the catalog type being read
     parts: tuple[str, ...] = ()  # those still to be read
-    pages: int = 1
+    pages: int = 1  # of this part
 
     def as_text(self) -> str:
         return json.dumps([self.after, self.part, *self.parts, self.pages], separators=(",", ":"))
@@ -126,14 +124,12 @@ def _first_part(fields: tuple[NamedThing, ...], kind: str) -> NamesPage:
 
 
 def _next(walk: _Walk, entries: list[Any], content: Any) -> str | None:
-    """Where to read on: the next page of this part, else the next part; None at the end, or when it is too much."""
-    if walk.pages >= PAGES_MAX:
-        return None
+    """Where to read on: the next page of this part, else, or when it is too much, the next part; None at the end."""
     after = wire.identifier_in(wire.within(content, "pagination_meta", "after"))
-    if after is not None and entries and after != walk.after:
+    if after is not None and entries and after != walk.after and walk.pages < PAGES_MAX:
         return replace(walk, after=after, pages=walk.pages + 1).as_text()
     if walk.parts:
-        return _Walk(part=walk.parts[0], parts=walk.parts[1:], pages=walk.pages + 1).as_text()
+        return _Walk(part=walk.parts[0], parts=walk.parts[1:]).as_text()
     return None
 
 

@@ -18,9 +18,11 @@ class NotOne:
     """No entry, or several, are meant; `sentence` says so and lists the candidates."""
 
     sentence: str
+    several: bool = False
 
 
 CANDIDATES_MAX = 10
+CUT_OFF = 10_000  # entries: a list so long may go on (PagerDuty gives out no more of any) and proves nothing absent
 VALUES_KIND = "values_kind"  # in a thing's `extra`: the list that knows what may stand in it; absent: any text may
 VALUES_OF = "values_of"  # beside it: only entries of that list whose `of` is this
 OF = "of"
@@ -47,7 +49,9 @@ def find(text: str, kind: str, things: Sequence[NamedThing]) -> Found | NotOne:
         if len(hits) == 1:
             return Found(thing=hits[0])
         if hits:
-            return NotOne(sentence=f"{kind} '{text}' is ambiguous: {_listed(map(_with_id, hits))}; use the id")
+            return NotOne(
+                sentence=f"{kind} '{text}' is ambiguous: {_listed(map(_with_id, hits))}; use the id", several=True
+            )
     known = _listed(sorted(_shown(thing.name) for thing in things)) or "none"
     return NotOne(sentence=f"{kind} '{text}' does not exist upstream; there: {known}")
 
@@ -80,10 +84,14 @@ def list_part(ref: NameRef, found: Mapping[str, NamedThing]) -> ListPart | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What a NameRef comes to on a complete list: the entry that serves; a sentence when it is not the one named."""
+    """What a NameRef comes to on a complete list: the entry that serves; a sentence when it is not the one named.
+
+    `unlisted`: no entry has what it says as its id, name or alias.
+    """
 
     thing: NamedThing | None
     note: str | None = None
+    unlisted: bool = False
 
 
 def served(ref: NameRef, things: Sequence[NamedThing], default: str | None = None) -> Served:
@@ -91,13 +99,14 @@ def served(ref: NameRef, things: Sequence[NamedThing], default: str | None = Non
     match find(ref.text, ref.kind, things):
         case Found(thing=thing):
             return Served(thing=thing)
-        case NotOne(sentence=sentence):
+        case NotOne(sentence=sentence, several=several):
             for other in others(ref, default):
                 instead = find(other, ref.kind, things)
                 if isinstance(instead, Found):
                     thing = instead.thing
-                    return Served(thing=thing, note=f"{ref.field}: {sentence}; '{_shown(thing.name)}' serves instead")
-            return Served(thing=None, note=f"{ref.field}: {sentence}")
+                    note = f"{ref.field}: {sentence}; '{_shown(thing.name)}' serves instead"
+                    return Served(thing=thing, note=note, unlisted=not several)
+            return Served(thing=None, note=f"{ref.field}: {sentence}", unlisted=not several)
 
 
 def renamed(before: Sequence[NamedThing], things: Sequence[NamedThing]) -> tuple[NamedThing, ...]:

@@ -24,6 +24,7 @@ from bridge.domain.delivery import (
     UnknownOutcome,
 )
 from bridge.domain.lane import LEASE
+from bridge.domain.names import CUT_OFF
 from tests.ledgers import MovedDatabase, claim, delivered, ends, finished, fires, pace, record, services, settle, told
 
 SECOND = timedelta(seconds=1)
@@ -208,6 +209,24 @@ def test_a_refused_guess_is_a_dead_letter_when_the_upstream_gives_no_list(names:
     record(names.ledger, names.claimed(), REFUSED)
     (letter,) = names.ledger.deliveries(state="dead", limit=9).items
     assert letter["detail"] == REFUSED.detail
+
+
+def test_what_a_list_that_is_cut_off_lacks_is_sent_as_written(with_default: Names) -> None:
+    names = with_default
+    names.knows("Catch-all", *(f"S{number}" for number in range(CUT_OFF - 1)))
+    settle(names.ledger, fires("a", names=(service("PXYZ999"),)))
+    first = names.claimed()
+    assert (first.delivery.ids, first.delivery.notes) == ({"service": "PXYZ999"}, ())
+    record(names.ledger, first, REFUSED)
+    second = names.claimed().delivery
+    assert second.ids == {"service": "id-catch-all"}
+    assert "'PXYZ999' does not exist upstream" in second.notes[0]
+
+
+def test_a_list_that_ends_by_itself_proves_what_it_lacks(with_default: Names) -> None:
+    with_default.knows("Catch-all", *(f"S{number}" for number in range(CUT_OFF - 2)))
+    settle(with_default.ledger, fires("a", names=(service("PXYZ999"),)))
+    assert with_default.claimed().delivery.ids == {"service": "id-catch-all"}
 
 
 # -- an id that is out of date

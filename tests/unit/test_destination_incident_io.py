@@ -203,9 +203,13 @@ def test_an_organisation_without_selects_has_no_options_to_ask_for() -> None:
 
 
 def test_a_catalog_without_end_is_read_no_further_than_a_list_may_be_long() -> None:
-    request = ACCOUNT.names_request("catalog_entry", json.dumps([None, "01C", 60]))
+    request = ACCOUNT.names_request("catalog_entry", json.dumps([None, "01C", "01D", 40]))
     answer = answering(catalog_entries=[{"id": "01E", "name": "E"}], pagination_meta={"after": "01E"})
     page = ACCOUNT.names_in("catalog_entry", request, answer)
+    assert page is not None
+    assert page.next_cursor is not None  # the next catalog is read all the same
+    last = ACCOUNT.names_request("catalog_entry", json.dumps([None, "01D", 40]))
+    page = ACCOUNT.names_in("catalog_entry", last, answer)
     assert page is not None
     assert page.next_cursor is None
 

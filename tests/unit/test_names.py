@@ -74,7 +74,7 @@ def test_the_else_serves_before_the_accounts_default(fallback: str | None, defau
 def test_what_nothing_serves_for_is_said_and_what_is_named_needs_no_word() -> None:
     ref = NameRef(field="service", kind="service", text="Gone", fallback="Gone too")
     assert served(ref, (ANN,), "Nor this") == Served(
-        thing=None, note="service: service 'Gone' does not exist upstream; there: Ann"
+        thing=None, note="service: service 'Gone' does not exist upstream; there: Ann", unlisted=True
     )
     assert served(NameRef(field="user", kind="user", text="Ann"), (ANN,)) == Served(thing=ANN)
 

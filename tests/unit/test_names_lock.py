@@ -8,7 +8,7 @@ import pytest
 from bridge.config.names_lock import FILE, Known, lock_text, name_problems, read_lock
 from bridge.domain.delivery import NamedThing
 from bridge.domain.errors import ConfigError, Grade, Place
-from bridge.domain.names import FORMERLY, Found, find, renamed
+from bridge.domain.names import CUT_OFF, FORMERLY, Found, find, renamed
 from bridge.rules.book import NameUse
 from tests.unit.test_rulebook import load, written
 
@@ -176,3 +176,9 @@ def test_a_broken_file_is_a_problem_with_a_way_out(tmp_path: Path, text: str) ->
 def test_no_file_is_no_lock(tmp_path: Path) -> None:
     assert read_lock(tmp_path) is None
     assert json.loads(lock_text({}, None)) == {"version": 1, "accounts": {}}
+
+
+def test_a_list_that_is_cut_off_only_warns_of_what_it_lacks_but_an_ambiguous_name_stays_wrong() -> None:
+    long = {f"S{number}": f"service {number}" for number in range(CUT_OFF - 2)}
+    (lacking, ambiguous) = name_problems([use("PXYZ999"), use("db")], known(*things(**long, A="DB", B="Db")))
+    assert (lacking.grade, ambiguous.grade) == (Grade.WARNING, Grade.ERROR)
