@@ -57,7 +57,7 @@ def ledger_of(database: Database, **routes: Route) -> Ledger:
 
 def route(lane: str = ACCOUNT, of: Pace | None = None, **more: Any) -> Route:
     """An account's way into a lane."""
-    return Route(lane=lane, pace=of or pace(), required=frozenset({"service"}), **more)
+    return Route(lane=lane, pace=of or pace(), required=frozenset({"title", "service"}), **more)
 
 
 def decision(fingerprint: str, **changes: Any) -> Decision:

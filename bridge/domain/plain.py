@@ -15,6 +15,8 @@ from bridge.domain.incident import CreateBody
 
 KEY_SUFFIX = "-p"  # of a plain create's key where a key is spent for ever (DESIGN section 5)
 SHOWN_MAX_CHARS = 200  # of one field that was left out
+TITLE_CUT_CHARS = 100  # of a title that was refused
+TEXT_CUT_CHARS = 1000  # of a body that was refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,9 @@ def plain_create(body: CreateBody, refusal: PermanentFailure, form: PlainForm) -
     """The plain form of a refused create; None when it was one, or when nothing stands in for the refused field."""
     if body.is_plain or _would_be_refused_again(body, refusal, form):
         return None
+    kept = {name: value for name, value in body.fields.items() if name in form.keeps}
     taken = {name: text for name, text in form.defaults.items() if name in body.fields or name in form.required}
-    fields = {name: value for name, value in body.fields.items() if name in form.keeps} | taken
+    fields = _cut(kept, body, refusal, form) | taken
     own = [name for name in fields if fields[name] == body.fields.get(name)]
     names = tuple(
         ref if ref.field in own else replace(ref, text=fields[ref.field], fallback=None)
@@ -68,6 +71,18 @@ def _would_be_refused_again(body: CreateBody, refusal: PermanentFailure, form: P
         return False
     names_something = any(ref.field == name for ref in body.names)
     return names_something and form.defaults.get(name, body.fields[name]) == body.fields[name]
+
+
+def _cut(kept: dict[str, Any], body: CreateBody, refusal: PermanentFailure, form: PlainForm) -> dict[str, Any]:
+    """The text that was refused is too long, or holds what the upstream does not take: less of it, or none."""
+    name = refusal.field
+    text = kept.get(name or "")
+    if name is None or not isinstance(text, str) or any(ref.field == name for ref in body.names):
+        return kept
+    most = TITLE_CUT_CHARS if name in form.required else TEXT_CUT_CHARS
+    if len(text) > most:
+        return {**kept, name: text[: most - 1] + "…"}
+    return kept if name in form.required else {other: value for other, value in kept.items() if other != name}
 
 
 def _told(body: CreateBody, fields: Mapping[str, Any], refusal: PermanentFailure) -> tuple[str, ...]:

@@ -108,8 +108,11 @@ class ToAccount:
             found = None if held is None else find(fields[name], about.lookup, held.things)
             if isinstance(found, Found):
                 ids[name] = found.thing.id
-            elif about.required:
+            elif about.required and held is None:
+                self.ledger.fetch_wished(self.destination.account, about.lookup)
                 return f"{about.lookup} '{fields[name]}' of '{self.destination.account}' is not known yet"
+            elif about.required:
+                return f"{about.lookup} '{fields[name]}' of '{self.destination.account}' does not exist there"
         delivery = Delivery(
             id=f"alarm-{digest[:20]}",
             incident=f"alarm-{digest[:20]}",

@@ -174,3 +174,21 @@ def test_the_place_of_a_field_survives_a_renewal(bare: Ledger) -> None:
     record(bare, resolve, delivered())
     record(bare, claim(bare), NO_SERVICE)
     assert "rules/a.yaml:7:16" in letter(bare)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "sent"),
+    [("title", "t" * 900, "t" * 99 + "…"), ("body", "b" * 9000, "b" * 999 + "…"), ("body", "short", None)],
+)
+def test_a_text_that_was_refused_is_not_repeated(catching: Ledger, field: str, said: str, sent: str | None) -> None:
+    first = page(catching, fields=FIELDS | {field: said})
+    record(catching, first, PermanentFailure(reason=Reason.BAD_REQUEST, detail=WORDS, field=field))
+    plain = claim(catching).delivery
+    assert plain.fields.get(field) == sent
+    assert any(said[:150] in note for note in plain.notes)
+
+
+def test_a_short_title_that_was_refused_stays_for_a_create_needs_one(catching: Ledger) -> None:
+    first = page(catching)
+    record(catching, first, PermanentFailure(reason=Reason.BAD_REQUEST, detail=WORDS, field="title"))
+    assert claim(catching).delivery.fields["title"] == "a is down"

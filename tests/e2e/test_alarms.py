@@ -120,6 +120,7 @@ def test_an_account_gets_one_incident_while_it_is_open(ledger: Ledger, vendor: s
             assert ToAccount(destination=account, ledger=ledger, http=Http())(CAUSE) == (
                 "service 'Catch-all' of 'pd' is not known yet"
             )
+            assert ledger.fetches_asked() == [(ACCOUNT, "service")], "the next try finds the list"
             page = account.names_in("service", request, Http().send(request))
             things: list[NamedThing] = list(page.things)
             ledger.names_stored(ACCOUNT, "service", things)

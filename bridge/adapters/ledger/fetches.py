@@ -104,6 +104,12 @@ def want(
     return tuple(asked)
 
 
+def wish(transaction: Transaction, account: str, kind: str) -> None:
+    """A list is needed that nobody has asked for so far: the next `ask` does."""
+    if _row(transaction.connection, account, kind) is None:
+        _insert(transaction.connection, account, kind, transaction.now)
+
+
 def ask(transaction: Transaction, accounts: Collection[str]) -> list[tuple[str, str]]:
     """The lists of these accounts to send a job for now: to be refreshed, gone on with, or tried again."""
     now = transaction.now

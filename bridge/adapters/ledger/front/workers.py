@@ -81,6 +81,10 @@ class ForWorkers(Base):
                 return []
         return self._written(lambda transaction: fetches.ask(transaction, self.routes))
 
+    def fetch_wished(self, account: str, kind: str) -> None:
+        """Somebody needs this list, and no delivery has asked for it: the clock has it fetched."""
+        self._written(lambda transaction: fetches.wish(transaction, account, kind))
+
     def name_list(self, account: str, kind: str) -> NameList | None:
         """The cached list of the upstream; None when it was never fetched."""
         with self.database.reading() as transaction:
