@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import SWITCHING_PROTOCOLS, HTTPException, HTTPResponse, IncompleteRead, LineTooLong
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,9 @@ CONNECT_SHARE = 0.5  # of the deadline: a call sent with no time left for its an
 # a page sent into one of those would be lost for a whole deadline.
 IDLE_REUSE_S = 30.0
 READ_CHUNK_BYTES = 1 << 16
+INTERIM_MAX = 16  # 1xx answers before the real one
+HEAD_MAX_LINES = 100  # of one of those; http.client's own measures of a head
+HEAD_LINE_MAX_BYTES = 1 << 16
 USER_AGENT = f"incident-bridge/{__version__}"
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32  # zlib: +32 tells gzip from zlib by its header
 
@@ -103,7 +106,11 @@ class _Reader(io.BufferedReader):
 
 
 class _Answer(HTTPResponse):
-    """http.client takes a head that breaks off for a whole one: half a refusal would then count as a refusal."""
+    """http.client takes a head that breaks off for a whole one: half a refusal would then count as a refusal.
+
+    And of all interim answers it knows 100 alone: a proxy's 102 or 103 would count as the answer, and the real one,
+    which is still to come, as the answer to the connection's next call.
+    """
 
     def begin(self) -> None:
         reader = _Reader(self.fp.detach())
@@ -112,6 +119,26 @@ class _Answer(HTTPResponse):
         if reader.line not in (b"\r\n", b"\n"):
             self.close()
             raise IncompleteRead(b"")
+        if self.status == SWITCHING_PROTOCOLS:
+            self.will_close = True  # we never ask for another protocol: what follows is no answer to any call
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line of the final answer (RFC 9110, 15.2: any number of others may come before it)."""
+        for _ in range(INTERIM_MAX + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in typeshed
+            if status == SWITCHING_PROTOCOLS or not 100 <= status < 200:
+                return version, status, reason
+            self._skip_head()
+        raise HTTPException(f"more than {INTERIM_MAX} interim answers")
+
+    def _skip_head(self) -> None:
+        for _ in range(HEAD_MAX_LINES):
+            line = self.fp.readline(HEAD_LINE_MAX_BYTES + 1)
+            if len(line) > HEAD_LINE_MAX_BYTES:
+                raise LineTooLong("header line")
+            if line in (b"\r\n", b"\n", b""):  # where it breaks off there is no status line either
+                return
+        raise HTTPException(f"an interim answer of more than {HEAD_MAX_LINES} lines")
 
 
 class _Connection(HTTPConnection):

@@ -452,8 +452,17 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
         return Delivered(reference=replace(reference, changed_at=_changed_at(incident)))
     if looks:
         return _may_acknowledge(incident, reference)
+    if creates and not _may_be_ours(delivery, incident):
+        detail = f"HTTP {answer.status}, but with an incident of another key: the answer to another call"
+        return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=True)
     since = wire.made_since(delivery)
     return Delivered(reference=reference, adopted=creates and wire.created_at(incident, since) < since)
+
+
+def _may_be_ours(delivery: Delivery, incident: Mapping[str, Any]) -> bool:
+    """Whether a create's answer can be the one to it; an incident with alerts has no key (spec, GET /incidents)."""
+    key = incident.get("incident_key")
+    return not isinstance(key, str) or key.strip() in ("", delivery.key.strip())
 
 
 def _noted(answer: HttpResponse, content: Any) -> AttemptResult:

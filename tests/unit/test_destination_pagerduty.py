@@ -19,7 +19,9 @@ from bridge.domain.delivery import (
     PermanentFailure,
     Phase,
     Reason,
+    Reference,
     TransientFailure,
+    UnknownOutcome,
 )
 from bridge.domain.names import Found, find
 
@@ -164,6 +166,21 @@ def test_an_urgency_pagerduty_does_not_know_is_left_out() -> None:
 @pytest.mark.parametrize("bridge", ["https://meet.example.com", {}, {"url": "x"}, None, ["x"]])
 def test_a_conference_bridge_without_its_parts_is_left_out(bridge: object) -> None:
     assert "conference_bridge" not in sent(replace(CREATE, fields={**CREATE.fields, "conference_bridge": bridge}))
+
+
+def test_an_incident_under_another_key_is_the_answer_to_another_create() -> None:
+    answer = listed({"incident": {"id": "PINC1", "incident_key": "ib1-another"}}, status=201)
+    result = ACCOUNT.result_of(CREATE, answer)
+    assert isinstance(result, UnknownOutcome)
+    assert result.reason is Reason.UNREADABLE_ANSWER
+
+
+@pytest.mark.parametrize("key", ["ib1-key", None, ""])
+def test_an_incident_under_our_key_or_none_is_the_answer_to_our_create(key: str | None) -> None:
+    answer = listed({"incident": {"id": "PINC1", "incident_key": key}}, status=201)
+    result = ACCOUNT.result_of(CREATE, answer)
+    assert isinstance(result, Delivered)
+    assert result.reference == Reference(id="PINC1")
 
 
 ACKNOWLEDGE = replace(CREATE, action=Action.ACKNOWLEDGE, upstream_id="PINC/1", phase=Phase.LOOK_UP)

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -295,6 +295,51 @@ def test_an_answer_that_breaks_off_leaves_the_outcome_unknown(
 ) -> None:
     missing = no_answer(http.send(request(upstream(ending_with(text)).url)))
     assert (missing.reason, missing.sent) == (Reason.CONNECTION_LOST, True)
+
+
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_answer_is_not_taken_for_the_answer_that_follows_it(
+    upstream: Callable[..., Upstream], status: int
+) -> None:
+    def play(conn: socket.socket, server: Upstream) -> None:
+        while server.read_request(conn):
+            conn.sendall(f"HTTP/1.1 {status} Wait\r\nLink: </x>\r\n\r\n".encode() * 2)
+            server.stopping.wait(0.05)  # so that nothing of the real answer has come with the interim ones
+            conn.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1\r\n\r\n%d" % len(server.requests))
+
+    server = upstream(play)
+    with closing(Http(deadline_s=PATIENT_S)) as http:
+        answers = [response(http.send(request(server.url))) for _ in range(3)]
+    assert [(answer.status, answer.body) for answer in answers] == [(201, b"1"), (201, b"2"), (201, b"3")]
+    assert server.connections == 1
+    assert "link" not in answers[0].headers
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        INTERIM * 17,
+        b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </x>\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>",
+    ],
+)
+def test_interim_answers_without_measure_are_no_answer(upstream: Callable[..., Upstream], interim: bytes) -> None:
+    server = upstream(ending_with(interim + OK))
+    with closing(Http(deadline_s=PATIENT_S)) as http:
+        missing = no_answer(http.send(request(server.url)))
+    assert (missing.reason, missing.sent) == (Reason.CONNECTION_LOST, True)
+
+
+def test_a_connection_that_became_another_protocol_is_not_used_again(
+    http: Http, upstream: Callable[..., Upstream]
+) -> None:
+    server = upstream(answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"))
+    assert [response(http.send(request(server.url))).status for _ in range(2)] == [101, 101]
+    assert server.connections == 2
 
 
 def test_a_reset_on_a_kept_connection_is_never_sent_again(http: Http, upstream: Callable[..., Upstream]) -> None:
