@@ -139,6 +139,12 @@ def next_step(
             reason in PLAIN_AFTER and action is Action.CREATE and phase is Phase.SEND
         ):
             return SendPlain(refusal=result)
+        case PermanentFailure(reason=reason) if (
+            reason is not Reason.NOT_BUILT and action is Action.CREATE and phase is Phase.LOOK_UP
+        ):
+            # The question was refused, maybe by a proxy or a load balancer that knows nothing of incidents, and the
+            # create may never have landed: it is repeated under its key, which makes that safe.
+            return RetryIn(delay=backoff(attempt, jitter), phase=Phase.SEND, reason=reason, sent=True)
         case PermanentFailure(reason=reason):
             return GiveUp(reason=reason)
     assert_never(result)

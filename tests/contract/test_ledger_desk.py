@@ -9,7 +9,7 @@ import pytest
 
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
-from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure, UnknownOutcome
+from bridge.domain.delivery import NothingFound, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from tests.ledgers import (
     MovedDatabase,
     claim,
@@ -76,6 +76,7 @@ def test_a_changed_letter_goes_out_changed_under_its_key(ledger: Ledger) -> None
 def test_what_may_have_arrived_goes_again_as_it_was_or_not_at_all(ledger: Ledger) -> None:
     settle(ledger, fires("a"))
     record(ledger, claim(ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    record(ledger, claim(ledger), NothingFound(detail="no incident has this key"))
     letter = claim(ledger)
     record(ledger, letter, REFUSED)
     held = ledger.letter(letter.delivery.id)

@@ -7,7 +7,7 @@ import pytest
 from bridge.adapters.ledger import Claimed, Ledger
 from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.decision import OnResolve, Policy
-from bridge.domain.delivery import Action, PermanentFailure, Phase, Reason, UnknownOutcome
+from bridge.domain.delivery import Action, DeliveryState, NothingFound, PermanentFailure, Phase, Reason, UnknownOutcome
 from tests.ledgers import (
     MovedDatabase,
     claim,
@@ -33,6 +33,7 @@ def dead_create(ledger: Ledger, *, after_unknown: bool = False, policy: Policy |
     claimed = claim(ledger)
     if after_unknown:
         record(ledger, claimed, UNKNOWN)
+        record(ledger, claim(ledger), NothingFound(detail="no incident has this key"))
         claimed = claim(ledger)
     record(ledger, claimed, REFUSED)
     return claimed
@@ -67,9 +68,10 @@ def test_a_recovery_before_the_letter_died_is_not_forgotten(ledger: Ledger) -> N
     settle(ledger, fires("a"))
     record(ledger, claim(ledger), UNKNOWN)
     settle(ledger, ends("a"))
-    look = claim(ledger)
-    record(ledger, look, REFUSED)
-    ledger.replayed(look.delivery.id)
+    record(ledger, claim(ledger), NothingFound(detail="no incident has this key"))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    ledger.replayed(letter.delivery.id)
     assert told(ledger) == [("create", "pending"), ("resolve", "cancelled"), ("resolve", "pending")]
 
 
@@ -100,4 +102,19 @@ def test_an_unknown_outcome_is_remembered_by_a_letter_that_became_too_old_with_i
     assert record(ledger, letter, UNKNOWN).reason is Reason.TOO_OLD
     ledger.replayed(letter.delivery.id)
     assert claim(ledger).delivery.phase is Phase.LOOK_UP
+    ledger.close()
+
+
+def test_a_create_whose_look_ups_are_refused_ends_when_it_is_too_old(ledger_url: str) -> None:
+    database = MovedDatabase(ledger_url)
+    ledger = ledger_of(database, pd=route(of=pace(give_up_after=timedelta(minutes=1))))
+    settle(ledger, fires("a"))
+    for _ in range(2):
+        record(ledger, claim(ledger), UNKNOWN)
+        assert record(ledger, claim(ledger), REFUSED).reason is Reason.BAD_REQUEST
+    record(ledger, claim(ledger), UNKNOWN)
+    last = claim(ledger)
+    database.ahead = timedelta(minutes=1)
+    recorded = record(ledger, last, REFUSED)
+    assert (recorded.state, recorded.reason) == (DeliveryState.DEAD, Reason.TOO_OLD)
     ledger.close()

@@ -115,8 +115,14 @@ def test_what_no_other_content_would_change_is_dead_at_once(catching: Ledger, re
 
 def test_a_refused_look_up_is_no_refused_create(catching: Ledger) -> None:
     record(catching, page(catching), UNKNOWN)
-    record(catching, claim(catching), REFUSED)
-    assert letter(catching)["reason"] == "bad_request"
+    asks = claim(catching)
+    assert asks.delivery.phase is Phase.LOOK_UP
+    record(catching, asks, REFUSED)
+    again = claim(catching)
+    assert again.delivery.phase is Phase.SEND
+    assert (again.delivery.key, again.delivery.fields) == (asks.delivery.key, FIELDS), "not the plain one"
+    record(catching, again, delivered())
+    assert told(catching) == [("create", "delivered")]
 
 
 def test_an_unknown_outcome_of_a_plain_create_is_looked_up_and_sent_plain_again(catching: Ledger) -> None:

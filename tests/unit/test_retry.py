@@ -109,8 +109,25 @@ def test_the_ends() -> None:
 def test_only_a_create_that_was_refused_for_what_it_holds_is_sent_plain(reason: Reason) -> None:
     refusal = PermanentFailure(reason=reason, detail="no")
     assert step(refusal) == SendPlain(refusal=refusal)
-    assert step(refusal, phase=Phase.LOOK_UP) == GiveUp(reason=reason)
     assert step(refusal, action=Action.RESOLVE) == GiveUp(reason=reason)
+
+
+@pytest.mark.parametrize("reason", [Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND, Reason.REFUSED])
+def test_a_refused_question_does_not_end_a_create_that_may_never_have_landed(reason: Reason) -> None:
+    found = step(PermanentFailure(reason=reason, detail="no"), attempt=2, phase=Phase.LOOK_UP)
+    assert found == RetryIn(delay=timedelta(seconds=2), phase=Phase.SEND, reason=reason, sent=True)
+
+
+def test_a_question_that_cannot_be_built_ends_its_create() -> None:
+    failure = PermanentFailure(reason=Reason.NOT_BUILT, detail="our own fault")
+    assert step(failure, phase=Phase.LOOK_UP) == GiveUp(reason=Reason.NOT_BUILT)
+
+
+@pytest.mark.parametrize("reason", [Reason.AUTH, Reason.FORBIDDEN])
+def test_a_question_the_key_may_not_ask_is_asked_again_and_not_sent_blindly(reason: Reason) -> None:
+    found = step(TransientFailure(reason=reason, detail=""), phase=Phase.LOOK_UP)
+    assert isinstance(found, RetryIn)
+    assert found.phase is Phase.LOOK_UP
 
 
 @pytest.mark.parametrize("key_rule", KeyRule)
