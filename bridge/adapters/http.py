@@ -30,6 +30,9 @@ from bridge import __version__
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer, Reason
 
 ANSWER_MAX_BYTES = 1 << 20
+# 250 catalog entries of 33 KB, or the 2,000 notes an incident may have of 4 KB each. Smaller pages instead would cost
+# more calls of the account's own rate limit, and not every list of the upstreams comes in pages.
+LIST_MAX_BYTES = 8 << 20
 DEADLINE_S = 10.0
 CONNECT_SHARE = 0.5  # of the deadline: a call sent with no time left for its answer has an unknown outcome
 # Load balancers and NAT forget idle connections without a word (AWS NLB after 350 s, many firewalls after 60 s);
@@ -222,23 +225,27 @@ class Http:
         *,
         deadline_s: float = DEADLINE_S,
         answer_max_bytes: int = ANSWER_MAX_BYTES,
+        list_max_bytes: int = LIST_MAX_BYTES,
         pool: int = 8,
         idle_reuse_s: float = IDLE_REUSE_S,
         authorities: str | None = None,
     ) -> None:
         """`deadline_s` holds for a whole call, from the name look-up to the answer's last byte.
 
+        An answer is cut at `answer_max_bytes`, one to a question for a list at `list_max_bytes`.
         `pool` is the number of connections kept per host; one that rested longer than `idle_reuse_s` is replaced.
         `authorities` names a PEM file to trust beside the system's authorities and certifi's.
         """
         self._deadline_s = deadline_s
         self._answer_max_bytes = answer_max_bytes
+        self._list_max_bytes = list_max_bytes
         self._call = _Call()
         self._adapter = _Adapter(self._call, authorities, pool, idle_reuse_s)
 
     def send(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         """Make one call, once. Never raises for what the upstream or the network does."""
         self._call.start(self._deadline_s)
+        limit = self._list_max_bytes if request.asks_for_list else self._answer_max_bytes
         try:
             prepared = requests.Request(
                 request.method,
@@ -248,28 +255,19 @@ class Http:
             ).prepare()
             response = self._adapter.send(prepared, stream=True, timeout=self._deadline_s)
             try:
-                body = self._body(response.raw)
+                body = _body(response.raw, limit)
             finally:
                 response.raw.close()  # does nothing to a connection that went back to the pool
         except _FAILURES as error:
             return self._no_answer(request, error)
         headers = {name.lower(): value for name, value in response.headers.items()}
         headers.setdefault("date", formatdate(usegmt=True))  # RFC 9110, 6.6.1: who receives it dates it then
-        body = _unpacked(body, headers.get("content-encoding", ""), self._answer_max_bytes)
+        body = _unpacked(body, headers.get("content-encoding", ""), limit)
         return HttpResponse(status=response.status_code, headers=headers, body=body)
 
     def close(self) -> None:
         """Close the kept connections."""
         self._adapter.close()
-
-    def _body(self, raw: Any) -> bytes:
-        """The body as sent, cut at the limit. `read` and not `stream`: the latter reads chunk lines of any length."""
-        pieces: list[bytes] = []
-        left = self._answer_max_bytes
-        while left > 0 and (piece := raw.read(min(left, READ_CHUNK_BYTES), decode_content=False)):
-            pieces.append(piece)
-            left -= len(piece)
-        return b"".join(pieces)
 
     def _no_answer(self, request: HttpRequest, error: Exception) -> NoAnswer:
         call = self._call
@@ -282,6 +280,16 @@ class Http:
             return NoAnswer(reason=Reason.TIMEOUT, sent=True, detail=detail)
         detail = f"{where}: the connection broke before the answer was whole ({_plain(error)})"
         return NoAnswer(reason=Reason.CONNECTION_LOST, sent=True, detail=detail)
+
+
+def _body(raw: Any, limit: int) -> bytes:
+    """The body as sent, cut at the limit. `read` and not `stream`: the latter reads chunk lines of any length."""
+    pieces: list[bytes] = []
+    left = limit
+    while left > 0 and (piece := raw.read(min(left, READ_CHUNK_BYTES), decode_content=False)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def _connected(host: str, port: int, call: _Call, options: Any) -> _Socket:

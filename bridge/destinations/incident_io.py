@@ -143,7 +143,8 @@ class IncidentIo(Destination):
 
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
         """One page of one of name_kinds; what the cursor says is incident_io_names' business."""
-        return HttpRequest(method="GET", url=names.address(self.base_url, kind, cursor), headers=self._headers())
+        url = names.address(self.base_url, kind, cursor)
+        return HttpRequest(method="GET", url=url, headers=self._headers(), asks_for_list=True)
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
         """The entries of the page; None when the answer is not a list we can trust."""

@@ -53,6 +53,7 @@ FROM_WORDS = '"from" header'  # https://github.com/PagerDuty/go-pagerduty/issues
 FROM_ADVICE = "the account's 'from' has to be the login e-mail of a user there"
 
 PAGE_SIZE = 100  # docs 09-Pagination: the most a page holds
+FOUND_MAX = 20  # incidents in an answer to a look-up: one of them at most is open, and ours is among the newest
 LAST_OFFSET = 10_000 - PAGE_SIZE  # docs 09-Pagination: offset + limit above 10000 is a 400
 _LEVEL = re.compile("[1-9][0-9]{0,3}")
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -221,11 +222,12 @@ class PagerDuty(Destination):
         """The call for the delivery's action and phase; the same delivery gives the same bytes every time."""
         match delivery.action:
             case Action.CREATE if delivery.phase is Phase.LOOK_UP:
-                return self._get("incidents", _look_up_query(delivery))
+                return self._get("incidents", _look_up_query(delivery), asks_for_list=True)
             case Action.ACKNOWLEDGE if delivery.phase is Phase.LOOK_UP:
                 return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}")
             case Action.NOTE if delivery.phase is Phase.LOOK_UP:
-                return self._get(f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}/notes")
+                path = f"incidents/{wire.upstream_id(delivery, PAGERDUTY)}/notes"
+                return self._get(path, asks_for_list=True)
             case Action.CREATE:
                 incident = self._incident(delivery, lists.get("user", ()))
                 return self._send("POST", "incidents", {"incident": incident})
@@ -263,7 +265,8 @@ class PagerDuty(Destination):
     def names_request(self, kind: str, cursor: str | None = None) -> HttpRequest:
         """One page of one of name_kinds; the cursor is its offset."""
         about = _NAME_LISTS[kind]
-        return self._get(about.path, (("limit", str(PAGE_SIZE)), ("offset", cursor or "0")) if about.paged else ())
+        query = (("limit", str(PAGE_SIZE)), ("offset", cursor or "0")) if about.paged else ()
+        return self._get(about.path, query, asks_for_list=True)
 
     def names_in(self, kind: str, request: HttpRequest, response: HttpResponse) -> NamesPage | None:
         """The entries of one page; None when the answer is not a list we can trust.
@@ -289,9 +292,10 @@ class PagerDuty(Destination):
         """PagerDuty's own words."""
         return _words(content)
 
-    def _get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpRequest:
+    def _get(self, path: str, query: tuple[tuple[str, str], ...] = (), *, asks_for_list: bool = False) -> HttpRequest:
         asked = f"?{urlencode(query)}" if query else ""
-        return HttpRequest(method="GET", url=f"{self.base_url}/{path}{asked}", headers=self._headers())
+        url = f"{self.base_url}/{path}{asked}"
+        return HttpRequest(method="GET", url=url, headers=self._headers(), asks_for_list=asks_for_list)
 
     def _send(self, method: str, path: str, content: Mapping[str, Any]) -> HttpRequest:
         return wire.json_request(method, f"{self.base_url}/{path}", self._headers(), content, From=self.from_)
@@ -378,7 +382,7 @@ def _mark(delivery: Delivery) -> str:
 
 
 def _look_up_query(delivery: Delivery) -> tuple[tuple[str, str], ...]:
-    """Every incident our key ever had on the service, newest first.
+    """The newest incidents our key had on the service, newest first.
 
     Raises:
         ValueError: without a key, for PagerDuty then lists every open incident
@@ -391,7 +395,7 @@ def _look_up_query(delivery: Delivery) -> tuple[tuple[str, str], ...]:
         ("service_ids[]", _service_id(delivery)),
         ("date_range", "all"),  # else the last month only (spec, GET /incidents)
         ("sort_by", "created_at:desc"),
-        ("limit", str(PAGE_SIZE)),
+        ("limit", str(FOUND_MAX)),
     )
 
 

@@ -130,11 +130,12 @@ class HttpRequest:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = None
+    asks_for_list: bool = False  # the answer holds many things, and may be larger than one that holds a single one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """A whole answer; header names in lower case, body capped at 1 MiB by the adapter."""
+    """A whole answer; header names in lower case, body capped by the adapter."""
 
     status: int
     headers: Mapping[str, str]

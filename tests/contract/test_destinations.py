@@ -355,6 +355,10 @@ def test_a_success_that_used_the_last_of_the_allowance_says_so(
         assert result.exhausted_s == wait_s
 
 
+def test_a_question_for_names_asks_for_a_list(destination: Destination) -> None:
+    assert all(destination.names_request(kind).asks_for_list for kind in destination.name_kinds)
+
+
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=range(len(HOSTILE_BODIES)))
 def test_a_list_of_names_is_read_or_refused_never_half_believed(destination: Destination, body: bytes) -> None:
     for kind in destination.name_kinds:

@@ -124,6 +124,18 @@ def test_users_are_known_with_their_address() -> None:
     assert find("OnCall@Example.com", "user", (user,)) == Found(thing=user)
 
 
+def test_a_look_up_asks_for_the_newest_few_so_that_no_incident_is_too_long_to_be_found() -> None:
+    request = ACCOUNT.request_for(replace(CREATE, phase=Phase.LOOK_UP), {})
+    assert "sort_by=created_at%3Adesc&limit=20" in request.url
+
+
+def test_questions_for_lists_are_told_from_others() -> None:
+    of_incident = replace(CREATE, upstream_id="PINC1")
+    notes = replace(of_incident, action=Action.NOTE, phase=Phase.LOOK_UP)
+    asked = [replace(CREATE, phase=Phase.LOOK_UP), notes, replace(of_incident, action=Action.CHECK), CREATE]
+    assert [ACCOUNT.request_for(one, {}).asks_for_list for one in asked] == [True, True, False, False]
+
+
 def test_an_empty_key_is_never_looked_up() -> None:
     with pytest.raises(ValueError, match="a look-up needs a key"):
         ACCOUNT.request_for(replace(CREATE, key="", phase=Phase.LOOK_UP), {})

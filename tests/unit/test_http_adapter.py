@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -411,6 +412,17 @@ def test_an_answer_larger_than_the_limit_is_cut_and_its_connection_closed(
     assert len(response(http.send(request(server.url))).body) == 1 << 16
     assert len(response(http.send(request(server.url))).body) == 1 << 16
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_to_a_question_for_a_list_may_be_larger(upstream: Callable[..., Upstream], packed: bool) -> None:
+    body, encoding = (gzip.compress(b"x" * 100), b"gzip") if packed else (b"x" * 100, b"identity")
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    server = upstream(answering(head + body))
+    with closing(Http(deadline_s=PATIENT_S, answer_max_bytes=60, list_max_bytes=80)) as http:
+        one = response(http.send(request(server.url, None, "GET")))
+        listed = response(http.send(replace(request(server.url, None, "GET"), asks_for_list=True)))
+    assert (len(one.body), len(listed.body)) == (60, 80)
 
 
 def test_a_compressed_answer_is_unpacked_up_to_the_limit(http: Http, upstream: Callable[..., Upstream]) -> None:
