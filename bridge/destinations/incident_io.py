@@ -38,6 +38,7 @@ from bridge.domain.delivery import (
     Reference,
 )
 from bridge.domain.telling import SUMMARY_MAX_CHARS
+from bridge.domain.text import storable
 
 BASE_URL = "https://api.incident.io"  # spec, servers: one for everybody
 OVER = frozenset({"closed", "declined", "canceled", "merged"})  # spec, IncidentStatusV2.category (v1: status)
@@ -266,7 +267,8 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
     if reference is None:
         return wire.without_incident(answer, creates=delivery.action is Action.CREATE)
-    reference = replace(reference, summary=_summary_in(incident))
+    summary = _summary_in(incident)
+    reference = replace(reference, summary=summary if len(summary) <= SUMMARY_MAX_CHARS else None)  # else not kept
     match delivery.action:
         case Action.CREATE:
             return _created(delivery, incident, reference)
@@ -281,10 +283,9 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
             return Delivered(reference=reference)
 
 
-def _summary_in(incident: Any) -> str | None:
-    """The summary as it stands there now; None for one too long to be kept."""
-    summary = wire.text_in(incident, "summary")
-    return summary if len(summary) <= SUMMARY_MAX_CHARS else None
+def _summary_in(incident: Any) -> str:
+    """The summary as it stands there now, as it is kept: else what was kept would never be what stands there."""
+    return storable(wire.text_in(incident, "summary"))
 
 
 def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
@@ -310,7 +311,7 @@ def _may_note(delivery: Delivery, incident: Mapping[str, Any], reference: Refere
 
     Reading and writing a summary are two calls; a person's words go before ours.
     """
-    summary = wire.text_in(incident, "summary")
+    summary = _summary_in(incident)
     if _mark(delivery) in summary:
         return Delivered(reference=reference, adopted=True, detail="found in the summary")
     if reference.closed:

@@ -20,6 +20,7 @@ from bridge.destinations import wire
 from bridge.destinations.incident_io_fields import ENTRY, OPTION, SELECTS
 from bridge.domain.delivery import HttpRequest, HttpResponse, NamedThing, NamesPage
 from bridge.domain.names import CUT_OFF, OF, VALUES_KIND, VALUES_OF
+from bridge.domain.text import storable
 
 CLOSED = "closed"
 PAGE_SIZE = 250  # prose: the most a page holds, whatever the schema says
@@ -174,7 +175,7 @@ def _called(thing: NamedThing, entry: Mapping[str, Any]) -> NamedThing:
     """What else people call it: a person's e-mail address and Slack id, a catalog entry's external id and aliases."""
     words = [entry.get("email"), entry.get("slack_user_id"), entry.get("external_id")]
     aliases = [*wire.texts(words), *wire.texts(entry.get("aliases"))]
-    return replace(thing, aliases=tuple(dict.fromkeys(alias for alias in aliases if alias)))
+    return replace(thing, aliases=tuple(dict.fromkeys(storable(alias) for alias in aliases if alias)))
 
 
 def _by_category(statuses: tuple[NamedThing, ...]) -> tuple[NamedThing, ...]:

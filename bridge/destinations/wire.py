@@ -30,6 +30,7 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
+from bridge.domain.text import storable
 
 DETAIL_MAX_CHARS = 500
 ID_MAX_CHARS = 255
@@ -198,7 +199,8 @@ def _named(entry: Any, keep: tuple[str, ...], alias: str | None) -> NamedThing |
         return None
     extra = {key: entry[key] for key in keep if entry.get(key) is not None}
     called = entry.get(alias) if alias is not None else None
-    return NamedThing(id=identifier, name=name, extra=extra, aliases=(called,) if isinstance(called, str) else ())
+    aliases = (storable(called),) if isinstance(called, str) else ()
+    return NamedThing(id=identifier, name=storable(name), extra=extra, aliases=aliases)
 
 
 def retry_after_s(response: HttpResponse) -> float | None:

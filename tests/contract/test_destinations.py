@@ -359,6 +359,17 @@ def test_a_question_for_names_asks_for_a_list(destination: Destination) -> None:
     assert all(destination.names_request(kind).asks_for_list for kind in destination.name_kinds)
 
 
+def test_a_name_that_cannot_be_kept_is_known_as_it_is_kept(destination: Destination) -> None:
+    kind = "user"
+    request = destination.names_request(kind)
+    entry = {"id": "U1", "name": "half \ud83d", "email": "a\x00@example.com"}
+    body = json.dumps({"users": [entry]}).encode()
+    page = destination.names_in(kind, request, HttpResponse(status=200, headers={}, body=body))
+    assert page is not None
+    (thing,) = page.things
+    assert (thing.name, thing.aliases) == ("half ?", ("a\ufffd@example.com",))
+
+
 @pytest.mark.parametrize("body", HOSTILE_BODIES, ids=range(len(HOSTILE_BODIES)))
 def test_a_list_of_names_is_read_or_refused_never_half_believed(destination: Destination, body: bytes) -> None:
     for kind in destination.name_kinds:

@@ -25,6 +25,7 @@ from tests.ledgers import (
     claim,
     delivered,
     ends,
+    finished,
     fires,
     ledger_of,
     record,
@@ -313,6 +314,22 @@ def test_a_note_at_incident_io_goes_behind_the_summary_as_it_stands_there(ledger
     settle(ledger, at_io("c"))
     ledger.later(seconds=61)
     assert claim(ledger, "io").delivery.fields["summary"] == "and then some"
+
+
+def test_an_upstreams_text_that_no_database_takes_does_not_lose_its_incident(ledger: Moved) -> None:
+    settle(ledger, at_io("a"))
+    create = claim(ledger, "io")
+    bad = "half \ud83d and \x00"
+    answer = Delivered(reference=Reference(id="I1", summary=bad, url=f"https://io.example/{bad}"), detail=bad)
+    ledger.record(replace(finished(create, answer), request_id=bad, response=bad), claim_next=False)
+    assert states(ledger) == ["open"]
+    (sent,) = ledger.deliveries(limit=9).items
+    whole = ledger.delivery(sent["id"])
+    assert whole is not None
+    assert [one["request_id"] for one in whole["attempts"]] == ["half ? and \ufffd"]
+    settle(ledger, at_io("b"))
+    ledger.later(seconds=11)
+    assert claim(ledger, "io").delivery.fields["summary"] == "half ? and \ufffd"
 
 
 def test_without_knowing_the_summary_it_is_not_overwritten(ledger: Moved) -> None:

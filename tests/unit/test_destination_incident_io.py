@@ -9,7 +9,16 @@ import pytest
 
 from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.incident_io_fields import CHANGES
-from bridge.domain.delivery import Action, Delivery, HttpResponse, NamedThing, PermanentFailure, Phase
+from bridge.domain.delivery import (
+    Action,
+    Delivered,
+    Delivery,
+    HttpResponse,
+    NamedThing,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+)
 from bridge.domain.names import Found, find
 
 ACCOUNT = IncidentIo(account="io", token="t0ken-of-tests", base_url="https://io.example")
@@ -271,6 +280,19 @@ def test_a_note_that_would_overwrite_the_summary_is_not_built() -> None:
     note = replace(CLOSE, action=Action.NOTE, fields={"note": "one more"})
     with pytest.raises(ValueError, match="added to the summary"):
         ACCOUNT.request_for(note, {})
+
+
+@pytest.mark.parametrize("bad", ["\ud83d", "\x00"])
+def test_a_summary_that_no_database_takes_is_known_as_it_is_kept(bad: str) -> None:
+    incident = {"id": "01X", "summary": f"it {bad} broke", "incident_status": {"category": "live"}}
+    answer = HttpResponse(status=200, headers={}, body=json.dumps({"incident": incident}).encode())
+    made = ACCOUNT.result_of(CREATE, answer)
+    assert isinstance(made, Delivered)
+    assert made.reference is not None
+    kept = made.reference.summary
+    assert kept in ("it ? broke", "it \ufffd broke")
+    looks = replace(CLOSE, action=Action.NOTE, phase=Phase.LOOK_UP, fields={"note": "one more", "summary": kept})
+    assert isinstance(ACCOUNT.result_of(looks, answer), NothingFound), "nobody has rewritten it"
 
 
 @pytest.mark.parametrize("tells", [False, "false"])

@@ -16,6 +16,7 @@ from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     PENDING_AGAIN,
     clean,
+    clean_or_none,
     content_json,
     create_body_json,
     dumps,
@@ -427,6 +428,7 @@ def _new_incident_row(incident: Incident) -> dict[str, Any]:
     row = incident_row(incident)
     row["title"] = clean(row["title"])
     row["key"] = clean(row["key"])
+    row |= _told_by_upstream(incident)
     return row
 
 
@@ -435,8 +437,14 @@ def _incident_change(incident: Incident) -> dict[str, Any]:
     change["new_renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
     change["new_telling"] = telling_json(incident.telling)
     change["new_policy"] = policy_json(incident.policy)
+    change |= {"new_" + name: text for name, text in _told_by_upstream(incident).items()}
     change["of_incident"] = incident.id
     return change
+
+
+def _told_by_upstream(incident: Incident) -> dict[str, str | None]:
+    """The columns that hold an upstream's own words: whoever writes there may paste anything."""
+    return {name: clean_or_none(getattr(incident, name)) for name in ("upstream_id", "upstream_url", "summary")}
 
 
 def _member_change(member: Member) -> dict[str, Any]:

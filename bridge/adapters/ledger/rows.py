@@ -17,6 +17,7 @@ from bridge.domain.delivery import BODY_VERSION, Action, Delivery, DeliveryState
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member
 from bridge.domain.lane import LaneState
 from bridge.domain.telling import NOTHING_TOLD, Telling
+from bridge.domain.text import storable
 
 Row = Any  # a RowMapping, or a dict of the same keys
 PENDING_AGAIN: Mapping[str, Any] = MappingProxyType(
@@ -58,7 +59,12 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",",
 
 def clean(text: str) -> str:
     """Text both databases take: PostgreSQL refuses NUL, and neither takes half a surrogate pair."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+    return storable(text)
+
+
+def clean_or_none(text: str | None) -> str | None:
+    """The same of a column that may hold nothing."""
+    return None if text is None else storable(text)
 
 
 def body_of(decision: Decision, episode_id: str) -> CreateBody:
