@@ -107,6 +107,10 @@ class Destination(Protocol):
         """
         ...
 
+    def says_nothing(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> bool:  # noqa: ARG002 - for those that leave fields out
+        """Whether nothing is left of what the delivery was to change: names were not found, words are not known."""
+        return False
+
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action and phase.
 

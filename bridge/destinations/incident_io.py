@@ -93,6 +93,10 @@ class IncidentIo(Destination):
         """Fields and words that this account's version of the API does not have."""
         return tuple(written.contradictions(written_as, self.api))
 
+    def says_nothing(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> bool:
+        """An update without a change, which would tell the channel all the same."""
+        return delivery.action is Action.UPDATE and not _changes(delivery, lists)
+
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action; the same delivery gives the same bytes every time.
 
@@ -109,7 +113,10 @@ class IncidentIo(Destination):
             case Action.RESOLVE:
                 return self._edit(delivery, {"incident_status_id": names.closing(lists.get("incident_status", ()))})
             case Action.UPDATE:
-                return self._edit(delivery, _changes(delivery, lists))
+                changes = _changes(delivery, lists)
+                if not changes:
+                    raise ValueError(f"delivery {delivery.id}: an update that changes nothing")
+                return self._edit(delivery, changes)
             case Action.CHECK:
                 return self._look(delivery)
             case Action.NOTE if delivery.phase is Phase.LOOK_UP:

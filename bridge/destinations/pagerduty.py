@@ -218,6 +218,10 @@ class PagerDuty(Destination):
             found.append(("assignee", sentence, "assign somebody else, or name an escalation policy"))
         return tuple(found)
 
+    def says_nothing(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> bool:
+        """An update without a change; a re-opening changes the status."""
+        return delivery.action is Action.UPDATE and not self._changes(delivery, lists)
+
     def request_for(self, delivery: Delivery, lists: Mapping[str, tuple[Any, ...]]) -> HttpRequest:
         """The call for the delivery's action and phase; the same delivery gives the same bytes every time."""
         match delivery.action:

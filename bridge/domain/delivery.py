@@ -81,7 +81,7 @@ class Reason(StrEnum):
     RECOVERED = "recovered"  # its problem was over before it was sent
     SUPERSEDED = "superseded"  # a newer one of the same incident tells it, or more
     JOINED_AGAIN = "joined_again"  # a resolve that a new firing made unnecessary
-    NOTHING_TO_TELL = "nothing_to_tell"  # the create it belonged to never happened
+    NOTHING_TO_TELL = "nothing_to_tell"  # its create never happened, or nothing is left of what it was to change
     FOLDED = "folded"  # another incident carries it: a storm
     DISCARDED = "discarded"  # by a person
     REPLAYED = "replayed"  # by a person

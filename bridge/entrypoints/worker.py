@@ -45,6 +45,7 @@ NOT_BUILT_MAX = 5  # attempts that fail by our own fault before the delivery is 
 RESPONSE_KEEPS_BYTES = 4096
 REQUEST_IDS = ("x-request-id", "request-id", "x-pagerduty-request-id")
 NAMES_TOPIC = "names"
+NOTHING_LEFT = "nothing is left of what it was to change"
 
 
 class ListState(StrEnum):
@@ -60,6 +61,13 @@ class Missing:
     """Lists without which a claimed delivery cannot be sent."""
 
     kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needless:
+    """A claimed delivery of which nothing is left to tell."""
+
+    why: str
 
 
 @dataclass(slots=True)
@@ -101,6 +109,9 @@ class Drainer:
             if needed is not None:
                 self._see_to(needed)
             return (None if enough else self.ledger.claim(claimed.lane)), enough
+        if isinstance(finished, Needless):
+            self.ledger.let_go(claimed, finished.why)
+            return (None if enough else self.ledger.claim(claimed.lane)), enough
         recorded, following = self._record(finished, claim_next=not enough)
         _logged(finished, recorded)
         return following, enough
@@ -120,7 +131,7 @@ class Drainer:
     def _enough(self, until: float) -> bool:
         return self.stopping() or time.monotonic() >= until
 
-    def _attempt(self, claimed: Claimed) -> Finished | Missing:
+    def _attempt(self, claimed: Claimed) -> Finished | Missing | Needless:
         """Make the call. Whatever goes wrong before it goes out is a failure on record like any other."""
         delivery = claimed.delivery
         destination = self.destinations.get(delivery.account)
@@ -131,6 +142,8 @@ class Drainer:
             lists, missing = self._lists(destination, delivery)
             if missing:
                 return Missing(kinds=missing)
+            if destination.says_nothing(delivery, lists):
+                return Needless(why="; ".join((NOTHING_LEFT, *delivery.notes)))
             request = destination.request_for(delivery, lists)
             call = f"{request.method} {urlsplit(request.url).path}"
         except Exception as error:  # noqa: BLE001 - else the lane stands still until the lease ends, five times over

@@ -187,6 +187,17 @@ def test_a_request_holds_nothing_of_which_attempt_it_is() -> None:
         assert account.request_for(later, lists) == account.request_for(delivery, lists)
 
 
+def test_only_an_update_without_a_change_says_nothing(destination: Destination) -> None:
+    for account, delivery, lists in cases():
+        assert not account.says_nothing(delivery, lists)
+    empty = delivery_of({"action": "update", "key": "k", "upstream_id": "X1", "fields": {"priority": "P9"}})
+    for fields in ({"severity": "no such", "notify_incident_channel": "true"}, {"priority": "no such"}, {}):
+        nothing = replace(empty, fields=fields)
+        assert destination.says_nothing(nothing, {})
+        with pytest.raises(ValueError, match="an update that changes nothing"):
+            destination.request_for(nothing, {})
+
+
 def test_no_secret_shows_in_a_repr(destination: Destination) -> None:
     assert TOKEN not in repr(destination)
     for account, delivery, lists in cases():

@@ -13,7 +13,8 @@ from bridge.adapters.ledger import Claimed, Fetch, Fetched, Ledger, NamesNeeded,
 from bridge.adapters.ledger.fetches import PAGES_KEPT, REFRESH_AFTER, RETRY_FIRST, RETRY_MAX
 from bridge.adapters.ledger.names import AGAIN_AFTER, PATIENCE, PROOF_MAX_AGE
 from bridge.adapters.ledger.upgrade import upgrade
-from bridge.domain.decision import KeyRule
+from bridge.domain.alert import Severity
+from bridge.domain.decision import Change, KeyRule
 from bridge.domain.delivery import (
     Action,
     NamedThing,
@@ -25,7 +26,20 @@ from bridge.domain.delivery import (
 )
 from bridge.domain.lane import LEASE
 from bridge.domain.names import CUT_OFF
-from tests.ledgers import MovedDatabase, claim, delivered, ends, finished, fires, pace, record, services, settle, told
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    finished,
+    fires,
+    pace,
+    record,
+    services,
+    settle,
+    states,
+    told,
+)
 
 SECOND = timedelta(seconds=1)
 UNKNOWN = UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer within 10 s")
@@ -34,6 +48,7 @@ NOT_SENT = TransientFailure(reason=Reason.NOT_CONNECTED, detail="connection refu
 FORBIDDEN = TransientFailure(reason=Reason.FORBIDDEN, detail="HTTP 403: Access Denied")
 AWAY = TransientFailure(reason=Reason.SERVER_ERROR, detail="HTTP 503")
 PRIORITY = NameRef(field="priority", kind="priority", text="P1")
+URGENT = Change(fields={"urgency": "high"}, names=(), notes=())
 
 
 class Names:
@@ -517,6 +532,20 @@ def test_a_claim_put_back_for_want_of_a_list_is_no_attempt(names: Names) -> None
     assert names.ledger.record(finished(resolve, NOT_SENT), claim_next=False)[0].state is None
     names.knows("Closed", kind="incident_status")
     assert names.claimed().attempt == 1
+
+
+def test_a_claim_of_which_nothing_is_left_to_tell_is_cancelled_and_no_attempt(names: Names) -> None:
+    settle(names.ledger, fires("a"))
+    record(names.ledger, names.claimed(), UNKNOWN)
+    record(names.ledger, names.claimed(), delivered("P1", adopted=True))
+    settle(names.ledger, fires("a", severity=Severity.CRITICAL, rise=URGENT))
+    update = names.claimed()
+    names.ledger.let_go(update, "nothing is left")
+    found = names.ledger.deliveries(limit=1).items[0]
+    assert (found["state"], found["reason"], found["detail"]) == ("cancelled", "nothing_to_tell", "nothing is left")
+    assert found["attempts"] == 0
+    assert names.ledger.record(finished(update, NOT_SENT), claim_next=False)[0].state is None
+    assert (states(names.ledger), names.ledger.claim("pd")) == (["open"], None)
 
 
 def test_a_list_that_comes_between_the_claim_and_its_being_put_back_is_not_waited_for(names: Names) -> None:

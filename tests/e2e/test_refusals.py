@@ -358,6 +358,21 @@ def test_an_incident_is_changed_in_everything_a_put_can_change(bench: Bench) -> 
     assert told(bench.ledger)[-1] == ("update", "delivered")
 
 
+@pytest.mark.parametrize("vendor", ["pd", "io"])
+def test_an_update_of_which_nothing_is_left_is_not_sent_and_says_why(bench: Bench, vendor: str) -> None:
+    field, kind = ("priority", "priority") if vendor == "pd" else ("severity", "severity")
+    (bench.pages if vendor == "pd" else bench.pages_io)("a")
+    bench.drain(vendor)
+    calls = bench.calls("POST") + bench.calls("PUT")
+    tell(bench, Action.UPDATE, {field: "no such"}, named(field, kind, "no such"))
+    bench.drain(vendor)
+    assert told(bench.ledger) == [("create", "delivered"), ("update", "cancelled")]
+    update = bench.ledger.deliveries(limit=1).items[0]
+    assert (update["reason"], update["attempts"]) == ("nothing_to_tell", 0)
+    assert update["detail"].startswith(f"nothing is left of what it was to change; {field}: {kind} 'no such' does not")
+    assert bench.calls("POST") + bench.calls("PUT") == calls
+
+
 def test_an_incident_is_reassigned(bench: Bench) -> None:
     opened(bench)
     tell(bench, Action.UPDATE, {"assignee": "oncall@example.com"}, named("assignee", "user", "oncall@example.com"))

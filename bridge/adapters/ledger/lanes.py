@@ -402,19 +402,17 @@ class LaneWork:
 
     def put_back(self, claimed: Claimed, kinds: tuple[str, ...]) -> NamesNeeded | None:
         """The claim is undone, for want of these lists: nothing was sent, and it is no attempt."""
-        row = self._delivery(claimed.delivery.id)
-        if row["state"] != DeliveryState.SENDING or row["lease_token"] != claimed.token:
+        row = self._held(claimed)
+        if row is None:
             return None
         incident = self._lock_incident(row)
         # a list that came since the claim has woken everybody who waited for it, and will not do so again
         missing = tuple(kind for kind in kinds if self.names.list_of(self.connection, row["account"], kind) is None)
         asked = fetches.want(self.connection, self.now, row["account"], missing)
-        before = row["attempts"] - 1
         self._update_delivery(
             row["id"],
             **self._waiting(row, Phase(row["phase"])),
-            attempts=before,
-            first_attempt_at=row["first_attempt_at"] if before else None,
+            **_unattempted(row),
             next_at=self.now + AGAIN_AFTER if missing else self.now,
             reason=Reason.WAITING_FOR_NAMES.value,
             detail=_waiting_for(kinds),
@@ -422,6 +420,15 @@ class LaneWork:
         if not row["sent"]:
             self._follow(on_not_sent(incident, Action(row["action"])), incident)
         return NamesNeeded(account=row["account"], kinds=asked) if asked else None
+
+    def let_go(self, claimed: Claimed, why: str) -> None:
+        """The claim is undone, for nothing is left to tell: nothing was sent, and it is no attempt."""
+        row = self._held(claimed)
+        if row is None:
+            return
+        incident = self._lock_incident(row)
+        self._update_delivery(row["id"], **_unattempted(row))
+        self._drop(row, incident, Reason.NOTHING_TO_TELL, why)
 
     def no_list_came(self, failure: TransientFailure | PermanentFailure) -> None:
         """A question about names was refused: too many calls park the updates, a refused key parks the account."""
@@ -482,8 +489,8 @@ class LaneWork:
     def record(self, finished: Finished) -> Recorded:
         """Write one attempt and what follows from it, if the lease is still ours."""
         claimed = finished.claimed
-        row = self._delivery(claimed.delivery.id)
-        if row["state"] != DeliveryState.SENDING or row["lease_token"] != claimed.token:
+        row = self._held(claimed)
+        if row is None:
             return Recorded(state=None, reason=Reason.LEASE_ENDED)
         incident = self._lock_incident(row)
         self._note_attempt(finished)
@@ -700,6 +707,11 @@ class LaneWork:
     def _delivery(self, delivery_id: str) -> Row:
         return _DELIVERY.rows(self.connection, delivery=delivery_id)[0]
 
+    def _held(self, claimed: Claimed) -> Row | None:
+        """The claimed delivery; None when the lease has passed to somebody else."""
+        row = self._delivery(claimed.delivery.id)
+        return row if row["state"] == DeliveryState.SENDING and row["lease_token"] == claimed.token else None
+
     def _update_delivery(self, delivery_id: str, **values: Any) -> None:
         statement = _update_of(tuple(values))
         new = {"new_" + name: value for name, value in values.items()}
@@ -765,6 +777,12 @@ class LaneWork:
 def _speaks_of(refusal: PermanentFailure, ref: NameRef) -> bool:
     """Whether this name may be what was refused; where the upstream does not say, any may."""
     return refusal.field is None or ref.field == refusal.field or ref.field.startswith(f"{refusal.field}.")
+
+
+def _unattempted(row: Row) -> dict[str, Any]:
+    """What a claim had counted, taken back."""
+    before = row["attempts"] - 1
+    return {"attempts": before, "first_attempt_at": row["first_attempt_at"] if before else None}
 
 
 def _waiting_for(kinds: tuple[str, ...]) -> str:

@@ -35,6 +35,10 @@ class ForWorkers(Base):
         """A claimed delivery waits for lists of names instead of being sent; it was no attempt."""
         return self._at_lane(claimed.lane, lambda work: work.put_back(claimed, kinds))
 
+    def let_go(self, claimed: Claimed, why: str) -> None:
+        """A claimed delivery is not sent, for nothing is left to tell; it was no attempt."""
+        self._at_lane(claimed.lane, lambda work: work.let_go(claimed, why))
+
     def names_stored(self, account: str, kind: str, things: Sequence[NamedThing]) -> None:
         """A complete list of the upstream replaces the last one."""
 
