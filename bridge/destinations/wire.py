@@ -209,17 +209,19 @@ def retry_after_s(response: HttpResponse) -> float | None:
     `ratelimit-reset`: PagerDuty, seconds (developer-docs REST-API/04-Rate-Limits.md; read 2026-08). `Retry-After`, the
     body's `retry_after`, `X-RateLimit-Reset`: incident.io (openapi3.json, prose; read 2026-08); the first was a date
     once (https://github.com/incident-io/terraform-provider-incident/pull/95), the last is when the bucket is full
-    again, in unix time. An instant is measured from the answer's own Date header: without one it says nothing, for the
-    core has no clock.
+    again, in unix time; where something is left in that bucket, another limit refused (incidents created per hour,
+    which names no time at all: https://github.com/mastra-ai/mastra/pull/23631; read 2026-08). An instant is
+    measured from the answer's own Date header: without one it says nothing, for the core has no clock.
     """
     answered_at = instant_in(response.headers.get("date"))
     body = json_in(response.body)
+    left = response.headers.get("x-ratelimit-remaining")
     named = (
         response.headers.get("ratelimit-reset"),
         response.headers.get("retry-after"),
         within(body, "rate_limit", "retry_after"),
         within(body, "retry_after"),
-        response.headers.get("x-ratelimit-reset"),
+        response.headers.get("x-ratelimit-reset") if _number(left) in (None, 0) else None,
     )
     waits = (_wait_s(value, answered_at) for value in named)
     return next((wait for wait in waits if wait is not None), None)

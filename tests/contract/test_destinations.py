@@ -315,6 +315,39 @@ def test_no_answer_is_unknown_only_when_a_create_or_a_note_was_sent(reason: Reas
         ({"ratelimit-reset": "3", "retry-after": "9"}, "", 3.0),
         ({"retry-after": "9", "x-ratelimit-reset": "1780000060", "date": "Thu, 28 May 2026 20:26:40 GMT"}, "", 9.0),
         ({"x-ratelimit-reset": "1780000060", "date": "Thu, 28 May 2026 20:26:40 GMT"}, "", 60.0),
+        (
+            {"x-ratelimit-reset": "1780000060", "x-ratelimit-remaining": "0", "date": "Thu, 28 May 2026 20:26:40 GMT"},
+            "",
+            60.0,
+        ),
+        (
+            {
+                "x-ratelimit-reset": "1780000060",
+                "x-ratelimit-remaining": "soon",
+                "date": "Thu, 28 May 2026 20:26:40 GMT",
+            },
+            "",
+            60.0,
+        ),
+        (
+            {
+                "x-ratelimit-reset": "1780000001",
+                "x-ratelimit-remaining": "1190",
+                "date": "Thu, 28 May 2026 20:26:40 GMT",
+            },
+            "",
+            None,
+        ),
+        (
+            {
+                "x-ratelimit-reset": "1780000001",
+                "x-ratelimit-remaining": "1190",
+                "retry-after": "9",
+                "date": "Thu, 28 May 2026 20:26:40 GMT",
+            },
+            "",
+            9.0,
+        ),
         ({"retry-after": "Thu, 28 May 2026 20:26:55 GMT", "date": "Thu, 28 May 2026 20:26:40 GMT"}, "", 15.0),
         ({"date": "Thu, 28 May 2026 20:26:40 GMT"}, {"rate_limit": {"retry_after": "2026-05-28T20:27:10Z"}}, 30.0),
         ({"date": "Thu, 28 May 2026 20:26:40 GMT"}, {"retry_after": "Thu, 28 May 2026 20:26:45 UTC"}, 5.0),
