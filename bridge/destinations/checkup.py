@@ -3,9 +3,9 @@
 In: the answer, and when it came. Out: Findings. What only one vendor has lies in its own <vendor>_checkup.py.
 """
 
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 
+from bridge.destinations import wire
 from bridge.domain.checkup import Finding, odd, well, wrong
 from bridge.domain.delivery import HttpResponse, NoAnswer
 
@@ -52,8 +52,5 @@ def noticed(part: str, answer: HttpResponse | NoAnswer, now: datetime) -> tuple[
 
 
 def _skew(answer: HttpResponse, now: datetime) -> timedelta | None:
-    try:
-        theirs = parsedate_to_datetime(answer.headers.get("date", ""))
-    except (ValueError, TypeError):
-        return None
-    return now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    theirs = wire.instant_in(answer.headers.get("date"))
+    return None if theirs is None else now - theirs

@@ -159,7 +159,9 @@ def test_a_clock_that_is_wrong_is_noticed(by: timedelta, says: str | None) -> No
     assert found == ([] if says is None else [(Health.WARNING, says)])
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Jan 2026 12:00:00 GMT"])
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Mon, 99 Jan 2026 12:00:00 GMT", f"Mon, 05 Jan {'9' * 20} 12:00:00 GMT"]
+)
 def test_a_date_that_is_none_is_passed_over(date: str) -> None:
     assert noticed(PART, HttpResponse(status=200, headers={"date": date}, body=b""), now()) == ()
 
