@@ -2,6 +2,10 @@
 
 In: a report and the last applied one of the same problem. Out: nothing, or the sentence why it changes nothing. Senders
 repeat what timed out and deliver in parallel, so that an old "firing" may come after its "resolved" (DESIGN section 5).
+
+An episode that is an instant says when it began, and there two ids alone do not make two episodes: two watchers of one
+outage, or one that restarted in it, differ on when it began. A recovery is then an earlier episode's only when it was
+over before the one that goes on began.
 """
 
 from dataclasses import dataclass
@@ -42,7 +46,22 @@ def why_ignored(alert: Alert, last: LastReport | None, now: datetime) -> str | N
     if report.reported_at is not None and last.reported_at is not None and report.reported_at < last.reported_at:
         said, newer = report.reported_at.isoformat(), last.reported_at.isoformat()
         return f"stale: reported at {said}, and a newer report, {last.status} at {newer}, came before it"
-    ends = alert.status is Status.RESOLVED and last.status is not Status.RESOLVED
-    if ends and alert.episode is not None and last.episode is not None and alert.episode != last.episode:
+    if alert.status is not Status.RESOLVED or last.status is Status.RESOLVED or last.episode is None:
+        return None
+    began_at = _began_at(last.episode, now)
+    if began_at is not None and alert.ends_at is not None and alert.episode != last.episode:
+        if alert.ends_at >= began_at:
+            return None
+        return f"other_episode: it ended at {alert.ends_at.isoformat()}, before {last.episode}, when this one began"
+    if alert.episode is not None and alert.episode != last.episode:
         return f"other_episode: it ends episode {alert.episode}, and {last.episode} is the one that goes on"
     return None
+
+
+def _began_at(episode: str, now: datetime) -> datetime | None:
+    """When an episode that is an instant began. None for any other id, and for one that a clock far ahead gave."""
+    try:
+        began_at = datetime.fromisoformat(episode)
+    except ValueError:
+        return None
+    return began_at if began_at.tzinfo is not None and began_at <= now + AHEAD_MAX else None

@@ -7,7 +7,11 @@ What is decided here, for all of them:
 
 - Fingerprint: the sender's together with the labels, for some copy one fingerprint by hand to several alerts; without
   one, the labels alone.
-- Episode: `startsAt`, which the repeats and the recovery of one firing keep. As an instant, for offsets differ.
+- Episode: `startsAt`, which the repeats and the recovery of one firing keep. As an instant, for offsets differ. A
+  recovery that begins when it ends says neither, for Grafana 12 writes `endsAt` over it
+  (https://github.com/grafana/grafana/issues/106065, 117113; read 2026-11). One that began later than was known may come
+  from another member of an HA pair: what overlaps is one outage (domain/reports.py), as it is to Alertmanager itself
+  (https://github.com/prometheus/alertmanager/blob/main/provider/mem/mem.go, Put; read 2026-11).
 - Time of the report: none. `startsAt` is when a problem began, not when this was said, and a sender that was cut off
   reports the very same firing again after its recovery: by that time it would be stale, and nobody would be paged.
 - Status: the alert's own; a missing one is the group's, a word unknown is firing. A group fires if any of it does.
@@ -115,8 +119,11 @@ class _Group:
 
     def _alert(self, element: Mapping[str, Any], own: Mapping[str, Any], labels: Mapping[str, str]) -> Alert:
         annotations = block_at(element, "annotations")
-        starts_at = instant_of(element.get("startsAt"))
         status = self._status(element)
+        ends_at = instant_of(element.get("endsAt")) if status is Status.RESOLVED else None
+        starts_at = instant_of(element.get("startsAt"))
+        if starts_at == ends_at:
+            starts_at = None  # it says when it ended, not when it began
         title = self.dialect.title(labels) or _title(labels, annotations) or f"Alert from {self.source}"
         return Alert(
             source=self.source,
@@ -130,7 +137,7 @@ class _Group:
             labels=labels,
             links=links_of(*self._links(element, annotations)),
             starts_at=starts_at,
-            ends_at=instant_of(element.get("endsAt")) if status is Status.RESOLVED else None,
+            ends_at=ends_at,
             payload=element,
         )
 

@@ -1,12 +1,15 @@
 """The last applied report of each problem, on both databases."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
 from bridge.adapters.ledger import Ledger
-from bridge.domain.alert import Status
+from bridge.domain.alert import Alert, Status, Webhook
 from bridge.domain.decision import Decided
+from bridge.sources.alertmanager import Alertmanager
+from bridge.sources.base import NoAuth
 from tests.ledgers import alert, decision, ends, fires, settle, webhook
 
 NOW = datetime.now(UTC)
@@ -41,6 +44,24 @@ def test_the_end_of_an_earlier_episode_leaves_this_one_open(ledger: Ledger) -> N
     settle(ledger, says("a", Status.FIRING, episode="2"))
     assert settle(ledger, says("a", Status.RESOLVED, episode="1")) == ["ignored"]
     assert settle(ledger, says("a", Status.RESOLVED, episode="2")) == ["cancelled"]
+
+
+def test_an_outage_that_another_watcher_saw_begin_later_is_over_when_he_says_so(ledger: Ledger) -> None:
+    began, later, over, again = ({"startsAt": (NOW - timedelta(minutes=ago)).isoformat()} for ago in (40, 30, 20, 10))
+
+    def told(**said: str) -> str:
+        body = {"alerts": [{"labels": {"alertname": "Down"}, "fingerprint": "f", **said}]}
+        hook = Webhook(source="s", headers={}, body=json.dumps(body).encode(), received_at=NOW)
+        (reading,) = Alertmanager(name="s", auth=NoAuth()).alerts_in(hook)
+        assert isinstance(reading, Alert)
+        decisions = (decision("f"),) if reading.status is Status.FIRING else ()
+        return settle(ledger, Decided(reading=reading, decisions=decisions, matched=("r",)))[0]
+
+    assert told(status="firing", **began) == "opened"
+    assert told(status="resolved", **later, endsAt=over["startsAt"]) == "cancelled"
+    assert told(status="firing", **again) == "opened", "the next outage pages"
+    assert told(status="resolved", **began, endsAt=over["startsAt"]) == "ignored", "what the first watcher says, late"
+    assert told(status="resolved", **over, endsAt=over["startsAt"]) == "ignored", "and so where the beginning is lost"
 
 
 def test_one_batch_is_in_the_order_it_came_in(ledger: Ledger) -> None:

@@ -13,9 +13,10 @@ from tests.ledgers import alert
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 times = st.none() | st.timedeltas(min_value=timedelta(days=-2), max_value=timedelta(hours=1)).map(lambda by: NOW + by)
 reports = st.builds(
-    lambda status, episode, at: alert("f", status, episode=episode, reported_at=at),
+    lambda status, episode, at, ends_at: alert("f", status, episode=episode, reported_at=at, ends_at=ends_at),
     st.sampled_from(Status),
-    st.none() | st.sampled_from(["a", "b"]),
+    st.none() | st.sampled_from(["a", "b"]) | times.map(lambda at: at and at.isoformat()),
+    times,
     times,
 )
 
@@ -44,6 +45,42 @@ def test_the_end_of_another_episode_ends_nothing(ends: str | None, goes_on: str 
     why = why_ignored(alert("f", Status.RESOLVED, episode=ends), last, NOW)
     assert why == (None if counts else "other_episode: it ends episode 1, and 2 is the one that goes on")
     assert why_ignored(alert("f", episode=ends), last, NOW) is None, "a new episode may begin"
+
+
+BEGAN = NOW - timedelta(hours=1)
+
+
+@pytest.mark.parametrize("ends", [None, (BEGAN - timedelta(minutes=30)).isoformat(), NOW.isoformat()])
+@pytest.mark.parametrize(
+    ("lasted", "counts"), [(timedelta(seconds=-1), False), (timedelta(0), True), (AHEAD_MAX, True)]
+)
+def test_an_episode_that_says_when_it_began_is_ended_by_what_ended_later(
+    ends: str | None, lasted: timedelta, counts: bool
+) -> None:
+    last = LastReport(status=Status.FIRING, episode=BEGAN.isoformat(), reported_at=None)
+    why = why_ignored(alert("f", Status.RESOLVED, episode=ends, ends_at=BEGAN + lasted), last, NOW)
+    too_early = "it ended at 2026-01-05T10:59:59+00:00, before 2026-01-05T11:00:00+00:00, when this one began"
+    assert why == (None if counts else f"other_episode: {too_early}")
+
+
+def test_the_end_of_the_very_episode_that_goes_on_counts_whatever_the_clocks() -> None:
+    last = LastReport(status=Status.FIRING, episode=BEGAN.isoformat(), reported_at=None)
+    ended = alert("f", Status.RESOLVED, episode=BEGAN.isoformat(), ends_at=BEGAN - timedelta(seconds=5))
+    assert why_ignored(ended, last, NOW) is None
+
+
+@pytest.mark.parametrize("episode", ["2026-01-05T11:00:00", "20260105", "0a1b", (NOW + 2 * AHEAD_MAX).isoformat()])
+def test_an_episode_that_does_not_say_when_it_began_is_known_by_its_id_alone(episode: str) -> None:
+    last = LastReport(status=Status.FIRING, episode=episode, reported_at=None)
+    for ends_at in (NOW - timedelta(days=1), NOW):
+        assert why_ignored(alert("f", Status.RESOLVED, episode=None, ends_at=ends_at), last, NOW) is None
+        assert why_ignored(alert("f", Status.RESOLVED, episode="1", ends_at=ends_at), last, NOW) is not None
+
+
+def test_an_end_without_a_time_is_known_by_its_episode_alone() -> None:
+    last = LastReport(status=Status.FIRING, episode=BEGAN.isoformat(), reported_at=None)
+    assert why_ignored(alert("f", Status.RESOLVED, episode=NOW.isoformat()), last, NOW) is not None
+    assert why_ignored(alert("f", Status.RESOLVED), last, NOW) is None
 
 
 def test_a_clock_far_ahead_does_not_silence_its_sender() -> None:

@@ -84,6 +84,22 @@ def test_a_start_that_says_nothing_is_no_episode(starts: Any) -> None:
     assert (alert.episode, alert.starts_at) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("status", "starts", "ends", "tells"),
+    [
+        ("resolved", "2026-01-05T10:10:00Z", "2026-01-05T12:10:00+02:00", False),
+        ("resolved", "2026-01-05T10:00:00Z", "2026-01-05T10:10:00Z", True),
+        ("resolved", "2026-01-05T10:10:00Z", None, True),
+        ("firing", "2026-01-05T10:10:00Z", "2026-01-05T10:10:00Z", True),
+    ],
+)
+def test_a_recovery_that_begins_when_it_ends_does_not_say_when_it_began(
+    status: str, starts: str, ends: str | None, tells: bool
+) -> None:
+    alert = alert_of(status=status, startsAt=starts, endsAt=ends)
+    assert (alert.episode is not None, alert.starts_at is not None) == (tells, tells)
+
+
 def test_no_report_has_a_time_so_that_a_firing_after_an_outage_of_the_sender_is_never_stale() -> None:
     fired, ended = alert_of(), alert_of(status="resolved", endsAt="2026-01-05T10:05:00Z")
     assert fired.reported_at is ended.reported_at is None
