@@ -23,7 +23,9 @@ _DISGUISE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_UNFILLED_INSIDE = re.compile(r"\$[A-Z][A-Z_]{2,}|\$\{[^{}]*\}|\{\{[^{}]*\}\}")
+# A dollar right behind a letter or digit is part of a name: MSSQL$SALES is the service of an instance of SQL Server
+# (https://documentation.help/instsql/in_runsetup_32cy.htm; read 2026-11).
+_UNFILLED_INSIDE = re.compile(r"(?<![A-Za-z0-9])\$[A-Z][A-Z_]{2,}|\$\{[^{}]*\}|\{\{[^{}]*\}\}")
 _LONGEST_DISGUISE = 200  # characters; anything longer is text
 
 

@@ -32,9 +32,16 @@ def test_a_scalar_that_says_something_is_text(value: Any, text: str) -> None:
     assert text_of(value) == text
 
 
-@pytest.mark.parametrize("value", ["datadog-$ALERT_CYCLE_KEY", "a-{{ticket.id}}", "${id}-x", "$AGGREG_KEY"])
+@pytest.mark.parametrize(
+    "value", ["datadog-$ALERT_CYCLE_KEY", "a-{{ticket.id}}", "${id}-x", "$AGGREG_KEY", "dd_$ALERT_ID"]
+)
 def test_a_half_filled_template_never_stands_in_a_key(value: str) -> None:
     assert key_of(value) is None
+
+
+@pytest.mark.parametrize("value", ["MSSQL$SALES", "db01/MSSQL$SALES", "SYS$USERS", "SQL2019$PAYMENTS on db01"])
+def test_a_dollar_inside_a_name_is_no_variable(value: str) -> None:
+    assert key_of(value) == value
 
 
 @pytest.mark.parametrize(
