@@ -8,6 +8,11 @@ verifying signatures, delivery retries). What is decided here:
 
 - An alarm's fingerprint is its ARN, the same through SNS and EventBridge; account, region and name where an old message
   has none. ALARM fires, OK resolves; INSUFFICIENT_DATA fires too, for nobody is told of it who did not ask to be.
+- An alarm over several time series tells of each that breaches, its contributor, by an id of 16 characters: each is a
+  problem of its own, for each has its own OK. Through SNS as AlarmContributorId
+  (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_AlarmContributor.html), through EventBridge as
+  detail.alarmContributor (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html;
+  both read 2026-11). What it says of the alarm as a whole is one problem more.
 - The episode is the time an alarm went to ALARM. An OK cannot know it and ends whichever there is.
 - Another EventBridge event, or another JSON message, is read as the generic source reads its object.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
@@ -48,6 +53,7 @@ from bridge.sources.texts import (
     link_of,
     links_of,
     paragraphs,
+    scalar_pairs,
 )
 
 SIGNATURE = "sns_signature"
@@ -281,6 +287,7 @@ def _attributes(envelope: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]
 def _alarm_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """EventBridge's "CloudWatch Alarm State Change" in the words of the message that SNS carries."""
     detail = event["detail"]
+    contributor = block_at(detail, "alarmContributor")
     resources = event.get("resources")
     state = detail["state"]
     return {
@@ -293,6 +300,8 @@ def _alarm_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
         "NewStateReason": state.get("reason"),
         "StateChangeTime": state.get("timestamp") or event.get("time"),
         "OldStateValue": block_at(detail, "previousState").get("value"),
+        "AlarmContributorId": contributor.get("id"),
+        "AlarmContributorAttributes": block_at(contributor, "attributes"),
         "Trigger": {"Metrics": _metrics_of_event(detail)},
     }
 
@@ -324,7 +333,7 @@ def _alarm(source: str, alarm: Mapping[str, Any], envelope: Mapping[str, Any], p
         reported_at=changed_at or instant_of(envelope.get("Timestamp")),
         status=status,
         severity=None,
-        title=line(name or text_of(envelope.get("Subject")) or "") or f"Alert from {source}",
+        title=line(_titled(alarm, name or text_of(envelope.get("Subject")) or f"Alert from {source}")),
         description=paragraphs("\n\n".join(reason for reason in reasons if reason)),
         labels=_alarm_labels(alarm, envelope),
         links=links_of(_console(alarm)),
@@ -334,16 +343,25 @@ def _alarm(source: str, alarm: Mapping[str, Any], envelope: Mapping[str, Any], p
     )
 
 
+def _titled(alarm: Mapping[str, Any], title: str) -> str:
+    """A title with what the time series is of, where the alarm watches several."""
+    values = [value for _, value in scalar_pairs(block_at(alarm, "AlarmContributorAttributes")) if value is not None]
+    return f"{line(title)} ({', '.join(values)})" if values else title
+
+
 def _alarm_fingerprint(alarm: Mapping[str, Any], payload: Any) -> str:
+    contributor = key_of(alarm.get("AlarmContributorId"))
+    kind, series = ("alarm", ()) if contributor is None else ("contributor", (contributor,))
     if (arn := key_of(alarm.get("AlarmArn"))) is not None:
-        return identity("alarm", arn)
+        return identity(kind, arn, *series)
     if (name := key_of(alarm.get("AlarmName"))) is not None:
-        return identity("alarm", key_of(alarm.get("AWSAccountId")) or "", key_of(alarm.get("Region")) or "", name)
+        account, region = key_of(alarm.get("AWSAccountId")) or "", key_of(alarm.get("Region")) or ""
+        return identity(kind, account, region, name, *series)
     return identity("body", digest_of(payload))
 
 
 def _alarm_labels(alarm: Mapping[str, Any], envelope: Mapping[str, Any]) -> Mapping[str, str]:
-    """The alarm's dimensions, and what it watches; of several metrics the first that is one."""
+    """The alarm's dimensions or its contributor's, and what it watches; of several metrics the first that is one."""
     trigger = block_at(alarm, "Trigger")
     metrics = trigger.get("Metrics")
     stats = (block_at(metric, "MetricStat", "Metric") for metric in metrics) if isinstance(metrics, list) else ()
@@ -367,7 +385,8 @@ def _alarm_labels(alarm: Mapping[str, Any], envelope: Mapping[str, Any]) -> Mapp
         "region": region,
         "topic": where.get("topic"),
     }
-    return layered_labels(own.items(), given, _attributes(envelope))
+    contributor = scalar_pairs(block_at(alarm, "AlarmContributorAttributes"))
+    return layered_labels(own.items(), contributor, given, _attributes(envelope))
 
 
 def _console(alarm: Mapping[str, Any]) -> Link | None:

@@ -368,6 +368,40 @@ def test_an_alarm_is_one_problem_whichever_way_it_comes() -> None:
     assert {alert.title for alert in found} == {"cpu"}
 
 
+def of_series(series: str, table: str, state: str = "ALARM") -> tuple[dict[str, Any], dict[str, Any]]:
+    """What SNS and EventBridge say of one time series of an alarm that watches several."""
+    told = {"AlarmContributorId": series, "AlarmContributorAttributes": {"TableName": table}}
+    event = {
+        "detail-type": "CloudWatch Alarm Contributor State Change",
+        "source": "aws.cloudwatch",
+        "resources": [alarm()["AlarmArn"]],
+        "detail": {
+            "alarmName": "cpu",
+            "alarmContributor": {"id": series, "attributes": {"TableName": table}},
+            "state": {"value": state, "timestamp": alarm()["StateChangeTime"]},
+        },
+    }
+    return alarm(state, **told), event
+
+
+def test_each_time_series_of_an_alarm_is_a_problem_with_an_end_of_its_own() -> None:
+    orders, pays, over = of_series("6d44", "orders"), of_series("ffff", "pays"), of_series("6d44", "orders", "OK")
+    fired, other, ended = ({readings_of(way)[0].fingerprint for way in ways} for ways in (orders, pays, over))
+    assert len(fired) == 1, "the same through SNS and EventBridge"
+    assert fired == ended
+    assert len(fired | other | {readings_of(alarm())[0].fingerprint}) == 3
+    without_arn = {readings_of(one[0] | {"AlarmArn": None})[0].fingerprint for one in (orders, pays, over)}
+    assert len(without_arn) == 2
+    for (alert,) in map(readings_of, orders):
+        assert (alert.title, alert.labels["TableName"]) == ("cpu (orders)", "orders")
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_an_alarm_without_contributors_keeps_its_key(nobody: str | None) -> None:
+    (alert,) = readings_of(alarm(AlarmContributorId=nobody, AlarmContributorAttributes=None))
+    assert (alert.fingerprint, alert.title) == (readings_of(alarm())[0].fingerprint, "cpu")
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
