@@ -13,6 +13,8 @@ verifying signatures, delivery retries). What is decided here:
   (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_AlarmContributor.html), through EventBridge as
   detail.alarmContributor (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html;
   both read 2026-11). What it says of the alarm as a whole is one problem more.
+- EventBridge's "CloudWatch Alarm Configuration Change" (same page) is a Notice: an alarm that is made or edited keeps
+  its state. One that is deleted is resolved, for nobody else ever will; of its contributors the event says nothing.
 - The episode is the time an alarm went to ALARM. An OK cannot know it and ends whichever there is.
 - Another EventBridge event, or another JSON message, is read as the generic source reads its object.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
@@ -77,6 +79,8 @@ _NOT_SHOWN = frozenset(
     {"Signature", "SigningCertURL", "SigningCertUrl", "UnsubscribeURL", "UnsubscribeUrl", "SubscribeURL", "Token"}
 )
 _RECORDS_MAX = 1_000
+_CONFIGURED = "CloudWatch Alarm Configuration Change"
+_DELETED = "DELETED"  # no state of CloudWatch's: what becomes of an alarm that has no state any more
 
 
 def _no_topic(text: str) -> tuple[str, str] | None:
@@ -195,11 +199,21 @@ class AwsSns:
         if message.get("Event") == "s3:TestEvent":
             return self._notice("a test of S3's", payload)
         event = isinstance(message.get("detail"), dict) and text_of(message.get("detail-type")) is not None
+        if event and message["detail-type"] == _CONFIGURED and "alarmName" in message["detail"]:
+            return self._configured(message, envelope, payload)
         if event and "alarmName" in message["detail"] and block_at(message, "detail", "state"):
             return _alarm(self.name, _alarm_of_event(message), envelope, payload)
         if "AlarmName" in message and "NewStateValue" in message:
             return _alarm(self.name, message, envelope, payload)
         return self._of_anything(message, envelope, payload, event=event)
+
+    def _configured(self, event: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Reading:
+        """A change of what an alarm watches says nothing of its state, but one that is deleted ends its problem."""
+        alarm, operation = _alarm_of_event(event), text_of(event["detail"].get("operation")) or "change"
+        if operation == "delete":
+            return _alarm(self.name, {**alarm, **_deleted(event)}, envelope, payload)
+        notice = self._notice(f"the alarm's configuration changed ({line(operation, 40)}), not its state", payload)
+        return replace(notice, title=line(text_of(alarm["AlarmName"]) or ""))
 
     def _of_anything(
         self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any, *, event: bool
@@ -284,12 +298,27 @@ def _attributes(envelope: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]
         yield name, text_of(block_at(attributes, name).get("Value"))
 
 
+def _deleted(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of an alarm by its deletion, for nobody will ever say OK of it.
+
+    The event's time has no fraction of a second, so that the last change of state may seem to come after it.
+    """
+    state = block_at(event, "detail", "state")
+    times = [time for told in (event.get("time"), state.get("timestamp")) if (time := instant_of(told)) is not None]
+    return {
+        "NewStateValue": _DELETED,
+        "NewStateReason": "The alarm was deleted.",
+        "StateChangeTime": max(times).isoformat() if times else None,
+        "OldStateValue": state.get("value"),
+    }
+
+
 def _alarm_of_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """EventBridge's "CloudWatch Alarm State Change" in the words of the message that SNS carries."""
     detail = event["detail"]
     contributor = block_at(detail, "alarmContributor")
     resources = event.get("resources")
-    state = detail["state"]
+    state = block_at(detail, "state")
     return {
         "AlarmName": detail["alarmName"],
         "AlarmArn": resources[0] if isinstance(resources, list) and resources else None,
@@ -320,7 +349,7 @@ def _metrics_of_event(detail: Mapping[str, Any]) -> list[Any]:
 
 def _alarm(source: str, alarm: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Alert:
     state = (text_of(alarm.get("NewStateValue")) or "").upper()
-    status = Status.RESOLVED if state == "OK" else Status.FIRING
+    status = Status.RESOLVED if state in ("OK", _DELETED) else Status.FIRING
     name = text_of(alarm.get("AlarmName"))
     changed_at = instant_of(alarm.get("StateChangeTime"))
     episode = key_of(alarm.get("StateChangeTime")) if state == "ALARM" else None

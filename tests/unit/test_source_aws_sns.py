@@ -402,6 +402,53 @@ def test_an_alarm_without_contributors_keeps_its_key(nobody: str | None) -> None
     assert (alert.fingerprint, alert.title) == (readings_of(alarm())[0].fingerprint, "cpu")
 
 
+def configured(operation: str, **changes: Any) -> dict[str, Any]:
+    """What EventBridge says when somebody changes an alarm."""
+    return {
+        "detail-type": "CloudWatch Alarm Configuration Change",
+        "source": "aws.cloudwatch",
+        "time": "2026-01-05T11:59:30Z",
+        "resources": [alarm()["AlarmArn"]],
+        "detail": {
+            "alarmName": "cpu",
+            "operation": operation,
+            "state": {"value": "ALARM", "timestamp": "2026-01-05T11:59:00.000+0000"},
+            "configuration": {"description": "Too busy", "alarmName": "cpu"},
+        },
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "", None])
+def test_an_alarm_that_is_made_or_edited_pages_nobody(operation: Any) -> None:
+    for way in (configured(operation), in_envelope(configured(operation))):
+        (notice,) = readings_of(way)
+        assert (type(notice), notice.title) == (Notice, "cpu")
+    assert notice.reason == f"the alarm's configuration changed ({operation or 'change'}), not its state"
+
+
+def test_an_alarm_that_is_deleted_is_over() -> None:
+    (fired,) = readings_of(alarm())
+    (deleted,) = readings_of(configured("delete"))
+    assert (deleted.status, deleted.fingerprint, deleted.episode) == (Status.RESOLVED, fired.fingerprint, None)
+    assert deleted.reported_at == deleted.ends_at == datetime(2026, 1, 5, 11, 59, 30, tzinfo=UTC)
+    assert (deleted.labels["state"], deleted.labels["old_state"]) == ("DELETED", "ALARM")
+    assert deleted.description == "Too busy\n\nThe alarm was deleted."
+
+
+def test_the_deletion_of_an_alarm_that_just_fired_is_not_stale() -> None:
+    (fired,) = readings_of(alarm(StateChangeTime="2026-01-05T11:59:00.700+0000"))
+    event = configured("delete", time="2026-01-05T11:59:00Z")
+    event["detail"]["state"]["timestamp"] = "2026-01-05T11:59:00.700+0000"
+    (deleted,) = readings_of(event)
+    assert deleted.reported_at >= fired.reported_at
+
+
+def test_a_deletion_that_tells_no_state_and_no_time_ends_the_alarm_too() -> None:
+    (deleted,) = readings_of(configured("delete", time=None, detail={"alarmName": "cpu", "operation": "delete"}))
+    assert (deleted.status, deleted.reported_at) == (Status.RESOLVED, None)
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
