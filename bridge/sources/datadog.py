@@ -1,6 +1,7 @@
 """Datadog monitor webhooks: the default body, custom bodies of any keys, "Encode as form", EventBridge's envelope.
 
-In: one notification about one group of one monitor (or an incident, or a security signal). Out: one Alert.
+In: one notification about one group of one monitor (or an incident, or a security signal). Out: one Alert; a Notice
+for a test.
 
 Facts: SOURCES.md sections 1 and 2, which cite https://docs.datadoghq.com/integrations/webhooks/, and published bodies.
 What is decided here:
@@ -18,6 +19,10 @@ What is decided here:
   the tags of the group, and scope, hostname, monitor_id, event_type, transition, priority, metric.
 - A retry is the same body, with the same event id ($ID, new for each notification) and the same time in it. A body
   without both has no delivery id, for then the next firing may look like the last.
+- A test of a monitor's notifications ("Test Notifications", of any state) is a Notice. It looks like a report of the
+  monitor and of a group of it, but `[TEST]` begins its title
+  (https://docs.datadoghq.com/monitors/notify/#test-notifications; read 2026-11). Where the event's title is given, that
+  one decides: the alert's may be a monitor's own name.
 - The name of a variable itself (`"event_id": "ID"`, a `$` forgotten) says nothing, as one that was not filled in.
 """
 
@@ -71,6 +76,7 @@ _BY_WORD = {  # $ALERT_TYPE, and the words of $SECURITY_SIGNAL_SEVERITY
 _WARNINGS = frozenset({"warn", "warning", "re-warn", "rewarn"})
 _OVER = frozenset({"resolved", "completed", "closed", "ok", "success", "cleared"})
 
+_TEST = "[TEST]"
 _PRIORITY = re.compile(r"P?([1-5])", re.IGNORECASE)
 _INCIDENT_SEVERITY = re.compile(r"SEV-?([1-5])", re.IGNORECASE)
 _PRIORITY_BRACKET = re.compile(r"\[\s*P([1-5])\s*\]\s*", re.IGNORECASE)
@@ -125,17 +131,35 @@ class Datadog:
         verify_shared(self.auth, webhook)
 
     def alerts_in(self, webhook: Webhook) -> tuple[Reading, ...]:
-        """The one alert of a notification; a Notice for an object without a word. Raises DecodeError."""
+        """The one alert of a notification; a Notice for a test and for what says nothing. Raises DecodeError."""
         payload = object_in(webhook, form_anyway=True)
         if not says_anything(payload):
             return (Notice(source=self.name, source_type=self.type, reason="the body says nothing", payload=payload),)
-        return (_alert(self.name, self.type, payload, _filled(fields_of(payload, wrappers=_WRAPPERS))),)
+        fields = _filled(fields_of(payload, wrappers=_WRAPPERS))
+        alert = _alert(self.name, self.type, payload, fields)
+        return (_test(alert) if _is_test(fields) else alert,)
 
     def delivery_id(self, webhook: Webhook) -> str | None:
         """The body itself, when there is an event id and a time in it."""
         if not _names_its_event(webhook.body[:_SEARCHED_CHARS]):
             return None
         return identity("body", hashlib.sha256(webhook.body).hexdigest())
+
+
+def _is_test(fields: Fields) -> bool:
+    titles = fields.texts("eventtitle") or fields.texts("title", "alerttitle")
+    return any(title.startswith(_TEST) for title in titles)
+
+
+def _test(alert: Alert) -> Notice:
+    return Notice(
+        source=alert.source,
+        source_type=alert.source_type,
+        reason="a test of the monitor's notifications",
+        payload=alert.payload,
+        title=alert.title,
+        fingerprint=alert.fingerprint,
+    )
 
 
 def _names_its_event(body: bytes) -> bool:

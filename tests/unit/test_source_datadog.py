@@ -78,6 +78,29 @@ def test_two_groups_of_one_monitor_are_two_problems(shared: dict[str, Any]) -> N
     assert first != second
 
 
+@pytest.mark.parametrize("what", ["Triggered", "Warn", "No Data", "Recovered"])
+@pytest.mark.parametrize("title", ["event_title", "title", "alert_title", "EVENT_TITLE"])
+def test_a_test_of_a_monitors_notifications_neither_fires_nor_ends_anything(title: str, what: str) -> None:
+    told = {title: f"[TEST] [P1] [{what} on {{host:a}}] Disk full", "alert_transition": what, "alert_id": "5"}
+    notice = reading_of(**told)
+    assert isinstance(notice, Notice)
+    assert notice.reason == "a test of the monitor's notifications"
+    assert notice.title == "[TEST] [P1] Disk full (host:a)"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"title": "[P1] [Triggered on {host:a}] [TEST] Disk full"},
+        {"event_title": "[Triggered] [TEST] Disk full", "alert_title": "[TEST] Disk full"},
+        {"title": "Load [TEST]"},
+        {"title": "Disk full", "body": "[TEST] by somebody"},
+    ],
+)
+def test_a_monitor_that_is_called_a_test_pages(body: dict[str, Any]) -> None:
+    assert alert_of(**body).status is Status.FIRING
+
+
 def test_the_monitor_status_link_is_preferred_to_monitors_a_message_mentions() -> None:
     other = "https://app.datadoghq.eu/monitors/1?group=host%3Az"
     body = f"see {other}\n[[Monitor Status]({MONITOR})] · [[Edit Monitor](https://app.datadoghq.eu/monitors/77/edit)]"
