@@ -76,7 +76,7 @@ class IncidentIoEvents:
         )
 
     def delivery_id(self, webhook: Webhook) -> str | None:
-        """The webhook-id."""
+        """As of Standard Webhooks."""
         return StandardWebhooks(name=self.name, auth=self.auth).delivery_id(webhook)
 
     @staticmethod

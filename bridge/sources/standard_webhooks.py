@@ -9,6 +9,9 @@ Facts: SOURCES.md section 13, which cites the specification. What is decided her
   in the fingerprint, for an id may name a backup and an invoice.
 - A signature counts when any of those in the header is right under any of the secrets. One of another version than v1
   says nothing. The key is what base64 stands for behind `whsec_`.
+- Svix sends the same three under names of its own, svix-id, svix-timestamp and svix-signature, unless its customer pays
+  for the plain ones (https://docs.svix.com/receiving/verifying-payloads/how-manual; read 2026-11). All three of one
+  family make a proof, never some of either: else an id that nobody signed could make a new delivery of an old one.
 - `webhook-id` is the delivery id: it is signed, and the same over the sender's retries.
 """
 
@@ -35,6 +38,7 @@ SIGNATURE = "standard_webhooks"
 _ID = "webhook-id"
 _TIMESTAMP = "webhook-timestamp"
 _SIGNATURE = "webhook-signature"
+_FAMILIES = ((_ID, _TIMESTAMP, _SIGNATURE), ("svix-id", "svix-timestamp", "svix-signature"))
 _SECONDS = re.compile(r"[0-9]{1,11}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,8 +69,9 @@ class StandardWebhooks:
         return tuple(_apart(reading) for reading in readings)
 
     def delivery_id(self, webhook: Webhook) -> str | None:
-        """The webhook-id."""
-        key = key_of(webhook.headers.get(_ID))
+        """The webhook-id, or svix-id: of the family that is the proof."""
+        named, _, _ = _family(webhook)
+        key = key_of(webhook.headers.get(named))
         return None if key is None else identity(key)
 
     @staticmethod
@@ -86,12 +91,24 @@ def _apart(reading: Reading) -> Reading:
     return replace(reading, fingerprint=identity("event", stem, reading.fingerprint))
 
 
+def _family(webhook: Webhook) -> tuple[str, str, str]:
+    """The names of the headers that are the proof: the first whole family, else the first with an id, else the first.
+
+    Where a shared secret proves the sender, an id may come alone.
+    """
+    headers = webhook.headers
+    whole = [names for names in _FAMILIES if all(headers.get(name, "").strip() for name in names)]
+    begun = [names for names in _FAMILIES if headers.get(names[0], "").strip()]
+    return next(iter((*whole, *begun, *_FAMILIES)))
+
+
 def _verify(auth: SignatureAuth, webhook: Webhook) -> None:
-    given, seconds, held = (webhook.headers.get(name, "").strip() for name in (_ID, _TIMESTAMP, _SIGNATURE))
+    names = _family(webhook)
+    given, seconds, held = (webhook.headers.get(name, "").strip() for name in names)
     if not (given and seconds and held):
-        raise SignatureError("webhook-id, webhook-timestamp or webhook-signature missing")
+        raise SignatureError("{}, {} or {} missing".format(*names))
     if not _SECONDS.fullmatch(seconds):
-        raise SignatureError("webhook-timestamp is no time")
+        raise SignatureError(f"{names[1]} is no time")
     right = list(_signatures(auth.secrets, given, seconds, webhook.body))
     if not right:
         raise SignatureError("no secret that can sign")
@@ -100,9 +117,9 @@ def _verify(auth: SignatureAuth, webhook: Webhook) -> None:
         version, _, signature = one.partition(",")
         found = (is_one_of(signature, right) and version == "v1") or found
     if not found:
-        raise SignatureError("webhook-signature wrong")
+        raise SignatureError(f"{names[2]} wrong")
     if abs(webhook.received_at - (_EPOCH + timedelta(seconds=int(seconds)))) > auth.tolerance:
-        raise SignatureError("webhook-timestamp too old or from the future")
+        raise SignatureError(f"{names[1]} too old or from the future")
 
 
 def _signatures(secrets: Iterable[str], given: str, seconds: str, body: bytes) -> Iterable[str]:

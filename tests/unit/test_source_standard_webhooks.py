@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -116,6 +117,46 @@ def test_the_id_names_the_delivery() -> None:
     made = source()
     assert made.delivery_id(signed()) == made.delivery_id(signed(at=NOW + timedelta(minutes=1))) == "msg_1"
     assert made.delivery_id(webhook_of()) is None
+
+
+def by_svix(webhook: Webhook, **more: str) -> Webhook:
+    """The same request under the names that Svix gives its headers, with others beside them."""
+    own = {name.replace("webhook-", "svix-"): value for name, value in webhook.headers.items()}
+    return replace(webhook, headers={**own, **{name.replace("_", "-"): value for name, value in more.items()}})
+
+
+def test_svix_signs_under_names_of_its_own() -> None:
+    made = source()
+    made.verify(by_svix(signed()))
+    assert made.delivery_id(by_svix(signed())) == made.delivery_id(signed()) == "msg_1"
+    with pytest.raises(SignatureError, match="svix-signature wrong"):
+        made.verify(by_svix(signed(body=b"{}"), svix_id="msg_2"))
+    with pytest.raises(SignatureError, match="svix-timestamp too old"):
+        made.verify(by_svix(signed(at=NOW - timedelta(minutes=6))))
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_the_two_families_of_names_never_make_one_proof(name: str) -> None:
+    headers = dict(signed().headers)
+    headers[name.replace("webhook-", "svix-")] = headers.pop(name)
+    with pytest.raises(SignatureError, match="missing"):
+        source().verify(replace(signed(), headers=headers))
+
+
+def test_an_id_that_nobody_signed_makes_no_new_delivery() -> None:
+    made, repeated = source(), by_svix(signed(), webhook_id="msg_2")
+    made.verify(repeated)
+    assert made.delivery_id(repeated) == "msg_1"
+    whole = replace(signed(), headers={**signed().headers, "svix-id": "msg_2"})
+    assert made.delivery_id(whole) == "msg_1"
+    with pytest.raises(SignatureError, match="webhook-signature wrong"):
+        made.verify(by_svix(signed(), webhook_id="msg_2", webhook_timestamp="1", webhook_signature="v1,AAAA"))
+
+
+def test_an_id_alone_names_the_delivery_where_a_shared_secret_proves_the_sender() -> None:
+    made = StandardWebhooks(name="sw", auth=NoAuth())
+    for name in ("webhook-id", "svix-id"):
+        assert made.delivery_id(replace(webhook_of(), headers={name: "msg_1"})) == "msg_1"
 
 
 @pytest.mark.parametrize(
