@@ -239,3 +239,48 @@ def test_a_header_that_repeats_the_secret_of_the_address_is_not_stored() -> None
     webhook = Webhook(source="q", headers=headers, body=b"{}", received_at=datetime.now(UTC))
     source: Any = SOURCES["generic"](name="q", auth=auth)
     assert without_secrets(source, webhook).headers == {"x-kept": "50% of it"}
+
+
+@pytest.mark.parametrize("secret", ["312800", "-12.5e10"])
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        ('{"id": 9S, "date": 17953S000, "at": "17953S000"}', '{"id": 9S, "date": 17953S000, "at": "17953S000"}'),
+        ('{"token":S,"pins":[S, S]}', '{"token":0,"pins":[0, 0]}'),
+        ('{"token": "S", "url": "/x?t=S&n=1"}', '{"token": "0", "url": "/x?t=0&n=1"}'),
+        ('{"text": "\\u0022S\\u0022 xS."}', '{"text": "\\u00220\\u0022 x0."}'),
+        ("body=%7B%22token%22%3A%22S%22%7D&t=S", "body=%7B%22token%22%3A%220%22%7D&t=0"),
+    ],
+)
+def test_a_secret_of_digits_is_not_stored_and_takes_no_number_apart(secret: str, body: str, stored: str) -> None:
+    source: Any = SOURCES["generic"](name="q", auth=QueryAuth(parameter="token", secrets=(secret,)))
+    content = body.replace("S", secret).encode()
+    webhook = Webhook(source="q", headers={}, body=content, received_at=datetime.now(UTC))
+    assert without_secrets(source, webhook).body.decode() == stored.replace("S", secret)
+
+
+def test_a_number_that_holds_the_digits_of_a_secret_stays_in_headers_and_query() -> None:
+    source: Any = SOURCES["generic"](name="q", auth=QueryAuth(parameter="token", secrets=("312800",)))
+    webhook = Webhook(
+        source="q",
+        headers={"x-id": "13128005", "x-copy": "312800", "x-from": "?t=312800", "x-quoted": "%22312800%22"},
+        body=b"",
+        received_at=datetime.now(UTC),
+        query={"token": "312800", "monitor": "13128005", "note": "(312800)"},
+    )
+    safe = without_secrets(source, webhook)
+    assert safe.body == b"monitor=13128005"
+    assert dict(safe.headers) == {"x-id": "13128005", "content-type": "application/x-www-form-urlencoded"}
+
+
+def test_an_alert_whose_times_hold_the_digits_of_the_secret_is_taken(tmp_path: Path) -> None:
+    sources = {"dd": {"type": "datadog", "auth": {"query": "token", "secret": "${PIN}"}}}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PIN", "312800")
+        with Desk(tmp_path, sources) as desk:
+            body = b'{"title": "[Triggered] x", "id": 7000000000000000001, "date": 1795312800000, "said": 312800}'
+            answer = desk.client.post("/webhooks/dd?token=312800", data=body, headers=JSON)
+            assert answer.status_code == 202
+            event = desk.event(answer)
+    assert "1795312800000" in event["body"]
+    assert '"said": 0' in event["body"]

@@ -4,6 +4,7 @@ A 2xx means: on disk. Everything refused is a clear sentence, and whatever could
 """
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ RETRY_AFTER_S = "10"  # below the 60 s that Zendesk accepts (SOURCES.md, section
 READ_CHUNK = 64 * 1024
 _SECRET_WORDS = ("auth", "token", "secret", "signature", "cookie", "key", "password", "credential", "session")
 _REDACTED = b"[redacted]"
+_REDACTED_NUMBER = b"0"  # may stand in a text and as a JSON number, with what came before it and what comes after
+_NUMERIC = "0123456789.eE+-"  # what a JSON number is made of
 REDACT_MIN_CHARS = 6  # a shorter secret would blot out ordinary text
 AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
 
@@ -228,16 +231,45 @@ def without_secrets(source: Source, webhook: Webhook) -> Webhook:
         kept["content-type"] = FORM_MEDIA_TYPE
     for secret in secrets:
         if len(secret) >= REDACT_MIN_CHARS:
-            body = body.replace(secret.encode(), _REDACTED)
+            body = _redacted(body, secret)
     return replace(webhook, headers=MappingProxyType(kept), body=body, query=MappingProxyType({}))
+
+
+def _redacted(body: bytes, secret: str) -> bytes:
+    """A body without a secret, as readable as before.
+
+    One of digits is not looked for inside longer numbers: times and ids hold such digits by chance, and without them an
+    alert would be another one, or nobody could read it.
+    """
+    if _is_numeric(secret):
+        return re.sub(_standing(secret).encode(), _REDACTED_NUMBER, body)
+    return body.replace(secret.encode(), _REDACTED)
+
+
+def _is_numeric(secret: str) -> bool:
+    return not secret.strip(_NUMERIC)
+
+
+def _standing(secret: str) -> str:
+    """The pattern of a secret that no digits continue; those of an escape before it (%22, \\u0022) do not count.
+
+    It begins with the secret itself, for that is quickly looked for in a large body.
+    """
+    text = re.escape(secret)
+    escaped = rf"(?<=%[0-9A-Fa-f][0-9]{text})|(?<=\\u[0-9A-Fa-f]{{3}}[0-9]{text})"
+    return rf"{text}(?![0-9])(?:(?<![0-9]{text})|{escaped})"
+
+
+def _holds(value: str, secret: str) -> bool:
+    return re.search(_standing(secret), value) is not None if _is_numeric(secret) else secret in value
 
 
 def _holds_one(value: str, secrets: tuple[str, ...]) -> bool:
     """Whether a header repeats a secret: as it is, as it stands in an address, or in whatever says who somebody is."""
-    if any(secret in value for secret in secrets) or value.lower().startswith(("basic ", "bearer ")):
+    if any(_holds(value, secret) for secret in secrets) or value.lower().startswith(("basic ", "bearer ")):
         return True
     said = (unquote(value), unquote_plus(value)) if "%" in value or "+" in value else ()
-    return any(secret in one for one in said for secret in secrets)
+    return any(_holds(one, secret) for one in said for secret in secrets)
 
 
 def _query_as_form(source: Source, webhook: Webhook, secrets: tuple[str, ...]) -> bytes:
@@ -247,7 +279,7 @@ def _query_as_form(source: Source, webhook: Webhook, secrets: tuple[str, ...]) -
         for name, value in webhook.query.items()
         if name != getattr(source.auth, "parameter", None)
         and not any(word in name.lower() for word in _SECRET_WORDS)
-        and not any(secret in value for secret in secrets)
+        and not any(_holds(value, secret) for secret in secrets)
     ]
     return urlencode(said, errors="replace").encode()
 
