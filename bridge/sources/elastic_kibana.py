@@ -14,19 +14,22 @@ are found in any spelling: `rule_id`, `rule.id`, `ruleId`. What is decided here:
 - Severity: what the body calls so, else the last word of the action group (`metrics.threshold.warning`).
 - Time of the report: `date`, when the rule scheduled the action. An alert of a summary takes the summary's.
 - Title: the rule with the alert id. Labels: the tags, "true" unless they are `name:value`, then rule, alert, space.
+- A summary that only counts is one report on the rule: with new or ongoing alerts it fires, without any it resolves,
+  and one that counts nothing at all is a Notice. Where it does not say how many are new and ongoing, it fires.
 - In a summary the lists may be JSON (`{{{alerts.new.data}}}`) or JSON in a text (`{{alerts.new.data}}`).
 - Kibana signs nothing and has no id of a delivery.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
+from bridge.sources.absent import text_of
 from bridge.sources.body import block_at, json_in, kind_of, object_in
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.generic import ALERTS_MAX, reading_anyway, severity_in
@@ -62,6 +65,7 @@ _LINKS = {
     "Kibana alert": ("alertdetailsurl", "contextalertdetailsurl", "viewinappurl", "link", "url"),
 }
 _SUMMARY = ("new", "ongoing", "recovered")
+_COUNT = re.compile(r"[0-9]{1,9}")
 _SEPARATORS = re.compile(r"[\s._:-]+")
 _NO_INSTANCE = ("*", "query matched")  # what rules without groups call their only alert
 
@@ -78,10 +82,28 @@ class ElasticKibana(SharedSecret):
         listed = {name: _listed(block_at(payload, "alerts").get(name)) for name in _SUMMARY}
         if any(listed.values()):
             return tuple(_of_summary(self.name, payload, listed))
+        new, ongoing, recovered = (_counted(block_at(payload, "alerts").get(name)) for name in _SUMMARY)
+        is_over = new == ongoing == 0
+        if is_over and not recovered:
+            reason = "the summary counts no alerts"
+            return (Notice(source=self.name, source_type=self.type, reason=reason, payload=payload),)
+        reading = self._whole(payload)
+        if is_over and isinstance(reading, Alert):
+            return (replace(reading, status=Status.RESOLVED, ends_at=reading.reported_at),)
+        return (reading,)
+
+    def _whole(self, payload: Mapping[str, Any]) -> Reading:
+        """A body as one report."""
         fields = fields_of(payload, wrappers=_WRAPPERS)
         if fields.key(*_RULES, *_UUIDS) is None and fields.text(*_RULE_NAMES) is None:
-            return (reading_anyway(self.name, self.type, payload),)
-        return (_alert(self.name, payload, fields),)
+            return reading_anyway(self.name, self.type, payload)
+        return _alert(self.name, payload, fields)
+
+
+def _counted(section: Any) -> int | None:
+    """How many alerts one section of a summary counts, `{{alerts.new.count}}`; None where it does not say."""
+    count = text_of(section.get("count")) if isinstance(section, dict) else None
+    return int(count) if count is not None and _COUNT.fullmatch(count) else None
 
 
 def _listed(section: Any) -> list[Any]:

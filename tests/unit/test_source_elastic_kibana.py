@@ -181,6 +181,39 @@ def test_a_summary_that_cannot_be_read_still_pages(data: Any) -> None:
     assert reading.title == "CPU"
 
 
+def counts(new: Any, ongoing: Any, recovered: Any, **more: Any) -> Any:
+    told = {"new": {"count": new}, "ongoing": {"count": ongoing}, "recovered": {"count": recovered}}
+    (reading,) = readings_of({"date": "2026-01-05T10:00:00Z", "alerts": told, **more})
+    return reading
+
+
+@pytest.mark.parametrize("about", [{"rule": {"id": RULE, "name": "CPU"}}, {"title": "CPU is busy"}])
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ((3, 0, 0), Status.FIRING),
+        (("0", "2", "1"), Status.FIRING),
+        ((0, 0, 3), Status.RESOLVED),
+        (("0", "0", "3"), Status.RESOLVED),
+        ((None, 0, 3), Status.FIRING),
+        (("{{alerts.new.count}}", 0, 3), Status.FIRING),
+    ],
+)
+def test_a_summary_that_only_counts_ends_its_rules_problem_when_all_have_recovered(
+    told: tuple[Any, Any, Any], status: Status, about: dict[str, Any]
+) -> None:
+    alert = counts(*told, **about)
+    assert (alert.status, alert.fingerprint) == (status, counts(1, 0, 0, **about).fingerprint)
+    assert alert.ends_at == (alert.reported_at if status is Status.RESOLVED else None)
+
+
+@pytest.mark.parametrize("nothing", [0, "0", None])
+def test_a_summary_that_counts_nothing_pages_nobody(nothing: Any) -> None:
+    notice = counts(0, "0", nothing, rule={"id": RULE, "name": "CPU"})
+    assert isinstance(notice, Notice)
+    assert notice.reason == "the summary counts no alerts"
+
+
 def test_a_summary_of_thousands_is_refused_with_a_sentence() -> None:
     with pytest.raises(DecodeError, match=f"{ALERTS_MAX + 1} alerts"):
         summary(new=[listed("a")] * (ALERTS_MAX + 1))
