@@ -14,7 +14,10 @@ supported_by_location (macros and their values; read 2026-11). Names are found i
   (EVENT.UPDATE.STATUS 1) is an acknowledgement when its action or EVENT.ACK.STATUS says so; a comment, a suppression or
   a closing by hand (a recovery follows) is a Notice; anything else fires again, as after a change of severity.
 - Severity: 5 disaster critical, 4 high error, 3 average and 2 warning warning, 1 information info, 0 none.
-- reported_at: the unix times of newer versions (EVENT.TIMESTAMP, …). EVENT.DATE and EVENT.TIME have no zone: unused.
+- reported_at: when the problem began or recovered, in the unix times of newer versions (EVENT.TIMESTAMP,
+  EVENT.RECOVERY.TIMESTAMP). An update takes the beginning too: EVENT.UPDATE.TIMESTAMP is the server's clock, and a
+  recovery has the time of the item's value, which a proxy may have measured before that. EVENT.DATE and EVENT.TIME have
+  no zone: unused.
 - Autoregistration and what discovery finds to be up are Notices, as is a test of the media type without values.
 - Labels: the tags (EVENT.TAGSJSON, else EVENT.TAGS), then host, host_ip, host_groups, trigger_id, event_id, severity.
 """
@@ -22,7 +25,6 @@ supported_by_location (macros and their values; read 2026-11). Names are found i
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
@@ -203,7 +205,8 @@ def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Even
         source_type=Zabbix.type,
         fingerprint=event.fingerprint,
         episode=None if event.event_id is None else identity(event.event_id),
-        reported_at=_reported_at(fields, event.status, starts_at, recovered_at),
+        # Never the time of an update: a recovery measured before it would be stale, and the incident open for ever.
+        reported_at=recovered_at if event.status is Status.RESOLVED else starts_at,
         status=event.status,
         severity=_severity(fields),
         title=event.title,
@@ -214,14 +217,6 @@ def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Even
         ends_at=recovered_at if event.status is Status.RESOLVED else None,
         payload=payload,
     )
-
-
-def _reported_at(
-    fields: Fields, status: Status, starts_at: datetime | None, recovered_at: datetime | None
-) -> datetime | None:
-    if status is Status.RESOLVED:
-        return recovered_at
-    return instant_of(fields.value("eventupdatetimestamp")) or starts_at
 
 
 def _severity(fields: Fields) -> Severity | None:

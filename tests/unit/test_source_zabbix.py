@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
+from bridge.domain.reports import last_report, why_ignored
 from bridge.sources.base import NoAuth
 from bridge.sources.zabbix import Zabbix
 
+NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 NODE = shutil.which("node") or shutil.which("nodejs")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node here to run the media type's script")
 (MEDIA_TYPE,) = yaml.safe_load((files("bridge.sources") / "templates" / "zabbix_media_type.yaml").read_text("utf-8"))[
@@ -190,15 +192,25 @@ def test_unix_times_are_used_and_local_ones_are_not() -> None:
     times = {"event_timestamp": "1767600000", "event_recovery_timestamp": "{EVENT.RECOVERY.TIMESTAMP}"}
     began = alert_of(**times)
     assert began.reported_at == began.starts_at == datetime(2026, 1, 5, 8, tzinfo=UTC)
-    updated = alert_of(**times, event_update_status="1", event_update_timestamp="1767600060")
     ended = alert_of(**{**times, "event_value": "0", "event_recovery_timestamp": "1767600120"})
-    assert (updated.reported_at, ended.reported_at) == (
-        datetime(2026, 1, 5, 8, 1, tzinfo=UTC),
-        datetime(2026, 1, 5, 8, 2, tzinfo=UTC),
-    )
+    assert ended.reported_at == datetime(2026, 1, 5, 8, 2, tzinfo=UTC)
     assert ended.ends_at == ended.reported_at
     assert alert_of(event_date="2026.01.05", event_time="08:00:00").reported_at is None
     assert alert_of(event_value="0", event_timestamp="1767600000").reported_at is None
+
+
+@pytest.mark.parametrize("action", ["acknowledged", "changed severity from Warning to High", ""])
+def test_an_update_does_not_make_a_recovery_stale_that_a_proxy_measured_before_it(action: str) -> None:
+    began = alert_of(event_timestamp="1767600000")
+    update = {"event_update_status": "1", "event_update_action": action, "event_update_timestamp": "1767600600"}
+    updated = alert_of(event_timestamp="1767600000", **update)
+    ended = alert_of(event_value="0", event_timestamp="1767600000", event_recovery_timestamp="1767600540")
+    last = None
+    for report in (began, updated, ended):
+        assert why_ignored(report, last, NOW) is None
+        last = last_report(report, NOW)
+    for late in (began, updated):
+        assert "stale" in (why_ignored(late, last, NOW) or "")
 
 
 @pytest.mark.parametrize(
