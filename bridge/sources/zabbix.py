@@ -11,8 +11,9 @@ supported_by_location (macros and their values; read 2026-11). Names are found i
   in one Zabbix: give each its own source. A rule that says `dedup: [source, labels.trigger_id]` joins what one trigger
   raises again.
 - Status: EVENT.VALUE 0 is resolved, 1 fires; without it the words of EVENT.STATUS, else of the subject. An update
-  (EVENT.UPDATE.STATUS 1) is an acknowledgement when its action or EVENT.ACK.STATUS says so; a comment, a suppression or
-  a closing by hand (a recovery follows) is a Notice; anything else fires again, as after a change of severity.
+  (EVENT.UPDATE.STATUS 1) that changes the severity fires again, whatever else it did; one is an acknowledgement when
+  its action or EVENT.ACK.STATUS says so; a comment, a suppression or a closing by hand (a recovery follows) is a
+  Notice; anything else fires again.
 - Severity: 5 disaster critical, 4 high error, 3 average and 2 warning warning, 1 information info, 0 none.
 - reported_at: when the problem began or recovered, in the unix times of newer versions (EVENT.TIMESTAMP,
   EVENT.RECOVERY.TIMESTAMP). An update takes the beginning too: EVENT.UPDATE.TIMESTAMP is the server's clock, and a
@@ -189,10 +190,12 @@ def _quiet_origin(origin: str | None, value: str | None) -> str | None:
 def _of_update(fields: Fields) -> tuple[Status, str | None]:
     action = (fields.text("eventupdateaction", "updateaction") or "").lower()
     said = words(action.replace(",", " "))
+    if "severity" in said:  # EVENT.UPDATE.ACTION lists all of one update's actions; a rise must not hide behind another
+        return Status.FIRING, None
     acknowledged = (fields.text("eventackstatus", "ackstatus", "eventack", "acknowledged") or "").lower()
     if "acknowledged" in said or (not said and acknowledged in ("yes", "true", "1")):
         return Status.ACKNOWLEDGED, None
-    if said & _ACTIONS_QUIET and "severity" not in said:
+    if said & _ACTIONS_QUIET:
         return Status.FIRING, f"an update that changes no state: {line(action, 100)}"
     return Status.FIRING, None
 

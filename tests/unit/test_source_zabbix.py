@@ -188,6 +188,13 @@ def test_the_title_is_the_name_of_the_problem_and_its_host(name: str | None, hos
     assert alert_of(event_name=name, host=host).title == title
 
 
+@pytest.mark.parametrize("rest", ["acknowledged, commented and ", "acknowledged and ", "closed and ", ""])
+def test_an_update_that_changes_the_severity_fires_with_the_new_one_whatever_else_it_did(rest: str) -> None:
+    action = {"event_update_action": f"{rest}changed severity from Warning to Disaster", "event_ack_status": "Yes"}
+    alert = alert_of(event_update_status="1", event_nseverity="2", event_update_nseverity="5", **action)
+    assert (alert.status, alert.severity) == (Status.FIRING, Severity.CRITICAL)
+
+
 def test_unix_times_are_used_and_local_ones_are_not() -> None:
     times = {"event_timestamp": "1767600000", "event_recovery_timestamp": "{EVENT.RECOVERY.TIMESTAMP}"}
     began = alert_of(**times)
