@@ -17,6 +17,7 @@ from bridge.domain.keys import canonical, series
 from bridge.render import RenderError
 from bridge.rules.book import Block, Lookup, Rule, RuleBook
 from bridge.rules.paths import MISSING, Path, is_absent
+from bridge.sources.absent import says_nothing
 
 BODY_MAX_CHARS = 65_536  # of a body whose upstream documents no maximum
 TEXT_MAX_CHARS = 2_048  # of a one-line text whose upstream documents none
@@ -331,9 +332,10 @@ def _parts(request: _Request) -> tuple[tuple[Any, ...], bool]:
     missing: list[str] = []
     for path in request.rule.dedup:
         value = _plain(path.read(alert))
-        if is_absent(value):
+        unusable = value is MISSING or says_nothing(value)
+        if unusable:
             missing.append(path.text)
-        parts.append(alert.fingerprint if is_absent(value) else value)
+        parts.append(alert.fingerprint if unusable else value)
     if missing:
         request.notes.append(f"dedup: nothing usable at {', '.join(missing)}; the fingerprint stands in")
     return tuple(parts), bool(missing)

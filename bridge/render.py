@@ -8,6 +8,7 @@ filter and each operator that could grow a value pays in steps for what it is ab
 never parsed, no Python method or attribute is reachable, and filters and tests are the tables at the end of this file.
 """
 
+import copy
 import difflib
 import functools
 import json
@@ -134,6 +135,33 @@ class _Absent(ChainableUndefined, StrictUndefined):
         if self._undefined_hint:
             return self._undefined_hint
         return f"there is no '{str(self._undefined_name)[:80]}' in this alert"
+
+
+class _Unsaid(_Absent):
+    """What a key's template reads where the sender said nothing: missing wherever it would be written.
+
+    Asked whether it is true, or what it equals, it answers as the value itself would: `{% if payload.cluster %}` is
+    how a template leaves out what is empty.
+    """
+
+    __slots__ = ("said",)
+    said: str | None
+
+    @property
+    def _undefined_message(self) -> str:
+        return f"'{str(self._undefined_name)[:80]}' says nothing in this alert"
+
+    def __bool__(self) -> bool:  # type: ignore[override]  # above, none of them answers
+        return False
+
+    def __eq__(self, other: object) -> bool:  # type: ignore[override]
+        return self.said == other
+
+    def __ne__(self, other: object) -> bool:  # type: ignore[override]
+        return self.said != other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(self.said)
 
 
 def _rfc3339(instant: datetime) -> str:
@@ -366,6 +394,67 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         metered: nodes.Template = _Metering().visit(source)
         metered.set_environment(self)
         return super()._generate(metered, name, filename, defer_init)
+
+
+class _KeySandbox(_Sandbox):
+    """The environment of templates whose text is a key: what says nothing is missing in it, and cannot be written.
+
+    DESIGN section 2: no absent value may enter a key, for it would join unrelated alerts. An empty text that the
+    template itself makes may: `{{ '-replica' if payload.replica else '' }}`.
+    """
+
+    def __init__(self, templates: Mapping[str, str], unsaid: Callable[[Any], bool]) -> None:
+        super().__init__(templates)
+        self._unsaid = unsaid
+        self.tests = {
+            name: _metered(name, test if name in ("defined", "undefined") else _of_said(test))
+            for name, test in TESTS.items()
+        }
+
+        @pass_context
+        def written(context: Context, value: Any) -> str:
+            if not isinstance(value, Undefined) and value != "":
+                _weigh(value)
+                if unsaid(value):
+                    raise RenderError("it writes a value that says nothing")
+            return _written(context, value)
+
+        self.finalize = written
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """As templates read everywhere; what says nothing is missing."""
+        found = super().getattr(obj, attribute)
+        if isinstance(found, _Method) and found.function is _MAPPING_METHODS["get"]:
+            return _Method(self._get, obj)
+        return self._read(found, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """As templates read everywhere; what says nothing is missing."""
+        return self._read(super().getitem(obj, argument), argument)
+
+    def _get(self, mapping: Mapping[str, Any], key: Any, default: Any = None) -> Any:
+        return self._read(mapping[key], key) if key in mapping else default
+
+    def _read(self, value: Any, name: Any) -> Any:
+        """Of scalars only: looking through a list at each read could take for ever, so that waits for the writing."""
+        if value is not None and not isinstance(value, str):
+            return value
+        _spend(len(value or "") // CHARS_PER_STEP)
+        if not self._unsaid(value):
+            return value
+        unsaid = _Unsaid(name=str(name))
+        unsaid.said = value
+        return unsaid
+
+
+def _of_said(test: Callable[..., Any]) -> Callable[..., Any]:
+    """A test that sees what the sender wrote where that says nothing."""
+
+    @functools.wraps(test)
+    def seeing(*args: Any, **kwargs: Any) -> Any:
+        return test(*(value.said if isinstance(value, _Unsaid) else value for value in args), **kwargs)
+
+    return seeing
 
 
 def _cost(node: nodes.Node) -> int:
@@ -1027,6 +1116,13 @@ class Renderer:
             except _COMPILING_FAILS as error:
                 found += [_refused(error, place, of_file=True)] if not found else []
         self.problems = tuple(found)
+
+    def for_keys(self, unsaid: Callable[[Any], bool]) -> "Renderer":
+        """One that compiles the same templates for keys: in them a value that is `unsaid` counts as missing."""
+        made = copy.copy(self)
+        made._sandbox = _KeySandbox(self._templates, unsaid)
+        made._texts, made._expressions = {}, {}
+        return made
 
     def compile_text(self, source: str, place: Place) -> Text:
         """One template. Raises ConfigError with every Problem in it."""

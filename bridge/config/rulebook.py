@@ -35,6 +35,7 @@ from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
 from bridge.rules.paths import parse as parse_path
 from bridge.rules.references import references, references_in_template
+from bridge.sources.absent import says_nothing
 
 RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
 RULES_MAX = 20_000  # of one rule book: twice what bench/rules measures
@@ -127,6 +128,7 @@ class _Loading:
     accounts: Mapping[str, AccountView]
     source_names: Collection[str]
     renderer: Renderer
+    key_renderer: Renderer  # of every `incident_key`
     unread: frozenset[str] = frozenset()  # accounts that are there and could not be read
     allowed: tuple[str, Collection[str]] | None = None  # a folder and the only accounts its files may use
     problems: list[Problem] = field(default_factory=list)
@@ -183,6 +185,7 @@ def compile_rulebook(
         accounts=accounts,
         source_names=source_names,
         renderer=renderer,
+        key_renderer=renderer.for_keys(says_nothing),
         problems=problems,
         unread=frozenset(unread),
         has_unread=has_unread,
@@ -213,7 +216,10 @@ def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, 
         tree = read_tree(match if isinstance(match, str) else json.dumps(match, ensure_ascii=False), "match")
     except RecursionError:  # JSON has no bound of its own
         tree = read_tree("[" * DEPTH_MAX * 2, "match")
-    loading = _Loading(accounts={}, source_names=source_names, renderer=Renderer({}), problems=[*tree.problems])
+    renderer = Renderer({})
+    loading = _Loading(
+        accounts={}, source_names=source_names, renderer=renderer, key_renderer=renderer, problems=[*tree.problems]
+    )
     if not tree.problems and (not isinstance(tree.value, Mapping) or not tree.value):
         hint = "write conditions as in a rule's 'match', as labels.env: dev, one per line; all must hold"
         loading.error(Place(file="match"), f"conditions are wanted, found {found(tree.value)}", hint)
@@ -539,7 +545,7 @@ class _Compiler:
         for name, value in self.rule.incident.items():
             path = (*self.at, "incident", name)
             if name == INCIDENT_KEY:
-                key = self._leaf(name, value, path)
+                key = self._leaf(name, value, path, self.loading.key_renderer)
             elif known is None:
                 continue  # without its account nothing can be said of its fields
             elif name not in known:
@@ -661,10 +667,10 @@ class _Compiler:
             for text, kind, place, within in found
         ]
 
-    def _leaf(self, name: str, value: Any, path: YamlPath) -> Leaf | None:
+    def _leaf(self, name: str, value: Any, path: YamlPath, renderer: Renderer | None = None) -> Leaf | None:
         """One compiled value: a text, a file of templates/, an expression or a map."""
         place = self.tree.place(path)
-        renderer = self.loading.renderer
+        renderer = renderer or self.loading.renderer
         match value:
             case str() if value.strip():
                 if "payload" in value:
@@ -680,7 +686,7 @@ class _Compiler:
                 self._note_paths(references(value["expr"], optional=False), at)
                 return self._checked(lambda: renderer.compile_expression(value["expr"], at))
             case Mapping() if "from" in value:
-                return self._lookup(name, value, path)
+                return self._lookup(name, value, path, renderer)
             case None | "":
                 self.loading.error(place, f"'{name}' has no value", "give it one, or delete the line")
             case _:
@@ -694,7 +700,7 @@ class _Compiler:
             self.loading.problems += error.problems
             return None
 
-    def _lookup(self, name: str, value: Mapping[str, Any], path: YamlPath) -> Leaf | None:
+    def _lookup(self, name: str, value: Mapping[str, Any], path: YamlPath, renderer: Renderer) -> Leaf | None:
         read = self._path(value["from"], (*path, "from"))
         for odd in value.keys() - {"from", "map", "else"}:
             hint = nearest(str(odd), ("from", "map", "else"), "keys")
@@ -705,8 +711,11 @@ class _Compiler:
         if not isinstance(table, Mapping) or not table:
             self.loading.error(self.tree.place(path), f"'{name}' reads a path but has no 'map'", _LEAF_HINT)
             return None
-        leaves = {table_key(key) or str(key): self._leaf(name, one, (*path, "map", key)) for key, one in table.items()}
-        otherwise = self._leaf(name, value["else"], (*path, "else")) if "else" in value else None
+        leaves = {
+            table_key(key) or str(key): self._leaf(name, one, (*path, "map", key), renderer)
+            for key, one in table.items()
+        }
+        otherwise = self._leaf(name, value["else"], (*path, "else"), renderer) if "else" in value else None
         known = {key: leaf for key, leaf in leaves.items() if leaf is not None}
         return None if read is None else Lookup(path=read, table=known, otherwise=otherwise)
 

@@ -5,6 +5,7 @@ none can enter a key or a title.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 _START = frozenset("$*{%<nN")  # every disguise begins with one of these: the rest skips the pattern
@@ -67,3 +68,17 @@ def key_of(value: Any) -> str | None:
 def is_half_filled(text: str) -> bool:
     """Whether an unfilled variable stands somewhere inside a text."""
     return ("$" in text or "{{" in text) and _UNFILLED_INSIDE.search(text) is not None
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether a value of any JSON type may not stand in a key: absent, half filled, or made of such values alone."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            waiting.extend(one.values())
+        elif isinstance(one, list | tuple):
+            waiting.extend(one)
+        elif not is_absent(one) and not (isinstance(one, str) and is_half_filled(one)):
+            return False
+    return True

@@ -23,9 +23,11 @@ from bridge.render import Renderer
 from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook
 from bridge.rules.conditions import CONDITIONS, On
 from bridge.rules.paths import parse
+from bridge.sources.absent import says_nothing
 
 PLACE = Place(file="rules/a.yaml")
 RENDERER = Renderer({})
+KEY_RENDERER = RENDERER.for_keys(says_nothing)
 DESTINATIONS: Mapping[str, Destination] = {
     "pd": PagerDuty(account="pd", token="t", from_="bot@example.com", defaults={"service": "Catch-all"}),
     "io": IncidentIo(account="io", token="t", defaults={"severity": "Minor"}),
@@ -51,6 +53,10 @@ def alert(**changes: Any) -> Alert:
 
 def leaf(text: str) -> Leaf:
     return RENDERER.compile_text(text, PLACE)
+
+
+def key(text: str) -> Leaf:
+    return KEY_RENDERER.compile_text(text, PLACE)
 
 
 def lookup(path: str, table: dict[str, str], otherwise: str | None = None) -> Lookup:
@@ -181,6 +187,96 @@ def test_two_problems_without_the_part_never_share_a_series() -> None:
     assert first.series != second.series
 
 
+UNSAID = [
+    None,
+    "",
+    "  ",
+    "null",
+    "$EXT",
+    "{{ticket.external_id}}",
+    "zd-$EXTERNAL_ID",
+    [None],
+    ["null", ""],
+    {"a": None},
+]
+
+
+@pytest.mark.parametrize("value", [*UNSAID, [], {}, [["$EXT"], {"a": ""}], " " * 300])
+def test_a_part_without_one_value_that_says_something_is_replaced_by_the_fingerprint(value: Any) -> None:
+    made = decision(rule(dedup=(parse("source"), parse("payload.k"))), alert(payload={"k": value}))
+    assert (made.parts, made.marked) == (("lab", "fp-1"), True)
+    assert made.notes == ("dedup: nothing usable at payload.k; the fingerprint stands in",)
+
+
+@pytest.mark.parametrize(
+    "value", [0, False, "0", "none", "db01/MSSQL$SALES", ["a", None], ["", "b"], {"a": None, "b": 1}]
+)
+def test_a_part_with_a_value_that_says_something_stands_in_the_key_as_it_is(value: Any) -> None:
+    made = decision(rule(dedup=(parse("source"), parse("payload.k"))), alert(payload={"k": value}))
+    assert (made.parts, made.marked) == (("lab", value), False)
+
+
+@pytest.mark.parametrize("value", UNSAID)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "zd-{{ payload.k }}",
+        "zd-{{ payload['k'] }}",
+        "{% for value in [payload.k] %}zd-{{ value }}{% endfor %}",
+        "zd-{{ payload.k | default(payload.k) }}",
+    ],
+)
+def test_an_incident_key_takes_no_value_that_says_nothing(text: str, value: Any) -> None:
+    first, second = (
+        decision(rule(incident_key=key(text)), alert(fingerprint=one, payload={"k": value})) for one in ("fp-1", "fp-2")
+    )
+    assert (first.key_text, first.parts) == (None, ("lab", "fp-1"))
+    assert first.series != second.series
+    assert first.notes[-1] == "incident_key: it gave nothing; source and fingerprint are used"
+
+
+@pytest.mark.parametrize("value", [None, "", "null", "$EXT", "zd-$EXTERNAL_ID"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'zd-' ~ payload.k }}",
+        "{{ 'zd-%s' % payload.k }}",
+        "{{ payload.k | upper }}!",
+        "{{ payload.get('k') }}!",
+        "{{ ['zd', payload.k] | join('-') }}",
+        "zd-{{ payload.l[0] }}",
+        "zd-{{ payload.o | map(attribute='k') | join }}",
+    ],
+)
+def test_no_way_of_writing_lets_a_value_that_says_nothing_into_an_incident_key(text: str, value: Any) -> None:
+    payload = {"k": value, "l": [value, "x"], "o": [{"k": value}]}
+    assert decision(rule(incident_key=key(text)), alert(payload=payload)).key_text is None
+
+
+@pytest.mark.parametrize("value", [None, "", "$EXT"])
+@pytest.mark.parametrize(
+    ("text", "gives"),
+    [
+        ("zd-{{ payload.k | default('none') }}", "zd-none"),
+        ("zd-{{ payload.k | default('') }}/{{ payload.id }}", "zd-/7"),
+        ("zd-{{ payload.k or 'none' }}", "zd-none"),
+        ("{% if payload.k %}{{ payload.k }}/{% endif %}{{ payload.id }}", "7"),
+        ("{{ payload.id }}{{ '-replica' if payload.k else '' }}", "7"),
+        ("{{ payload.id }}{{ '-prod' if payload.k == 'prod' else '-dev' }}", "7-dev"),
+        ("{{ payload.id }}{{ '-prod' if payload.k in ['prod'] else '' }}", "7"),
+        ("{{ payload.id }}-{{ payload.k is defined }}", "7-false"),
+    ],
+)
+def test_an_incident_key_may_say_what_stands_where_nothing_was_said(text: str, gives: str, value: Any) -> None:
+    assert decision(rule(incident_key=key(text)), alert(payload={"id": 7, "k": value})).key_text == gives
+
+
+def test_an_incident_key_may_ask_whether_a_value_is_null() -> None:
+    text = "{{ payload.id }}{% if payload.k is not none %}-{{ payload.k }}{% endif %}"
+    made = [decision(rule(incident_key=key(text)), alert(payload={"id": 7, "k": one})).key_text for one in (None, "a")]
+    assert made == ["7", "7-a"]
+
+
 def test_pagerduty_scopes_a_series_by_its_service_and_incident_io_does_not() -> None:
     assert decision(rule()).scope == "Postgres Primary"
     assert decision(rule("io")).scope == ""
@@ -189,13 +285,13 @@ def test_pagerduty_scopes_a_series_by_its_service_and_incident_io_does_not() -> 
 
 
 def test_an_incident_key_is_the_only_part_of_its_series() -> None:
-    made = decision(rule(incident_key=leaf("pg/{{ payload.id }}")))
+    made = decision(rule(incident_key=key("pg/{{ payload.id }}")))
     assert (made.key_text, made.parts) == ("pg/5158", ("pg/5158",))
 
 
-@pytest.mark.parametrize("key", ["{{ payload.nothing }}", "{{ payload.empty }}", "{{ payload.unfilled }}"])
-def test_an_incident_key_that_fails_leaves_the_default_identity(key: str) -> None:
-    made = decision(rule(incident_key=leaf(key)))
+@pytest.mark.parametrize("text", ["{{ payload.nothing }}", "{{ payload.empty }}", "{{ payload.unfilled }}"])
+def test_an_incident_key_that_fails_leaves_the_default_identity(text: str) -> None:
+    made = decision(rule(incident_key=key(text)))
     assert (made.key_text, made.parts) == (None, ("lab", "fp-1"))
     assert made.notes[-1] == "incident_key: it gave nothing; source and fingerprint are used"
 
@@ -422,7 +518,7 @@ def test_any_alert_becomes_a_request_that_can_be_stored_and_sent(
                 "conference_bridge": {"conference_url": RENDERER.compile_expression("payload", PLACE)},
             },
         ),
-        rule("io", "second", incident_key=leaf("{{ alert.title }}")),
+        rule("io", "second", incident_key=key("{{ alert.title }}")),
     )
     (result,) = decide((one,), rules, DESTINATIONS)
     assert len(result.decisions) == 2

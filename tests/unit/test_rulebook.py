@@ -207,6 +207,25 @@ def test_the_hash_follows_the_content_and_nothing_else(tmp_path: Path) -> None:
     assert len({first.hash, other_rule.hash, other_template.hash}) == 3
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"k-{{ payload.id }}"',
+        "{template: key.j2}",
+        "{expr: \"'k-' ~ payload.id\"}",
+        '{from: severity, map: {error: "k-{{ payload.id }}"}}',
+        '{from: severity, map: {info: x}, else: "k-{{ payload.id }}"}',
+    ],
+)
+def test_no_leaf_of_an_incident_key_takes_what_says_nothing(tmp_path: Path, text: str) -> None:
+    rules = MINIMAL.replace("service: y", f"service: y, incident_key: {text}") + "unmatched: record\n"
+    book, _ = load(written(tmp_path, {"key.j2": "k-{{ payload.id }}"}, a=rules))
+    given_ids = ("7", "", "null", "$ID", None)
+    readings = tuple(alert("lab", payload={"id": one}) for one in given_ids)
+    made = [one.decisions[0].key_text for one in decide(readings, book, DESTINATIONS)]
+    assert made == ["k-7", None, None, None, None]
+
+
 def test_a_severity_rise_takes_what_the_upstream_can_change(tmp_path: Path) -> None:
     update = "{urgency: high, priority: P1, escalation_level: 2, title: '{{ alert.title }}'}"
     rises = f"    reopen_within: 15m\n    on_severity_rise: {{update: {update}}}\nunmatched: record\n"
