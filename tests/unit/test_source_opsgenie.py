@@ -38,7 +38,6 @@ def alert_of(action: str | None = "Create", **alert: Any) -> Alert:
     [
         ("Create", Status.FIRING),
         ("created", Status.FIRING),
-        ("UnAcknowledge", Status.FIRING),
         ("UpdatePriority", Status.FIRING),
         ("Restart the server", Status.FIRING),
         (None, Status.FIRING),
@@ -59,6 +58,22 @@ def test_an_action_that_leaves_the_alert_as_it_is_reports_no_problem(action: str
     assert isinstance(reading, Notice)
     assert action in reading.reason
     assert (reading.title, reading.fingerprint) == ("Disk full", "alias:disk")
+
+
+@pytest.mark.parametrize("action", ["UnAcknowledge", "unacknowledged"])
+@pytest.mark.parametrize("priority", [None, "", "{{priority}}", "P9"])
+def test_giving_an_alert_back_without_its_priority_fires_nothing_that_another_rule_could_take(
+    action: str, priority: str | None
+) -> None:
+    reading = reading_of(action, alias="disk", alertId="1", priority=priority)
+    assert isinstance(reading, Notice)
+    assert reading.reason == f"{action} without a priority: the alert is open as it was, and nothing fires anew"
+    assert (reading.title, reading.fingerprint) == ("Disk full", "alias:disk")
+
+
+def test_giving_an_alert_back_with_its_priority_fires_as_it_did() -> None:
+    alert = alert_of("UnAcknowledge", alertId="1", priority="P5")
+    assert (alert.status, alert.severity) == (Status.FIRING, Severity.INFO)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +113,7 @@ def test_all_actions_on_one_alert_share_the_fingerprint_and_two_aliases_never_do
 ) -> None:
     actions = ("Create", "Acknowledge", "UnAcknowledge", "Close")
     alerts = [
-        alert_of(action, alias=first, alertId=alert_id, updatedAt=1767607200125000301 + no, tags=["x"] * no)
+        alert_of(action, alias=first, alertId=alert_id, updatedAt=1767607200125000301 + no, tags=["x"] * no, priority=3)
         for no, action in enumerate(actions)
     ]
     assert len({(alert.fingerprint, alert.episode) for alert in alerts}) == 1
