@@ -6,8 +6,8 @@ Facts: SOURCES.md section 13, which cites cloudevents/spec (http-webhook.md, jso
 
 - The data is read as the generic source reads an object; text is the description. Titles, best first: the data's own,
   the event's subject, its type. Without a status in the data the last word of the type tells
-  (`com.example.alert.resolved`), else the event fires.
-- The fingerprint is the event's source, its type without the last word, and what the generic source makes of the data;
+  (`com.example.alert.resolved`, and with a version `com.example.alert.resolved.v1`), else the event fires.
+- The fingerprint is the event's source, its type up to that word, and what the generic source makes of the data;
   data that names no problem (no id, no title) is known by the event's subject, else by its content.
 - The data of an Alertmanager's alert begins its episode at `startsAt`.
 - source and id name the delivery; a batch is named by all of its events.

@@ -23,10 +23,10 @@ says anything is thrown away: an object without a title is titled with the first
 that pages as "Alert from <source>".
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
-with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`); `level`, `priority` or
-`urgency` for severity, with words like fatal, high, P1; `key`, `dedup_key`, `incident_key`, `alert_id` or `id` for
-fingerprint; `message` or `details` for description; `link` or `url` for one link. Case, underscores and hyphens in
-names do not matter, and a block such as `issue` or `data` is looked into.
+with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`, `alert.resolved.v1`); `level`,
+`priority` or `urgency` for severity, with words like fatal, high, P1; `key`, `dedup_key`, `incident_key`, `alert_id`
+or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one link. Case, underscores and
+hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
 
 Where these names do not fit a sender, `fields:` of the source says where things stand, as Jinja expressions over
 `payload` (one alert), `body` (the whole request) and `headers`. `each` is the list whose elements are alerts; `ignore`
@@ -122,6 +122,9 @@ _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a s
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")
 _NEGATIONS = frozenset({"not", "no", "non", "un", "never"})
 _WORDS = re.compile(r"[^\W_]+")
+# Event types may end in the version of their shape: `com.example.object.deleted.v2` is an example of CloudEvents 1.0
+# (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type, read 2026-11).
+_VERSION = re.compile(r"(?<=[^\W_])[._:/-]v[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}\Z", re.IGNORECASE)
 _BY_STATUS = {
     **dict.fromkeys(_FIRING, Status.FIRING),
     **dict.fromkeys(_ACKNOWLEDGED, Status.ACKNOWLEDGED),
@@ -210,8 +213,15 @@ def severity_in(texts: Iterable[str | None]) -> Severity | None:
 
 
 def stem_of(kind: Any) -> str:
-    """A sender's word for what happened without its end: `backup` of `backup.failed`. Empty for a single word."""
-    return ".".join(_WORDS.findall((key_of(kind) or "")[:200])[:-1])
+    """A sender's word for what happened without its end: `backup` of `backup.failed`. Empty for a single word.
+
+    A version behind the end goes with it: `backup` of `backup.failed.v1`.
+    """
+    return ".".join(_WORDS.findall(_unversioned((key_of(kind) or "")[:200]))[:-1])
+
+
+def _unversioned(kind: str) -> str:
+    return _VERSION.sub("", kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,7 +356,8 @@ def _given_links(value: Any) -> tuple[Link, ...]:
     return links_of(*(_link(element) for element in (value[:20] if isinstance(value, list) else [value])))
 
 
-def _status(texts: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
+def _status(given: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
+    texts = tuple(_unversioned(text[:200]) for text in given)
     meaning = _first(_BY_STATUS, texts) or next(filter(None, map(_by_last_word, texts)), None)
     if meaning is None and any(spelled(text) in _OVER for text in severities):
         return Status.RESOLVED
@@ -355,7 +366,7 @@ def _status(texts: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
 
 def _by_last_word(text: str) -> Status | None:
     """`alert.resolved`, `ALERT_RECOVERY`: the last word of an identifier decides."""
-    found = _WORDS.findall(text[:200].lower())
+    found = _WORDS.findall(text.lower())
     if len(found) < 2 or " " in text.strip() or found[-2] in _NEGATIONS:
         return None
     return _BY_STATUS.get(found[-1])

@@ -5,8 +5,8 @@ In: one request in the shape of the generic source, or `{type, timestamp, data}`
 Facts: SOURCES.md section 13, which cites the specification. What is decided here:
 
 - The payload is read as the generic source reads it, `fields:` included; `data` is looked into. Without a title the
-  `type` is one; without a status its last word tells (`backup.failed`, `incident.resolved`). The words before it stand
-  in the fingerprint, for an id may name a backup and an invoice.
+  `type` is one; without a status its last word tells (`backup.failed`, `incident.resolved`, `backup.failed.v1`). The
+  words before it stand in the fingerprint, for an id may name a backup and an invoice.
 - A signature counts when any of those in the header is right under any of the secrets. One of another version than v1
   says nothing. The key is what base64 stands for behind `whsec_`.
 - Svix sends the same three under names of its own, svix-id, svix-timestamp and svix-signature, unless its customer pays

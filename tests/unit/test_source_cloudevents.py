@@ -71,6 +71,8 @@ def test_all_modes_say_the_same() -> None:
     [
         ("com.example.alert.firing", {"title": "x"}, Status.FIRING),
         ("com.example.alert.resolved", {"title": "x"}, Status.RESOLVED),
+        ("com.example.alert.resolved.v1", {"title": "x"}, Status.RESOLVED),
+        ("com.example.alert.fired.v1", {"title": "x"}, Status.FIRING),
         ("com.example.alert.resolved", {"title": "x", "state": "firing"}, Status.FIRING),
         ("com.example.alert.firing", {"title": "x", "status": "ok"}, Status.RESOLVED),
         ("com.example.alert", {"title": "x"}, Status.FIRING),
@@ -87,6 +89,7 @@ def test_firing_and_resolved_share_a_fingerprint_that_no_other_origin_or_kind_ha
         return alert_of(event(type=kind, source=origin, data={"title": said})).fingerprint
 
     assert fingerprint("x.pump.firing") == fingerprint("x.pump.resolved")
+    assert fingerprint("x.pump.firing.v1") == fingerprint("x.pump.resolved.v1") == fingerprint("x.pump.resolved.v2")
     assert fingerprint("x.pump.firing") != fingerprint("x.pump.firing", origin="/b")
     assert fingerprint("x.pump.firing") != fingerprint("x.valve.firing")
     assert fingerprint("x.pump.firing") != fingerprint("x.pump.firing", said=title + "x")

@@ -164,6 +164,8 @@ def test_an_id_alone_names_the_delivery_where_a_shared_secret_proves_the_sender(
     [
         ("backup.failed", Status.FIRING),
         ("backup.recovered", Status.RESOLVED),
+        ("backup.failed.v1", Status.FIRING),
+        ("backup.recovered.v1", Status.RESOLVED),
         ("incident.acknowledged", Status.ACKNOWLEDGED),
         ("incident.not_resolved", Status.FIRING),
         ("contact.created", Status.FIRING),
@@ -178,6 +180,7 @@ def test_the_last_word_of_the_type_tells_the_status(kind: str, status: Status) -
 def test_failure_and_recovery_share_a_fingerprint_but_no_other_kind_of_thing_does(key: str) -> None:
     failed = alert_of(type="backup.failed", data={"id": key})
     assert failed.fingerprint == alert_of(type="backup.recovered", data={"id": key}).fingerprint
+    assert failed.fingerprint == alert_of(type="backup.recovered.v1", data={"id": key}).fingerprint
     assert failed.fingerprint != alert_of(type="invoice.overdue", data={"id": key}).fingerprint
     assert failed.fingerprint != alert_of(type="backup.failed", data={"id": key + "x"}).fingerprint
 
