@@ -14,13 +14,17 @@ since when the current status is active"; read 2026-11). What is decided here:
 - No reported_at: %datetime has no zone that could be read.
 - Severity: Down is error, and critical with five stars; Warning is warning, Unusual is info. A recovery keeps that of
   the state that ended.
+- A message that was not escaped may hold `&`: `HTTP 500 for https://shop/?order=1&event_type=ok` must not end the
+  problem. In a form that is not escaped and names sensor and status before `lastmessage`, as the shipped template does,
+  all that follows is the message. Other templates have fields behind it; they are read.
 - PRTG signs nothing, sets no header and has no id of a delivery: the secret stands in the address.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+from urllib.parse import quote_plus
 
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, Webhook
 from bridge.sources.body import object_in, says_anything
@@ -43,6 +47,11 @@ _BY_EVENT = {
 }
 _ENDED = re.compile(r"(?P<before>.{0,100}?)\s*\bended\b(?:\s*\(now:\s*(?P<now>.{0,100}?)\s*\))?\s*\Z", re.IGNORECASE)
 _HIGHEST_STARS = 5
+_MESSAGE_BEGINS = b"&lastmessage="
+_IN_ORDER = re.compile(  # of the shipped template, with event_type in front of it or not
+    rb"\s*(?=\w+=)(?=(?:[^&]*&)*(?:sensorid|id|objid)=[^&])(?=(?:[^&]*&)*(?:status|state)=[^&])", re.IGNORECASE
+)
+_UNESCAPED = re.compile(rb"[\s\"<>/?#:]")  # what escaping replaces; an address or a time in the body has some of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +62,8 @@ class Prtg(SharedSecret):
 
     def alerts_in(self, webhook: Webhook) -> tuple[Reading, ...]:
         """The one reading of a notification; an object that names no sensor is read as the generic source would."""
-        payload = object_in(webhook, form_anyway=True)
+        whole = replace(webhook, body=_with_message_escaped(webhook.body))
+        payload = object_in(whole, form_anyway=True)
         fields = fields_of(payload, wrappers=_WRAPPERS)
         if says_anything(payload) and not fields.by_name:
             return (self._notice("a test: no placeholder is filled", payload),)
@@ -73,6 +83,14 @@ class Prtg(SharedSecret):
             title=title,
             fingerprint=fingerprint,
         )
+
+
+def _with_message_escaped(body: bytes) -> bytes:
+    """A form that was not escaped and ends with its message, with that message escaped; any other body as it is."""
+    before, _, message = body.strip().partition(_MESSAGE_BEGINS)
+    if b"&" not in message or not _UNESCAPED.search(body.strip()) or not _IN_ORDER.match(before):
+        return body
+    return before + _MESSAGE_BEGINS + quote_plus(message).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

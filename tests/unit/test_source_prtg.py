@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
+from bridge.domain.errors import DecodeError
 from bridge.sources.base import NoAuth
 from bridge.sources.fields import words
 from bridge.sources.prtg import Prtg
@@ -145,6 +148,45 @@ def test_text_that_was_not_escaped_changes_nothing_that_came_before_it() -> None
     assert (alert.fingerprint, alert.status) == ("sensor:41", Status.FIRING)
 
 
+MESSAGE = "HTTP 500 for https://shop/hook?order=1&event_type=ok&link=https://x/ + 5 %41"
+
+
+@pytest.mark.parametrize("front", ["", "event_type=create&"])
+@pytest.mark.parametrize("media_type", [FORM, "text/plain"])
+def test_what_follows_a_message_that_was_not_escaped_is_part_of_it(front: str, media_type: str) -> None:
+    body = filled(str, sensorid="41", status="Down", sensor="Web", linksensor="https://prtg/", lastmessage=MESSAGE)
+    alert = read(f"{front}{body}\r\n".encode(), media_type)
+    assert (alert.fingerprint, alert.status, alert.description) == ("sensor:41", Status.FIRING, MESSAGE)
+    assert [link.href for link in alert.links] == ["https://prtg/"]
+
+
+@pytest.mark.parametrize("escape", [str, quote_plus])
+def test_a_template_of_another_order_is_read_whole(escape: Callable[[str], str]) -> None:
+    told = {"lastmessage": "timed out (#11010)", "status": "Down ended (now: Up)", "sensor": "Web", "sensorid": "41"}
+    alert = read("&".join(f"{name}={escape(text)}" for name, text in told.items()).encode())
+    assert (alert.fingerprint, alert.status, alert.labels["sensor"]) == ("sensor:41", Status.RESOLVED, "Web")
+
+
+def test_fields_behind_an_escaped_message_are_fields() -> None:
+    alert = read(b"sensorid=41&status=Fehler&lastmessage=a%26b+%2F&sensor=Web&event_type=resolve")
+    assert (alert.status, alert.labels["sensor"], alert.description) == (Status.RESOLVED, "Web", "a&b /")
+
+
+@pytest.mark.parametrize(
+    "text", ["x?sensorid=1&status=Down&lastmessage=a & b", "a&lastmessage=b&sensorid=1&status=2 /"]
+)
+def test_json_is_read_as_it_is_whatever_its_texts_hold(text: str) -> None:
+    assert alert_of(status="Down", lastmessage=text).description == text
+
+
+def test_looking_for_the_message_of_a_huge_body_takes_no_time() -> None:
+    before = time.process_time()
+    for body in ("&" * 2_000_000, "status=" * 300_000, "a=&lastmessage=&" * 100_000):
+        with suppress(DecodeError):
+            read(f"sensor=x&{body}&lastmessage=/&b".encode())
+    assert time.process_time() - before < 5.0
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -172,10 +214,15 @@ def test_another_shape_pages() -> None:
     assert reading_of({"title": "Core server restarts"}).title == "Core server restarts"
 
 
-def posted(**values: str) -> Any:
-    """What the source reads of the shipped template once PRTG has filled it."""
+def filled(escape: Callable[[str], str], **values: str) -> str:
+    """The shipped template once PRTG has filled it."""
     (payload,) = [line for line in TEMPLATE.splitlines() if line.startswith("sensorid=")]
-    return read(re.sub("%([a-z]+)", lambda found: quote_plus(values.get(found[1], "")), payload).encode())
+    return re.sub("%([a-z]+)", lambda found: escape(values.get(found[1], "")), payload)
+
+
+def posted(**values: str) -> Any:
+    """What the source reads of it."""
+    return read(filled(quote_plus, **values).encode())
 
 
 def test_the_shipped_template_uses_placeholders_of_prtg_with_free_text_last() -> None:
