@@ -1,10 +1,11 @@
 """Named maps of a rule file: `maps: {priorities: {critical: P1}}`, used as `{from: severity, map: priorities}`.
 
 In: the tree of one file. Out: the same tree with each name replaced by what it stands for, which keeps its own place,
-so that whatever is wrong in a map is told where it is written.
+so that whatever is wrong in a map is told where it is written. A map names no other map: one that led back to itself
+would have no end, and a chain of them would be written out again for each entry that names the next.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bridge.config.sentences import found
@@ -27,8 +28,16 @@ def put_in(tree: Tree) -> list[Problem]:
         for name, table in maps.items()
         if not isinstance(table, Mapping) or not table
     ]
-    for lookup, at in _lookups(tree.value):
+    linked: set[str] = set()
+    for lookup, at in _lookups((one, ("maps", name, key)) for name, key, one in _entries(maps)):
+        linked.add(str(at[1]))
+        message = f"map '{at[1]}' looks up in map '{lookup['map']}': a map names no other map"
+        hint = "write out here what that map holds"
+        problems.append(Problem(place=tree.place((*at, "map")), message=message, hint=hint))
+    for lookup, at in _lookups((tree.value[key], (key,)) for key in ("rules", "defaults") if key in tree.value):
         name = lookup["map"]
+        if name in linked:
+            continue  # its name stays a name: what the map holds has no end, or many
         if isinstance(maps.get(name), Mapping) and maps[name]:
             lookup["map"] = maps[name]
             tree.lend((*at, "map"), ("maps", name))
@@ -39,14 +48,21 @@ def put_in(tree: Tree) -> list[Problem]:
     return problems
 
 
-def _lookups(value: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Every `{from, map}` in rules and defaults whose map is a name, with its path."""
-    stack: list[tuple[Any, Path]] = [(value[key], (key,)) for key in ("rules", "defaults") if key in value]
+def _entries(maps: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """What the maps hold: map, key, value."""
+    for name, table in maps.items():
+        if isinstance(table, Mapping):
+            yield from ((name, key, one) for key, one in table.items())
+
+
+def _lookups(begin: Iterable[tuple[Any, Path]]) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Every `{from, map}` whose map is a name in these values, with its path."""
+    stack = list(begin)
     while stack:
         one, at = stack.pop()  # in no order: problems are sorted by their places
         if isinstance(one, dict):
+            stack += [(inner, (*at, key)) for key, inner in one.items() if isinstance(inner, dict | list)]
             if "from" in one and isinstance(one.get("map"), str):
                 yield one, at
-            stack += [(inner, (*at, key)) for key, inner in one.items() if isinstance(inner, dict | list)]
         elif isinstance(one, list):
             stack += [(inner, (*at, number)) for number, inner in enumerate(one) if isinstance(inner, dict | list)]

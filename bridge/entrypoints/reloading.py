@@ -120,6 +120,16 @@ class Reloaded:
                 return f"in force: {what}; {self.tests.sentence}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What the commands say of the files."""
+
+    said: list[dict[str, Any]]  # by `check`
+    tests: Tests = field(default_factory=Tests)
+    wrong: list[dict[str, Any]] = field(default_factory=list)  # by what came of `test`
+    has_checked: bool = True  # whether `check` came to an end
+
+
 class Reloader:
     """Reloads for one process; `took` is called once a book was made current, with the lanes to look at again."""
 
@@ -218,15 +228,17 @@ class Reloader:
         """What would become of the files as they are; None beside it when something is wrong with them."""
         current = self._current()
         before = None if current is None else current.hash
-        said, tests, wrong = self._commands()
+        found = self._commands()
+        said = found.said
         loaded: wiring.Loaded | None = None
         try:
-            loaded = wiring.load_rules(self._settings)
+            # what `check` could not come to an end with would hold up the process that answers webhooks
+            loaded = wiring.load_rules(self._settings) if found.has_checked else None
         except ConfigError as error:
             # what only this process finds wrong: it works with another bridge.yaml than the one on disk
-            said += [one for one in (problem.as_json() for problem in error.problems) if one not in said]
+            said = [*said, *(one for one in (problem.as_json() for problem in error.problems) if one not in said)]
         problems = [one for one in said if one["grade"] == "error"]
-        problems += wrong if not problems else []
+        problems += found.wrong if not problems else []
         notes = []
         if self.has_new_configuration:
             notes = ["bridge.yaml changed, too; a reload leaves it alone: restart to take it"]
@@ -242,7 +254,7 @@ class Reloader:
             digest=digest,
             problems=tuple(problems),
             warnings=tuple(one for one in said if one not in problems),
-            tests=tests,
+            tests=found.tests,
             changes=None if loaded is None else _changes(current, loaded),
             notes=tuple(notes),
         )
@@ -252,20 +264,21 @@ class Reloader:
         book = self._ledger.in_force().book
         return None if book is None else self._ledger.book(book)
 
-    def _commands(self) -> tuple[list[dict[str, Any]], Tests, list[dict[str, Any]]]:
-        """What `check` says, what came of `test`, and what is wrong by that."""
+    def _commands(self) -> _Found:
+        """What `check` and `test` find."""
         config = self._settings.config_path
         with _Command("check", config) as checking, _Command("test", config) as testing:
             checked = checking.answer(self._within_s)
             if isinstance(checked, str):
-                return [_told(config.name, f"'check' {checked}")], Tests(), []
+                return _Found(said=[_told(config.name, f"'check' {checked}")], has_checked=False)
+            said = list(checked["problems"])
             if not checked["ok"]:
-                return list(checked["problems"]), Tests(), []
+                return _Found(said=said)
             tested = testing.answer(self._within_s)
         if not isinstance(tested, str) and "tests" not in tested:  # the files changed between the two
-            return list(checked["problems"]), Tests(), list(tested["problems"])
+            return _Found(said=said, wrong=list(tested["problems"]))
         if isinstance(tested, str):
-            return list(checked["problems"]), Tests(), _said_by_tests(tested, self._settings.rules_dir.name)
+            return _Found(said=said, wrong=_said_by_tests(tested, self._settings.rules_dir.name))
         failed = [one for one in tested["tests"] if not one["ok"]]
         tests = Tests(
             run=len(tested["tests"]), failed=tuple(failed), never_matched=tuple(tested.get("never_matched", ()))
@@ -273,7 +286,7 @@ class Reloader:
         wrong = [_of_test(one) for one in failed]
         if not wrong and not tested["ok"]:
             wrong = _said_by_tests(testing.said, self._settings.rules_dir.name)
-        return list(checked["problems"]), tests, wrong
+        return _Found(said=said, tests=tests, wrong=wrong)
 
     def _log(self, by: str, done: Reloaded, *, dry_run: bool) -> None:
         if dry_run:

@@ -136,6 +136,7 @@ def test_checks_and_tests_that_take_too_long_are_ended_and_nothing_is_taken(
     done = Reloader(loaded, opened, within_s=0.01).reload("a test")
     assert done.state is State.REFUSED
     assert done.problems[0]["message"] == "'check' took longer than 0.01 s and was ended"
+    assert done.found is None, "what 'check' came to no end with is not read in the process that answers webhooks"
     assert opened.in_force().book == loaded.book.hash
 
 

@@ -68,6 +68,22 @@ def test_a_map_is_a_mapping(tmp_path: Path, shape: str) -> None:
     assert found.startswith("rules/a.yaml:3:15: map 'priorities' wants values and texts, found")
 
 
+def test_a_map_names_no_other_map_nor_itself_and_is_not_read_on(tmp_path: Path) -> None:
+    looped = FILE.format(used="priorities").replace("error: P2}", "error: {from: title, map: priorities}}")
+    assert problems(written(tmp_path, a=looped)) == [
+        "rules/a.yaml:3:56: map 'priorities' looks up in map 'priorities': a map names no other map\n"
+        "    write out here what that map holds"
+    ]
+
+
+def test_a_chain_of_maps_that_name_the_next_is_refused_before_it_doubles(tmp_path: Path) -> None:
+    links = [f"  m{n}: {{a: {{from: title, map: m{n + 1}}}, b: {{from: title, map: m{n + 1}}}}}" for n in range(12)]
+    chain = "\n".join(["maps:", *links, "  m12: {a: P1}"])
+    found = problems(written(tmp_path, a=FILE.format(used="m0").replace("maps:", chain, 1)))
+    assert len(found) == 24
+    assert found[0].startswith("rules/a.yaml:3:30: map 'm0' looks up in map 'm1': a map names no other map")
+
+
 # -- accounts by folder
 
 RULE = "rules: [{{id: {id}, account: {account}, match: {{}}, incident: {{{title}: x}}}}]\n"
