@@ -38,7 +38,7 @@ class Verdict(StrEnum):
     """What a rule has to do with an alert."""
 
     MATCHED = "matched"
-    FALLBACK = "fallback"  # nothing matched, and `unmatched` names it
+    FALLBACK = "fallback"  # no live rule matched, and `unmatched` names it
     REFUSED = "refused"
     NOT_TRIED = "not_tried"  # an earlier rule matched and does not continue, or it has no `match`
 
@@ -412,11 +412,11 @@ def _why(rule: Rule, verdict: Verdict, misses: Sequence[Check], stopped_by: str 
                 "all of its conditions hold" if rule.conditions else "it has no conditions, so it matches every alert"
             )
         case Verdict.FALLBACK:
-            return "no rule matches, and 'unmatched' names it"
+            return "no live rule matches, and 'unmatched' names it"
         case Verdict.REFUSED:
             return "; ".join(sentence(check) for check in misses)
         case Verdict.NOT_TRIED if rule.conditions is None:
-            return "it has no 'match'; it decides only when no rule matches"
+            return "it has no 'match'; it decides only when no live rule matches"
     too = "" if misses else "; it would match, too"
     return f"not tried, for rule {stopped_by} matches and does not continue{too}"
 

@@ -147,7 +147,8 @@ def book_warnings(rules: Sequence[Rule]) -> Iterator[Problem]:
     for rule in rules:
         if rule.mode is Mode.SHADOW and rule.conditions is not None and not rule.continues:
             message = f"rule '{rule.id}' is in the shadow and ends the search: the alerts it matches page nobody"
-            yield _warning(rule.place, message, "give it 'continue: true', so that the rules after it see them too")
+            hint = "give it 'continue: true', so that the rules after it, and 'unmatched', see them too"
+            yield _warning(rule.place, message, hint)
     by_killer: dict[str, list[Dead]] = {}
     for dead in dead_rules(rules):
         if dead.by is None:

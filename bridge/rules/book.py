@@ -153,7 +153,7 @@ class RuleBook:
     """All rules in order, frozen; made with `of`."""
 
     rules: tuple[Rule, ...]
-    unmatched: str | None  # the rule that decides when none matches; None: the alert is only recorded
+    unmatched: str | None  # the rule that decides when no live one matches; None: the alert is only recorded
     content: str = field(repr=False)  # the canonical JSON of the rules and templates it was compiled from
     hash: str  # of the content, 64 hex
     by_id: Mapping[str, Rule] = field(repr=False, compare=False)
@@ -189,24 +189,26 @@ class RuleBook:
     def match(self, alert: Alert) -> tuple[Match, ...]:
         """The rules tried, in order, up to the first that matches and does not continue.
 
-        When none matches and `unmatched` names a rule, that rule comes last, as matching. Books of up to TRIED_MAX
-        rules name every rule tried; larger ones only those the index let through, TRIED_MAX of them and all that match.
+        When no live one matches and `unmatched` names a rule, that rule comes last, as matching: a rule in the shadow
+        sends nothing, so what it lets through still needs one that pages. Books of up to TRIED_MAX rules name every
+        rule tried; larger ones only those the index let through, TRIED_MAX of them and all that match.
         """
         tried: list[Match] = []
-        any_matched = False
+        matched: dict[str, Mode] = {}
         for position in self._order(alert):
             rule = self.rules[position]
             if rule.conditions is None:
                 continue
             check = refusal(rule.conditions, alert)
             if check is None:
-                any_matched = True
+                matched[rule.id] = rule.mode
                 tried.append(Match(rule=rule.id))
                 if not rule.continues:
                     return tuple(tried)
             elif len(tried) < TRIED_MAX:
                 tried.append(Match(rule=rule.id, failed=check))
-        if not any_matched and self.unmatched is not None:
+        is_paged = Mode.LIVE in matched.values()
+        if self.unmatched is not None and not is_paged and self.unmatched not in matched:
             tried.append(Match(rule=self.unmatched))
         return tuple(tried)
 

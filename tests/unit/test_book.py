@@ -1,5 +1,6 @@
 """The rule book: which rules match, in which order, what the trace shows, and that an index loses nothing."""
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Severity, Status
-from bridge.domain.decision import Check, Match
+from bridge.domain.decision import Check, Match, Mode
 from bridge.domain.errors import Place
 from bridge.rules.book import TRIED_MAX, Constant, Lookup, Rule, RuleBook, table_key
 from bridge.rules.conditions import AllOf, Condition, Equals, NotEquals, On, Regex
@@ -74,6 +75,17 @@ def test_unmatched_names_the_rule_that_decides_when_none_matches() -> None:
 def test_unmatched_stays_out_when_a_rule_matches() -> None:
     rules = book(rule("last", without_match=True), rule("a", continues=True), unmatched="last")
     assert matched(rules, alert()) == ["a"]
+
+
+def test_a_rule_in_the_shadow_that_continues_keeps_no_alert_from_the_unmatched_rule() -> None:
+    trial = replace(rule("trial", continues=True), mode=Mode.SHADOW)
+    assert matched(book(trial, rule("last", without_match=True), unmatched="last"), alert()) == ["trial", "last"]
+    assert matched(book(trial, rule("a", continues=True), unmatched="trial"), alert()) == ["trial", "a"]
+
+
+def test_an_unmatched_rule_in_the_shadow_that_matches_by_itself_decides_once() -> None:
+    rules = book(replace(rule("trial", continues=True), mode=Mode.SHADOW), unmatched="trial")
+    assert matched(rules, alert()) == ["trial"]
 
 
 def test_without_an_unmatched_rule_an_alert_may_match_nothing() -> None:

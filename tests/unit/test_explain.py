@@ -182,8 +182,18 @@ def test_the_rule_that_unmatched_names_is_told_apart_from_one_that_matches(tmp_p
     text = RULES.replace("unmatched: record", "unmatched: tickets")
     explanation = explained(tmp_path, alert(source="tool", payload={}), text)
     rule = rules_of(explanation)["tickets"]
-    assert (rule.verdict, rule.why) == (Verdict.FALLBACK, "no rule matches, and 'unmatched' names it")
+    assert (rule.verdict, rule.why) == (Verdict.FALLBACK, "no live rule matches, and 'unmatched' names it")
     assert request_of(explanation).account == "io"
+
+
+def test_the_rule_that_unmatched_names_decides_beside_one_in_the_shadow(tmp_path: Path) -> None:
+    text = RULES.replace("unmatched: record", "unmatched: tickets").replace("team: quiet}", "team: trial}")
+    text = text.replace("match: {source: lab}", "match: {source: tool}")  # the last rule would take it
+    one = explained(tmp_path, alert(source="lab", labels={"team": "trial"}, payload={}), text).alerts[0]
+    assert one.summary == (
+        "rule quiet matches: an incident at pd (shadow: recorded, never sent); "
+        "rule tickets as the fallback: an incident at io"
+    )
 
 
 def test_an_alert_that_nothing_matches_is_told_so_with_the_nearest_miss(tmp_path: Path) -> None:

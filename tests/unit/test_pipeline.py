@@ -163,6 +163,12 @@ def test_the_rule_that_unmatched_names_decides_then() -> None:
     assert [one.rule for one in result.decisions] == ["r"]
 
 
+def test_an_alert_that_only_a_rule_in_the_shadow_matches_is_still_paged_by_the_rule_that_unmatched_names() -> None:
+    trial = rule(rule_id="trial", mode=Mode.SHADOW, continues=True)
+    (result,) = decide((alert(),), book(trial, rule(conditions=None), unmatched="r"), DESTINATIONS)
+    assert [(one.rule, one.mode) for one in result.decisions] == [("trial", Mode.SHADOW), ("r", Mode.LIVE)]
+
+
 # -- identity
 
 
