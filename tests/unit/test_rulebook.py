@@ -518,8 +518,8 @@ def test_whatever_stands_in_a_rule_file_is_read_or_is_a_problem_at_its_place(
     changes: list[tuple[tuple[str | int, ...], str | None, Any]],
 ) -> None:
     whole: Any = {"file": copy.deepcopy(WHOLE)}
-    for path, key, value in changes:
-        at, last = whole, "file"
+    for path, key, held in changes:
+        at, last, value = whole, "file", copy.deepcopy(held)  # a later change may be made inside it
         with suppress(LookupError, TypeError):  # an earlier change took the place away
             for step in path:
                 at, last = at[last], step  # type: ignore[assignment]
