@@ -124,3 +124,30 @@ def test_hidden_files_and_folders_do_not_count(loaded: wiring.Loaded, tmp_path: 
     assert (files, problems) == (before, ())
     assert digest_of(rules, templates) == digest
     assert list(visible(rules, "*.test.yaml")) == [rules / "team" / "more.test.yaml"]
+
+
+def test_a_folder_that_is_a_link_counts_as_what_it_leads_to(loaded: wiring.Loaded, tmp_path: Path) -> None:
+    """As a Kubernetes volume lays out what its `items` put into folders."""
+    rules, templates = tmp_path / "rules", tmp_path / "templates"
+    (rules / "team" / "more.yaml").write_text("rules: []\n")
+    before, digest = read_files(rules, templates, tmp_path), digest_of(rules, templates)
+    kept = rules / "..2026_11_21"
+    kept.mkdir()
+    (rules / "team").rename(kept / "team")
+    (rules / "..data").symlink_to(kept.name)
+    (rules / "team").symlink_to("..data/team")
+    assert read_files(rules, templates, tmp_path) == before
+    assert "rules/team/more.yaml" in before[0].texts
+    assert digest_of(rules, templates) == digest
+    assert list(visible(rules, "*.test.yaml")) == [rules / "team" / "more.test.yaml"]
+
+
+def test_a_link_that_leads_back_up_is_not_followed(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.yaml").write_text("")
+        (tmp_path / folder / "up").symlink_to(tmp_path)
+        (tmp_path / folder / "itself").symlink_to("itself")
+    (tmp_path / "a" / "aside").symlink_to(tmp_path / "b")
+    found = [path.relative_to(tmp_path).as_posix() for path in visible(tmp_path, "*.yaml")]
+    assert sorted(found) == ["a/aside/one.yaml", "a/one.yaml", "b/one.yaml"]
