@@ -28,6 +28,7 @@ from bridge.rules.conditions import (
     On,
     Regex,
     When,
+    typed_values,
 )
 
 WORK_MAX = 300_000  # pairs of conditions held against one another: about a second; the rest is not looked at
@@ -177,14 +178,16 @@ def _entails(held: On, wanted: On) -> bool:
     """Whether one operator on a path holds wherever another on the same path does."""
     if held.path.text != wanted.path.text:
         return False
-    if type(held.operator) is type(wanted.operator) and held.wanted == wanted.wanted:
+    if type(held.operator) is type(wanted.operator) and _asked(held) == _asked(wanted):
         return True
     match wanted.operator, held.operator:
         case Equals(values=more), Equals(values=fewer):
             return fewer <= more
         case NotEquals(equals=Equals(values=fewer)), NotEquals(equals=Equals(values=more)):
             return fewer <= more
-        case ((Regex() | Glob() | GreaterThan() | AtLeast() | LessThan() | AtMost()), Equals(values=values)):
+        case ((Regex() | Glob()), Equals(values=values)):  # a number has several texts: 1 is equal to 1.0
+            return all(isinstance(value, str) and wanted.operator.holds(value) for value in values)
+        case ((GreaterThan() | AtLeast() | LessThan() | AtMost()), Equals(values=values)):
             return all(wanted.operator.holds(_plain(value)) for value in values)
         case ((NotEquals() | Contains()), Equals(values=values)) if _is_single(held):
             return all(wanted.operator.holds(_plain(value)) for value in values)
@@ -234,6 +237,11 @@ def _named_like(no: Not, held: Sequence[Condition]) -> str:
 def _is_single(condition: On) -> bool:
     """Whether its path reads one text, never a list."""
     return condition.path.head != "payload"
+
+
+def _asked(condition: On) -> tuple[Any, ...]:
+    """What its operator compares with, typed: in Python 1 is equal to true."""
+    return tuple(typed_values(condition.wanted))
 
 
 def _plain(value: Any) -> Any:

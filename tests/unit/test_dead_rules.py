@@ -41,6 +41,9 @@ def said(root: Path, first: str, second: str) -> list[str]:
         ("{labels.team: {exists: true}}", "{labels.team: {contains: db}}"),
         ("{payload.n: {gt: 3}}", "{payload.n: {gt: 5}}"),
         ("{payload.n: {gte: 3}}", "{payload.n: 7}"),
+        ("{payload.n: {gte: 3}}", "{payload.n: {gte: 3.0}}"),
+        ("{payload.n: {contains: [1, a]}}", "{payload.n: {contains: [1.0, a]}}"),
+        ("{payload.n: {regex: '^a'}}", "{payload.n: [a, ab]}"),
         ("{payload.n: {lte: 3}}", "{payload.n: {lt: 3}}"),
         ("{not: {labels.env: dev}}", "{labels.env: prod}"),
         ("{not: {labels.env: dev}}", "{not: {labels.env: [dev, staging]}}"),
@@ -70,6 +73,10 @@ def test_a_rule_behind_one_that_takes_all_of_it_is_dead(tmp_path: Path, first: s
         ("{labels.team: {regex: '^db$'}}", "{labels.team: [db, dba]}"),
         ("{any: [{source: lab}, {labels.a: b}]}", "{labels.a: c}"),
         ("{not: {source: lab, labels.a: b}}", "{source: lab}"),
+        ("{payload.c: {contains: true}}", "{payload.c: {contains: 1}}"),
+        ("{payload.c: {contains: [0]}}", "{payload.c: {contains: [false]}}"),
+        ("{payload.c: {glob: '?'}}", "{payload.c: 1}"),  # 1.0 is equal to 1, and is no single character
+        ("{payload.c: {regex: '^1$'}}", "{payload.c: [1, '1']}"),
     ],
 )
 def test_a_rule_that_can_match_is_not_called_dead(tmp_path: Path, first: str, second: str) -> None:
