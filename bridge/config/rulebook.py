@@ -888,13 +888,16 @@ def _names_in(about: IncidentField, value: Mapping[Any, Any], path: YamlPath) ->
 
 
 def _constants_in(value: Any, path: YamlPath) -> list[tuple[str, YamlPath]]:
-    """The texts a field may have that are the same for every alert, with their places."""
-    known: list[tuple[Any, YamlPath]] = [(value, path)]
-    if isinstance(value, Mapping):
-        table = value.get("map")
-        known = [(value["else"], (*path, "else"))] if "else" in value else []
-        known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
-    return [(one, place) for one, place in known if _is_constant(one)]
+    """The texts a field may have that are the same for every alert, with their places; of a number, what it becomes."""
+    match value:
+        case Mapping():
+            table = value.get("map")
+            known = [(value["else"], (*path, "else"))] if "else" in value else []
+            known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
+            return [constant for one, place in known for constant in _constants_in(one, place)]
+        case bool() | int() | float():
+            return [(canonical(value).decode(), path)]
+    return [(value, path)] if _is_constant(value) else []
 
 
 def _is_constant(value: Any) -> bool:

@@ -264,6 +264,34 @@ def test_a_problem_in_the_defaults_is_said_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("urgency: 5", "rules/a.yaml:6:47: 'urgency' cannot be '5'"),
+        ("urgency: true", "rules/a.yaml:6:47: 'urgency' cannot be 'true'"),
+        ("urgency: {from: severity, map: {critical: 5}}", "rules/a.yaml:6:80: 'urgency' cannot be '5'"),
+        ("urgency: {from: severity, map: {a: high}, else: 1.5}", "rules/a.yaml:6:86: 'urgency' cannot be '1.5'"),
+        (
+            "urgency: {from: severity, map: {a: {from: title, map: {b: hihg}}}}",
+            "rules/a.yaml:6:96: 'urgency' cannot be 'hihg'",
+        ),
+    ],
+)
+def test_what_can_only_ever_be_none_of_the_choices_is_a_problem_whatever_its_type(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    text = MINIMAL.replace("service: y", f"service: y, {line}")
+    found = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    assert [one.split("\n")[0] for one in found] == [said]
+
+
+@pytest.mark.parametrize("severity", ["5", "true", "{from: labels.sev, map: {sev1: 1}}"])
+def test_a_severity_that_is_no_text_is_none(tmp_path: Path, severity: str) -> None:
+    (said,) = problems(written(tmp_path, a=f"unmatched: record{MINIMAL}    severity: {severity}\n"))
+    assert "'severity' cannot be '" in said
+    assert "choices: critical, error, info, warning" in said
+
+
 def rule_with(**fields: str) -> str:
     lines = [f"      {name}: {value!r}" for name, value in {"title": "x", "service": "y", **fields}.items()]
     head = "rules:\n  - id: a\n    account: pagerduty-prod\n    match: {}\n    incident:\n"
