@@ -29,7 +29,7 @@ from bridge.domain.delivery import Action
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
-from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, PathUse, Rule, RuleBook, table_key
+from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, PathUse, Rule, RuleBook, table_keys
 from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
@@ -711,13 +711,35 @@ class _Compiler:
         if not isinstance(table, Mapping) or not table:
             self.loading.error(self.tree.place(path), f"'{name}' reads a path but has no 'map'", _LEAF_HINT)
             return None
-        leaves = {
-            table_key(key) or str(key): self._leaf(name, one, (*path, "map", key), renderer)
-            for key, one in table.items()
-        }
+        self._check_keys(name, table, read, (*path, "map"))
+        leaves: dict[str, Leaf | None] = {}
+        for key, one in table.items():
+            leaf = self._leaf(name, one, (*path, "map", key), renderer)
+            for text in self._spellings(key, table, (*path, "map")):
+                leaves[text] = leaf
         otherwise = self._leaf(name, value["else"], (*path, "else"), renderer) if "else" in value else None
         known = {key: leaf for key, leaf in leaves.items() if leaf is not None}
         return None if read is None else Lookup(path=read, table=known, otherwise=otherwise)
+
+    def _spellings(self, key: str, table: Mapping[str, Any], path: YamlPath) -> tuple[str, ...]:
+        """The texts of what a key of a map stands for: its own and, as 0x10 is 16, that of the value it reads as."""
+        means = self._means(key, path)
+        return (key,) if means in table else (key, means)
+
+    def _means(self, key: str, path: YamlPath) -> str:
+        return table_keys(self.tree.key_value((*path, key)))[-1]
+
+    def _check_keys(self, name: str, table: Mapping[str, Any], read: AlertPath | None, path: YamlPath) -> None:
+        """Whether two keys of a map read as one value: only a payload has values that are no texts."""
+        if read is None or read.head != "payload":
+            return
+        first = {key: key for key in table}
+        for key in table:
+            same = first.setdefault(self._means(key, path), key)
+            if same != key:
+                message = f"'{key}' is the same value as '{same}' in the map of '{name}'"
+                hint = "delete one of them, or put quotes around what is a text"
+                self.loading.error(self.tree.key_place((*path, key)), message, hint)
 
     def _path(self, text: Any, path: YamlPath) -> AlertPath | None:
         try:

@@ -7,9 +7,9 @@ is read several times faster.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -45,6 +45,7 @@ class Tree:
     value: Any
     problems: tuple[Problem, ...] = ()
     root: Spot | None = field(default=None, repr=False)
+    key_values: Mapping[int, Any] = field(default_factory=dict, repr=False)  # by where a key stands; most are texts
 
     def place(self, path: Path) -> Place:
         """Where the value at a path stands; of what is missing, where its nearest parent stands."""
@@ -54,6 +55,11 @@ class Tree:
         """Where the key at a path stands; of a list's item or the missing, where the value or its parent stands."""
         key_mark, mark = self._found(path)
         return _place(self.file, mark if key_mark is None else key_mark)
+
+    def key_value(self, path: Path) -> Any:
+        """What the key at a path means: without quotes it may be a number, true or false; else it is its text."""
+        key_mark = self._found(path)[0]
+        return path[-1] if key_mark is None else self.key_values.get(key_mark.index, path[-1])
 
     def lend(self, to: Path, of: Path) -> None:
         """What stands at `to` is from now on what stands at `of`: places inside it are those where it is written."""
@@ -101,7 +107,7 @@ def read_tree(text: str, file: str) -> Tree:
         return _failed(file, Place(file=file, line=line, column=column), what, "delete it")
     problems: list[Problem] = []
     try:
-        value, root = _built(text, file, problems)
+        built = _built(text, file, problems)
     except _TooDeep as error:
         return _failed(file, _place(file, error.mark), f"nested deeper than {DEPTH_MAX} levels", "flatten it")
     except yaml.MarkedYAMLError as error:
@@ -111,7 +117,7 @@ def read_tree(text: str, file: str) -> Tree:
     except yaml.YAMLError as error:
         return _failed(file, Place(file=file), f"this is not YAML: {error}".split("\n")[0], "write it as UTF-8 text")
     in_order = tuple(sorted(problems, key=lambda problem: problem.place))
-    return Tree(file=file, value=value, problems=in_order, root=root)
+    return Tree(file=file, value=built.value, problems=in_order, root=built.root, key_values=built.key_values)
 
 
 class _TooDeep(Exception):
@@ -122,8 +128,8 @@ class _TooDeep(Exception):
         self.mark = mark
 
 
-def _built(text: str, file: str, problems: list[Problem]) -> tuple[Any, Spot | None]:
-    """The only document's value and spots; what stands in it but may not is added to the problems."""
+def _built(text: str, file: str, problems: list[Problem]) -> "_Builder":
+    """The only document, built; what stands in it but may not is added to the problems."""
     try:
         return _Builder(file, problems).built(text, _PARSER)
     except yaml.YAMLError:
@@ -155,9 +161,10 @@ class _Builder:
         self.text = ""
         self.value: Any = None
         self.root: Spot | None = None
+        self.key_values: dict[int, Any] = {}
 
-    def built(self, text: str, parser: Any) -> tuple[Any, Spot | None]:
-        """The root. Raises yaml.YAMLError, and _TooDeep before it gets expensive."""
+    def built(self, text: str, parser: Any) -> Self:
+        """Itself, with the root. Raises yaml.YAMLError, and _TooDeep before it gets expensive."""
         documents = 0
         self.text = text
         events: Iterator[Any] = yaml.parse(text, Loader=parser)
@@ -183,7 +190,7 @@ class _Builder:
                     hint = "one file holds one: leave out '---'"
                     self._problem(event.start_mark, "a second document begins here", hint)
                     break
-        return self.value, self.root
+        return self
 
     def _scalar(self, event: Any) -> None:
         if event.anchor is not None or event.tag is not None:
@@ -191,6 +198,9 @@ class _Builder:
         is_plain = event.style is None or event.style == ""
         text = event.value if event.value.isascii() else self._whole(event)
         if self.open and self.open[-1].keys_next:
+            means = core_value(text) if is_plain and event.tag is None else text
+            if isinstance(means, int | float):
+                self.key_values[event.start_mark.index] = means
             self._place(event.start_mark, text, None, key=text, is_plain=is_plain)
         else:
             value = core_value(text) if is_plain and event.tag is None else text

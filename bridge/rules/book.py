@@ -65,22 +65,26 @@ class Lookup:
 
     def _entry(self, actual: Any) -> Leaf | None:
         if isinstance(actual, list | tuple):
-            held = {table_key(value) for value in actual}
+            held = {key for value in actual for key in table_keys(value)}
             return next((leaf for key, leaf in self.table.items() if key in held), None)
-        key = table_key(actual)
-        return None if key is None else self.table.get(key)
+        return next((self.table[key] for key in table_keys(actual) if key in self.table), None)
 
 
-def table_key(value: Any) -> str | None:
-    """A scalar as the key of a `map` in YAML; None for what can be no key."""
+def table_keys(value: Any) -> tuple[str, ...]:
+    """A scalar as keys of a `map` in YAML; none for what can be no key.
+
+    The last one is the same for all that conditions take for equal: 1 is 1.0.
+    """
     match value:
         case str():
-            return value
+            return (value,)
         case bool():
-            return "true" if value else "false"
+            return ("true" if value else "false",)
+        case float() if value.is_integer():
+            return canonical(value).decode(), canonical(int(value)).decode()
         case int() | float():
-            return canonical(value).decode()
-    return None
+            return (canonical(value).decode(),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Check, Match, Mode
 from bridge.domain.errors import Place
-from bridge.rules.book import TRIED_MAX, Constant, Lookup, Rule, RuleBook, table_key
+from bridge.rules.book import TRIED_MAX, Constant, Lookup, Rule, RuleBook, table_keys
 from bridge.rules.conditions import AllOf, Condition, Equals, NotEquals, On, Regex
 from bridge.rules.paths import MISSING, parse
 
@@ -176,7 +176,11 @@ def test_a_map_gives_the_entry_for_what_its_path_reads(made: Lookup, value: Any)
 
 
 @pytest.mark.parametrize(
-    ("value", "key"), [(True, "true"), (1, "1"), (1.5, "1.5"), ("x", "x"), (None, None), ([], None)]
-)
-def test_a_scalar_is_the_key_that_yaml_writes(value: Any, key: str | None) -> None:
-    assert table_key(value) == key
+    ("value", "keys"),
+    [
+        (True, ["true"]), (1, ["1"]), (1.5, ["1.5"]), (1.0, ["1.0", "1"]), (-0.0, ["-0.0", "0"]),
+        (1e3, ["1000.0", "1000"]), ("x", ["x"]), ("1.0", ["1.0"]), (None, []), ([], []),
+    ],
+)  # fmt: skip
+def test_a_scalar_is_the_keys_that_yaml_writes(value: Any, keys: list[str]) -> None:
+    assert list(table_keys(value)) == keys

@@ -1,6 +1,7 @@
 """Named maps of a rule file, and the accounts that a folder of rules is held to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,66 @@ def test_a_chain_of_maps_that_name_the_next_is_refused_before_it_doubles(tmp_pat
     found = problems(written(tmp_path, a=FILE.format(used="m0").replace("maps:", chain, 1)))
     assert len(found) == 24
     assert found[0].startswith("rules/a.yaml:3:30: map 'm0' looks up in map 'm1': a map names no other map")
+
+
+NUMBERS = """
+rules:
+  - id: one
+    account: pagerduty-prod
+    match: {{}}
+    incident: {{title: x, service: {{from: {path}, map: {table}, else: other}}}}
+unmatched: record
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "service"),
+    [
+        ("{1: one}", 1, "one"),
+        ("{1: one}", 1.0, "one"),
+        ("{1: one}", "1", "one"),
+        ("{1: one}", True, "other"),
+        ("{1.0: one}", 1, "one"),
+        ("{'1.0': one}", 1.0, "one"),
+        ("{1000: one}", 1e3, "one"),
+        ("{1e3: one}", 1000, "one"),
+        ("{True: yes}", True, "yes"),
+        ("{'True': yes}", True, "other"),
+        ("{0x10: k}", 16, "k"),
+        ("{0x10: k}", "0x10", "k"),
+        ("{'0x10': k}", 16, "other"),
+        ("{1.50: h}", 1.5, "h"),
+        ("{1.50: h}", "1.50", "h"),
+        ("{1.5: a, '1.50': b}", "1.50", "b"),
+        ("{0x10: k}", [16], "k"),
+    ],
+)
+def test_a_key_of_a_map_means_what_a_condition_would(tmp_path: Path, table: str, value: Any, service: str) -> None:
+    book, _ = load(written(tmp_path, a=NUMBERS.format(path="payload.x", table=table)))
+    (decided,) = decide((alert("lab", payload={"x": value}),), book, DESTINATIONS)
+    assert decided.decisions[0].fields["service"] == service
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("{1: a, 1.0: b}", 65, "'1.0' is the same value as '1'"),
+        ("{true: a, True: b}", 68, "'True' is the same value as 'true'"),
+        ("{0x10: a, 0o20: b}", 68, "'0o20' is the same value as '0x10'"),
+        ("{'1.1': a, 1.10: b}", 69, "'1.10' is the same value as '1.1'"),
+    ],
+)
+def test_keys_of_a_map_that_mean_the_same_are_told(tmp_path: Path, table: str, column: int, said: str) -> None:
+    assert problems(written(tmp_path, a=NUMBERS.format(path="payload.x", table=table))) == [
+        f"rules/a.yaml:6:{column}: {said} in the map of 'service'\n"
+        "    delete one of them, or put quotes around what is a text"
+    ]
+
+
+def test_labels_are_texts_so_their_keys_are_told_apart_as_they_are_written(tmp_path: Path) -> None:
+    book, _ = load(written(tmp_path, a=NUMBERS.format(path="labels.version", table="{1.1: a, 1.10: b}")))
+    (decided,) = decide((alert("lab", labels={"version": "1.10"}),), book, DESTINATIONS)
+    assert decided.decisions[0].fields["service"] == "b"
 
 
 # -- accounts by folder

@@ -39,7 +39,9 @@ def test_a_half_filled_template_never_stands_in_a_key(value: str) -> None:
     assert key_of(value) is None
 
 
-@pytest.mark.parametrize("value", ["MSSQL$SALES", "db01/MSSQL$SALES", "SYS$USERS", "SQL2019$PAYMENTS on db01", "$5 off", "a$b"])
+@pytest.mark.parametrize(
+    "value", ["MSSQL$SALES", "db01/MSSQL$SALES", "SYS$USERS", "SQL2019$PAYMENTS on db01", "$5 off", "a$b"]
+)
 def test_a_dollar_inside_a_name_is_no_variable(value: str) -> None:
     assert key_of(value) == value
 
