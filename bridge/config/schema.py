@@ -190,7 +190,7 @@ def _source(sources: Types) -> Schema:
     for key, settings in declared.items():
         about = "; ".join(dict.fromkeys(setting.about for _, setting in settings))
         base["properties"][key] = _setting(settings[0][1]) | {"description": about}
-    base["properties"]["type"] = {"enum": sorted(sources), "description": base["properties"]["type"]["description"]}
+    base["properties"]["type"] = _type_of(sources, base)
     base["required"] = ["auth", "type"]
     per_type = []
     for name, made in sorted(sources.items()):
@@ -202,6 +202,14 @@ def _source(sources: Types) -> Schema:
     return {**base, "allOf": per_type}
 
 
+def _type_of(known: Types, base: Schema) -> Schema:
+    """`type:` of a source or an account; of one that a variable names, nothing is said of its other keys."""
+    return {
+        "anyOf": [{"enum": sorted(known)}, VARIABLE],
+        "description": base["properties"]["type"]["description"],
+    }
+
+
 def _setting(setting: Setting) -> Schema:
     if isinstance(setting, AccountSetting):
         return {"type": "string", "minLength": 1}
@@ -209,9 +217,12 @@ def _setting(setting: Setting) -> Schema:
         return dict(_TEXTS)
     expression = {"type": "string", "minLength": 1}
     nested = {"type": "object", "additionalProperties": expression}
+    several = {"type": "array", "minItems": 1, "items": expression}
     fields: Schema = {}
     for name in sorted(setting.names):
-        kinds = [expression, nested] if name in setting.nested else [expression]
+        kinds: list[Schema] = [expression]
+        kinds += [nested] if name in setting.nested else []
+        kinds += [several] if name in setting.listed else []
         about = f"Expression for the alert's {name}; it sees {', '.join(sorted(setting.sees))}."
         fields[name] = {"anyOf": kinds, "description": about}
     return {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": fields}
@@ -242,6 +253,7 @@ def _auth_of_everybody() -> Schema:
     return {
         "anyOf": [
             {"const": "none", "description": "Anybody who reaches the address may post."},
+            VARIABLE,
             _shape(bearer=(_SECRETS, "The token of the Authorization header.")),
             _shape(header=(text, "Name of the header that carries the secret."), secret=(_SECRETS, "What it carries.")),
             _shape(
@@ -264,10 +276,7 @@ _OF_INCIDENT_IO_ALONE = ("api_key", "api")
 
 def _account(destinations: Types) -> Schema:
     base = _object(AccountModel)
-    base["properties"]["type"] = {
-        "enum": sorted(destinations),
-        "description": base["properties"]["type"]["description"],
-    }
+    base["properties"]["type"] = _type_of(destinations, base)
     for key in ("token", "api_key"):
         about = base["properties"][key]["description"]
         base["properties"][key] = {"allOf": [{"$ref": "#/definitions/secret"}], "description": about}
@@ -304,7 +313,7 @@ def rules_schema(destinations: Types) -> Schema:
     whole["properties"]["maps"] |= {"additionalProperties": _table({"$ref": "#/definitions/leaf"})}
     whole["properties"]["rules"] |= {"items": {"$ref": "#/definitions/rule"}}
     entry["properties"]["id"] |= {"pattern": f"^{RULE_ID.pattern}$", "not": {"const": "record"}}
-    entry["properties"]["match"] = _described({"$ref": "#/definitions/conditions"}, entry["properties"]["match"])
+    entry["properties"]["match"] = _or_empty({"$ref": "#/definitions/conditions"}, entry["properties"]["match"])
     blocks = {"anyOf": [{"$ref": f"#/definitions/{name}"} for name in sorted(destinations)]}
     entry["properties"]["incident"] = _described(blocks, entry["properties"]["incident"])
     definitions = {
@@ -348,8 +357,13 @@ def _with_meanings(whole: Schema) -> Schema:
     }
     for key, schema in means.items():
         if key in whole["properties"]:
-            whole["properties"][key] = {**schema, "description": whole["properties"][key]["description"]}
+            whole["properties"][key] = _or_empty(schema, whole["properties"][key])
     return whole
+
+
+def _or_empty(schema: Schema, like: Schema) -> Schema:
+    """A key that may be left empty, which is as if it were not there."""
+    return {"anyOf": [schema, {"type": "null"}], "description": like["description"]}
 
 
 def _only(key: str, schema: Schema, about: str = "") -> Schema:

@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from bridge.config.models import AccountModel, FileModel, SourceModel
+from bridge.config.rulebook import _Settings
 from bridge.config.schema import file_name
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations import DESTINATIONS
@@ -19,6 +20,7 @@ from bridge.rules.conditions import CONDITIONS
 from bridge.rules.paths import HEADS
 from bridge.sources import SOURCES
 from tests.e2e.processes import write_configuration
+from tests.unit.test_rulebook import load, written
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMAS = every_schema()
@@ -192,7 +194,7 @@ def test_the_schemas_know_every_setting_condition_operator_and_field() -> None:
     for model, where in ((AccountModel, "account"), (SourceModel, "source")):
         wanted = {field.alias or name for name, field in model.model_fields.items()}
         assert wanted <= set(bridge["definitions"][where]["properties"])
-    assert set(bridge["definitions"]["source"]["properties"]["type"]["enum"]) == set(SOURCES)
+    assert set(bridge["definitions"]["source"]["properties"]["type"]["anyOf"][0]["enum"]) == set(SOURCES)
     assert set(rules["definitions"]["conditions"]["properties"]) == {*HEADS, "not", "any", "all"}
     assert set(rules["definitions"]["operators"]["properties"]) == set(CONDITIONS)
     for name, made in DESTINATIONS.items():
@@ -213,6 +215,43 @@ def test_a_variable_may_stand_for_every_number_and_choice() -> None:
     account = {"type": "pagerduty", "token": "${T}", "from": "${F}", "region": "${R}", "burst": "${B}", "rate": "${X}"}
     value = {"sources": {}, "accounts": {"pd": account}, "server": {"max_body": "${M}", "trusted_proxies": "${P:-0}"}}
     assert wrongs("bridge", value) == []
+
+
+@pytest.mark.parametrize("entry", ['{type: "${T}", auth: none, fields: {title: a}}', '{type: generic, auth: "${A}"}'])
+def test_a_variable_may_stand_for_the_type_and_the_auth_of_a_source(entry: str) -> None:
+    assert wrongs("bridge", {"sources": {"lab": value_of(entry)}, "accounts": {}}) == []
+
+
+def test_a_variable_may_stand_for_the_type_of_an_account() -> None:
+    assert wrongs("bridge", {"sources": {}, "accounts": {"a": {"type": "${T}", "api_key": "${K}"}}}) == []
+
+
+def test_a_field_of_a_source_that_takes_several_expressions_takes_a_list_and_no_other_does() -> None:
+    def of(**fields: Any) -> list[str]:
+        source = {"type": "generic", "auth": "none", "fields": fields}
+        return wrongs("bridge", {"sources": {"lab": source}, "accounts": {}})
+
+    assert of(fingerprint=["payload.desk", "payload.ticket_event.nr"], episode=["payload.a"]) == []
+    assert of(fingerprint=[]) != []
+    assert of(title=["payload.a", "payload.b"]) != []
+
+
+@pytest.mark.parametrize("key", [*(set(_Settings.model_fields) - {"account"}), "when"])
+def test_a_key_of_a_rule_that_may_be_left_empty_is_not_underlined(tmp_path: Path, key: str) -> None:
+    rule = f"  - {{id: a, account: pagerduty-prod, match: {{}}, incident: {{title: x, service: y}}, {key}: }}"
+    text = f"unmatched: record\nrules:\n{rule}\n"
+    load(written(tmp_path, a=text))
+    assert wrongs("rules", value_of(text)) == []
+
+
+def test_a_rule_with_a_when_may_leave_its_match_empty(tmp_path: Path) -> None:
+    text = """
+unmatched: record
+rules:
+  - {id: a, account: pagerduty-prod, match: , when: alert.title == 'x', incident: {title: x, service: y}}
+"""
+    load(written(tmp_path, a=text))
+    assert wrongs("rules", value_of(text)) == []
 
 
 def test_a_schema_is_plain_json() -> None:
