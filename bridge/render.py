@@ -39,7 +39,10 @@ from bridge.domain.alert import Alert, Link, effective
 from bridge.domain.errors import ConfigError, Place, Problem
 
 STEPS_MAX = 50_000  # of one render; about 0.1 s of the slowest steps
-CHARS_PER_LOOK = 4_096  # of text that a pattern may look through for each match
+CHARS_PER_LOOK = 4_096  # of text that a pattern looks through in one step, where RE2's automaton has few states
+PARTS_OF_FEW_STATES = 16  # of a compiled pattern: up to so many, its states fit into REGEX_MAX_MEMORY
+PARTS_PER_LOOK = 3 * CHARS_PER_LOOK  # parts times bytes; of more parts RE2 may have to try each at every byte
+PARTS_OF_A_BYTE = 24  # what a byte costs there however small the pattern is
 CHARS_PER_STEP = 64  # of text that is only copied or searched
 OUTPUT_MAX_CHARS = 65_536  # of one render; more is cut
 SOURCE_MAX_CHARS = 65_536
@@ -716,20 +719,39 @@ def _utf8(value: Any) -> str:
     return _text(value).encode("utf-8", "replace").decode()
 
 
+def _steps_per_char(compiled: Any, text: str) -> float:
+    """What a pattern pays for a character of the text that it looks through.
+
+    RE2 takes a byte in about a nanosecond while its automaton fits into its memory. One that does not, as counted
+    repetitions make them, is given up for trying each part of the pattern at every byte: thousands of times slower,
+    and nothing tells beforehand which it will be.
+    """
+    parts: int = compiled.programsize
+    bytes_per_char = 1 if text.isascii() else len(text.encode()) / len(text)
+    if parts <= PARTS_OF_FEW_STATES:
+        return bytes_per_char / CHARS_PER_LOOK
+    return bytes_per_char * (parts + PARTS_OF_A_BYTE) / PARTS_PER_LOOK
+
+
 def _regex_search(value: Any, pattern: str, group: int | str = 0) -> Any:
-    found = _regex(pattern).search(_utf8(value))
+    compiled, text = _regex(pattern), _utf8(value)
+    _spend(int(len(text) * _steps_per_char(compiled, text)))
+    found = compiled.search(text)
     return None if found is None else found.group(group)
 
 
 def _regex_replace(value: Any, pattern: str, new: str = "") -> str:
-    text = _utf8(value)
+    compiled, text = _regex(pattern), _utf8(value)
+    steps_per_char = _steps_per_char(compiled, text)
+    steps_per_found = STEPS_PER_FOUND + len(new) // CHARS_PER_STEP
     pieces = []
     at = 0
-    for found in _regex(pattern).finditer(text):
-        # each may have looked to the end of the text before it was found
-        _spend(STEPS_PER_FOUND + (len(text) - found.start()) // CHARS_PER_LOOK + len(new) // CHARS_PER_STEP)
+    _spend(int(len(text) * steps_per_char))
+    for found in compiled.finditer(text):
         pieces.append(text[at : found.start()] + new)
         at = found.end()
+        # the next one may look to the end of the text before it is found, or is not
+        _spend(steps_per_found + int((len(text) - at) * steps_per_char))
     return "".join([*pieces, text[at:]])
 
 

@@ -4,6 +4,7 @@ import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from types import MappingProxyType
 from typing import Any
 
@@ -422,17 +423,41 @@ def test_tags_and_comments_are_stripped(html: str, said: str) -> None:
 RUNS_AWAY = {
     "comments that never close": "{{ payload.html | striptags | length }}",
     "a pattern that looks far": "{{ payload.html | regex_replace('<[^#]*#|<', '') | length }}",
+    "a pattern whose automaton is too large": "{{ payload.ab | regex_search('([ab].{0,30}){20}d') }}",
+    "one that finds nothing": "{{ payload.ab | regex_replace('([ab].{0,30}){20}d') | length }}",
+    "a small one of many states": "{{ payload.random | regex_replace('x(.*a[ab]{12}c)?', '') }}",
     "an attribute of many parts": "{{ range(300) | map(attribute='" + "a." * 30_000 + "a') | list | length }}",
 }
 
 
 @pytest.mark.parametrize("what", RUNS_AWAY)
 def test_nothing_a_template_does_takes_long(what: str) -> None:
-    payload = {"html": "<!--a>" * 100_000}
+    random = Random(1)
+    payload = {
+        "html": "<!--a>" * 100_000,
+        "ab": "ab" * 150_000,
+        "random": "".join(random.choices("ab" * 99 + "x", k=400_000)),
+    }
     before = time.process_time()
     with contextlib.suppress(RenderError, ConfigError):
         text(RUNS_AWAY[what], alert(payload=payload))
     assert time.process_time() - before < 2.0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "word", "times"),
+    [
+        (r"\\s+", "  ", 200),
+        (r"https?://\\S+", "https://example.com/a ", 200),
+        (r"[\\w.+-]+@[\\w.-]+\\.\\w{2,}", "ada@example.com ", 200),
+        (r"\\d{1,3}(\\.\\d{1,3}){3}", "10.20.30.40 ", 200),
+        (r"[^\\pL ]+", "Größe? ", 30),
+    ],
+)
+def test_ordinary_patterns_are_found_many_times_in_ordinary_texts(pattern: str, word: str, times: int) -> None:
+    long = alert(payload={"text": (word + "and some words that say more of it ") * times})
+    assert text(f"{{{{ payload.text | regex_replace('{pattern}', '#') }}}}", long).count("#") >= times
+    assert text(f"{{{{ payload.text | regex_search('{pattern}') }}}}", long) in word
 
 
 def test_a_number_of_thousands_of_digits_is_refused_when_it_is_loaded() -> None:
