@@ -16,6 +16,7 @@ from bridge.domain.delivery import NameRef
 from bridge.domain.keys import canonical, series
 from bridge.render import RenderError
 from bridge.rules.book import Block, Lookup, Rule, RuleBook
+from bridge.rules.conditions import remembering
 from bridge.rules.paths import MISSING, Path, is_absent
 from bridge.sources.absent import says_nothing
 
@@ -44,7 +45,8 @@ def decide(
     `destinations` has every account a rule of the book names. Notices, and alerts that do not fire, open nothing: of
     the latter the rules that match are recorded.
     """
-    return tuple(_decided(reading, book, destinations) for reading in readings)
+    with remembering():
+        return tuple(_decided(reading, book, destinations) for reading in readings)
 
 
 def _decided(reading: Reading, book: RuleBook, destinations: Mapping[str, Destination]) -> Decided:

@@ -7,6 +7,8 @@ they are used. Equality is typed; what a list holds is tried element by element,
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self
@@ -17,7 +19,11 @@ from bridge.domain.alert import Alert
 from bridge.domain.decision import Check
 from bridge.rules.paths import MISSING, Path
 
-PATTERN_SEES_CHARS = 262_144  # of one text: keeps many patterns on a huge body within the time of a request
+# Both keep many conditions on a huge body within the time of a request: what lies beyond does not match.
+PATTERN_SEES_CHARS = 262_144  # of one text, and of the texts of one list together
+LIST_SEES_ITEMS = 4_096  # elements of one list; a pattern takes about a microsecond for each
+REMEMBERED_FROM = 256  # elements or characters of a value for which answers are kept while one webhook is decided
+REMEMBERED_MAX = 10_000  # answers of one webhook
 REGEX_MAX_MEMORY = 1 << 20  # bytes of RE2 for one pattern; thousands of rules share a process
 SHOWN_MAX_CHARS = 200  # of a value in a trace
 SHOWN_MAX_ITEMS = 10
@@ -65,7 +71,7 @@ class Equals:
         """Whether the value, or an element of it, is one of those wanted."""
         if not _is_container(actual):
             return _typed(actual) in self.values
-        return any(_typed(value) in self.values for value in _elements(actual) if not _is_container(value))
+        return not self.values.isdisjoint(typed_values(actual))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +144,7 @@ class Contains:
         if isinstance(actual, Mapping):
             return any(text in actual for text in self.texts)
         if isinstance(actual, list | tuple):
-            return any(_typed(value) in self.values for value in actual if not _is_container(value))
+            return not self.values.isdisjoint(typed_values(actual))
         return False
 
 
@@ -305,7 +311,8 @@ class On:
     def refused(self, alert: Alert) -> Check | None:
         """The Check that said no."""
         actual = self._actual(alert)
-        if self.operator.holds(actual):
+        is_long = type(actual) in _SIZED and len(actual) >= REMEMBERED_FROM
+        if _once(self.operator, actual) if is_long else self.operator.holds(actual):
             return None
         return Check(condition=self.name, wanted=self.wanted, actual=shown(actual), held=False)
 
@@ -438,6 +445,34 @@ def typed_values(actual: Any) -> Iterator[Any]:
     return (_typed(value) for value in _elements(actual) if not _is_container(value))
 
 
+_SIZED = (str, list, tuple)
+_Answers = dict[tuple[int, int], tuple[bool, Operator, Any]]
+_ANSWERS: ContextVar[_Answers | None] = ContextVar("answers", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Until it ends, what an operator says of a long value is found out once: the alerts of a webhook share them."""
+    token = _ANSWERS.set({})
+    try:
+        yield
+    finally:
+        _ANSWERS.reset(token)
+
+
+def _once(operator: Operator, actual: Any) -> bool:
+    answers = _ANSWERS.get()
+    if answers is None:
+        return operator.holds(actual)
+    key = id(operator), id(actual)
+    if key in answers:
+        return answers[key][0]
+    held = operator.holds(actual)
+    if len(answers) < REMEMBERED_MAX:
+        answers[key] = held, operator, actual  # both stay alive, or others could come to have their ids
+    return held
+
+
 _NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _NUMERIC_MAX_CHARS = 400
 
@@ -479,7 +514,9 @@ def shown(value: Any, depth: int = 3) -> Any:
 def _elements(actual: Any) -> Sequence[Any]:
     if actual is MISSING:
         return ()
-    return actual if isinstance(actual, list | tuple) else (actual,)
+    if not isinstance(actual, list | tuple):
+        return (actual,)
+    return actual if len(actual) <= LIST_SEES_ITEMS else actual[:LIST_SEES_ITEMS]
 
 
 def _is_container(value: Any) -> bool:
@@ -529,10 +566,14 @@ def _said(error: Exception) -> str:
 
 
 def _found(patterns: tuple[Any, ...], actual: Any) -> bool:
+    left = PATTERN_SEES_CHARS
     for value in _elements(actual):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             continue
         text = value[:PATTERN_SEES_CHARS] if isinstance(value, str) else _number_text(value)
+        left -= len(text)
+        if left < 0:
+            return False  # a text that is cut short could be as the pattern though the whole one is not
         seen = text.encode("utf-8", "replace")  # lone surrogates have no UTF-8
         if any(pattern.search(seen) is not None for pattern in patterns):
             return True

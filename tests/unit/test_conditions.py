@@ -1,5 +1,7 @@
 """Conditions of rules: when each holds, and the Check that says why not."""
 
+import time
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +13,8 @@ from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Check
 from bridge.rules.conditions import (
     CONDITIONS,
+    LIST_SEES_ITEMS,
+    PATTERN_SEES_CHARS,
     AllOf,
     AnyOf,
     BadCondition,
@@ -21,6 +25,7 @@ from bridge.rules.conditions import (
     When,
     number_of,
     refusal,
+    remembering,
     shown,
 )
 from bridge.rules.paths import MISSING, parse
@@ -183,6 +188,62 @@ def test_what_cannot_be_compared_is_refused_with_a_sentence(operator: str, wante
 
 def test_a_nasty_pattern_on_a_long_text_is_quick_because_matching_is_linear() -> None:
     assert not holds("regex", "^(a+)+$", "a" * 100_000 + "!")
+
+
+@pytest.mark.parametrize(
+    ("operator", "wanted"),
+    [("eq", "x"), ("in", ["x"]), ("contains", "x"), ("regex", "x"), ("glob", "x*"), ("gt", 9)],
+)
+def test_of_a_list_the_first_elements_are_tried(operator: str, wanted: Any) -> None:
+    match = 10 if operator == "gt" else "x"
+    assert holds(operator, wanted, ["1"] * (LIST_SEES_ITEMS - 1) + [match])
+    assert not holds(operator, wanted, ["1"] * LIST_SEES_ITEMS + [match])
+
+
+def test_a_pattern_sees_as_much_of_the_texts_of_a_list_as_of_one_text() -> None:
+    half = "a" * (PATTERN_SEES_CHARS // 2)
+    assert holds("regex", "x", [half, half[1:], "x"])
+    assert not holds("regex", "x", [half, half, "x"])
+    assert not holds("regex", "^a$", [half, half[1:], "ab"])  # one that is not seen whole is not seen at all
+    assert holds("regex", "^a", ["a" * (PATTERN_SEES_CHARS + 1)])
+
+
+@pytest.mark.parametrize("operator", ["eq", "ne", "in", "contains", "regex", "glob", "gt"])
+def test_a_list_of_millions_takes_no_time(operator: str) -> None:
+    wanted: Any = {"in": ["x"], "gt": 9}.get(operator, "x")
+    tags = ["1"] * 2_000_000
+    began = time.thread_time()
+    for _ in range(10):
+        holds(operator, wanted, tags)
+    assert time.thread_time() - began < 0.5
+
+
+@dataclass(kw_only=True)
+class Counting:
+    """An operator that counts how often it is asked."""
+
+    wanted: Any = None
+    asked: int = 0
+
+    @classmethod
+    def read(cls, wanted: Any) -> "Counting":
+        return cls(wanted=wanted)
+
+    def holds(self, actual: Any) -> bool:
+        self.asked += 1
+        return actual is not MISSING
+
+
+def test_of_a_long_value_that_many_alerts_share_a_condition_is_asked_once_per_webhook() -> None:
+    counting = Counting()
+    condition = On(name="payload", path=parse("payload"), operator=counting)
+    for _ in range(2):  # webhooks
+        shared = ["a"] * 1_000
+        with remembering():
+            answers = [condition.refused(alert(shared)) for _ in range(5)]
+            answers.append(condition.refused(alert(["a"] * 1_000)))  # equal, but another
+        assert answers == [None] * 6
+    assert counting.asked == 4
 
 
 def test_the_check_names_the_condition_and_shows_both_sides() -> None:
