@@ -14,9 +14,9 @@ from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, effect
 from bridge.domain.decision import Change, Decided, Decision, Policy
 from bridge.domain.delivery import NameRef
 from bridge.domain.keys import canonical, series
-from bridge.render import RenderError
+from bridge.render import OneWebhook, RenderError, WebhookSpentError
 from bridge.rules.book import Block, Lookup, Rule, RuleBook
-from bridge.rules.conditions import remembering
+from bridge.rules.conditions import Remembering
 from bridge.rules.paths import MISSING, Path, is_absent
 from bridge.sources.absent import says_nothing
 
@@ -45,7 +45,7 @@ def decide(
     `destinations` has every account a rule of the book names. Notices, and alerts that do not fire, open nothing: of
     the latter the rules that match are recorded.
     """
-    with remembering():
+    with Remembering(), OneWebhook():
         return tuple(_decided(reading, book, destinations) for reading in readings)
 
 
@@ -164,9 +164,12 @@ class _Request:
             return MISSING
         try:
             return block.value(self.alert)
+        except WebhookSpentError as error:
+            if str(error) not in self.notes:
+                self.notes.append(str(error))
         except RenderError as error:
             self.notes.append(f"{name}: its template failed: {error}")
-            return MISSING
+        return MISSING
 
     def _fill_text(self, name: str, about: Field) -> None:
         for text, whence in self.texts(name):

@@ -39,6 +39,8 @@ from bridge.domain.alert import Alert, Link, effective
 from bridge.domain.errors import ConfigError, Place, Problem
 
 STEPS_MAX = 50_000  # of one render; about 0.1 s of the slowest steps
+WEBHOOK_STEPS_MAX = 3_000_000  # of all renders for one webhook; 5,000 ordinary alerts take 0.4 to 1.5 million
+STEPS_OF_EACH = 100  # that a render has however much the others took: enough for a title, a service, a plain body
 CHARS_PER_LOOK = 4_096  # of text that a pattern looks through in one step, where RE2's automaton has few states
 PARTS_OF_FEW_STATES = 16  # of a compiled pattern: up to so many, its states fit into REGEX_MAX_MEMORY
 PARTS_PER_LOOK = 3 * CHARS_PER_LOOK  # parts times bytes; of more parts RE2 may have to try each at every byte
@@ -69,6 +71,10 @@ _ALERT_FIELDS = frozenset(ALERT_FIELDS)
 
 class RenderError(Exception):
     """A template gave nothing for this alert; the message is a clause that holds no payload text."""
+
+
+class WebhookSpentError(RenderError):
+    """It would take steps that other renders for the same webhook have taken."""
 
 
 def nearest(word: str, choices: Collection[str], label: str) -> str:
@@ -126,6 +132,39 @@ def _weigh(value: Any) -> int:
             stack.extend(vars(item).values())
     _spend(steps)
     return steps
+
+
+class OneWebhook:
+    """Within it all renders share WEBHOOK_STEPS_MAX steps; when they are taken, each still has STEPS_OF_EACH.
+
+    The `when` of rules have an account of their own: no content keeps a rule from matching.
+    """
+
+    __slots__ = ("_token", "content", "questions")
+
+    def __enter__(self) -> None:
+        self.content, self.questions = Meter(WEBHOOK_STEPS_MAX), Meter(WEBHOOK_STEPS_MAX)
+        self._token = _WEBHOOK.set(self)
+
+    def __exit__(self, *_raised: object) -> None:
+        _WEBHOOK.reset(self._token)
+
+
+_WEBHOOK: ContextVar[OneWebhook | None] = ContextVar("webhook", default=None)
+
+
+def _paid_by(shared: Meter, leaf: "Text | Expression", alert: Alert) -> Any:
+    """One render with a Meter of its own, whose steps are taken from what is left for the webhook."""
+    steps = STEPS_MAX if shared.left >= STEPS_MAX else max(STEPS_OF_EACH, shared.left)
+    meter = Meter(steps)
+    try:
+        return leaf.given(_seen(alert), meter)
+    except RenderError as error:
+        if meter.left < 0 and steps < STEPS_MAX:
+            raise WebhookSpentError("the alerts of this webhook ask too much of the templates") from error
+        raise
+    finally:
+        shared.left -= steps - meter.left
 
 
 class _Absent(ChainableUndefined, StrictUndefined):
@@ -1044,7 +1083,13 @@ class Text:
 
     def value(self, alert: Alert) -> str:
         """The text for an alert, at most OUTPUT_MAX_CHARS with an ellipsis. Raises RenderError."""
-        return self.constant or "" if self.template is None else self.given(_seen(alert), Meter())
+        if self.template is None:
+            return self.constant or ""
+        webhook = _WEBHOOK.get()
+        if webhook is None:
+            return self.given(_seen(alert), Meter())
+        written: str = _paid_by(webhook.content, self, alert)
+        return written
 
     def given(self, names: Mapping[str, Any], meter: Meter) -> str:
         """As `value`, with other names than a rule's."""
@@ -1068,7 +1113,8 @@ class Expression:
 
     def value(self, alert: Alert) -> Any:
         """Its value for an alert, as JSON types. Raises RenderError."""
-        return self.given(_seen(alert), Meter())
+        webhook = _WEBHOOK.get()
+        return self.given(_seen(alert), Meter()) if webhook is None else _paid_by(webhook.content, self, alert)
 
     def given(self, names: Mapping[str, Any], meter: Meter) -> Any:
         """As `value`, with other names than a rule's."""
@@ -1085,8 +1131,9 @@ class Expression:
 
     def asks(self, alert: Alert) -> bool | str:
         """Its value as yes or no; a sentence when it has none for this alert."""
+        webhook = _WEBHOOK.get()
         try:
-            return bool(self.value(alert))
+            return bool(self.value(alert) if webhook is None else _paid_by(webhook.questions, self, alert))
         except RenderError as error:
             return f"cannot be answered: {error}"
 

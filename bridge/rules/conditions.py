@@ -7,7 +7,6 @@ they are used. Equality is typed; what a list holds is tried element by element,
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -450,14 +449,16 @@ _Answers = dict[tuple[int, int], tuple[bool, Operator, Any]]
 _ANSWERS: ContextVar[_Answers | None] = ContextVar("answers", default=None)
 
 
-@contextmanager
-def remembering() -> Iterator[None]:
-    """Until it ends, what an operator says of a long value is found out once: the alerts of a webhook share them."""
-    token = _ANSWERS.set({})
-    try:
-        yield
-    finally:
-        _ANSWERS.reset(token)
+class Remembering:
+    """Within it, what an operator says of a long value is found out once: the alerts of a webhook share them."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _ANSWERS.set({})
+
+    def __exit__(self, *_raised: object) -> None:
+        _ANSWERS.reset(self._token)
 
 
 def _once(operator: Operator, actual: Any) -> bool:

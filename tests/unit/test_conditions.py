@@ -22,10 +22,10 @@ from bridge.rules.conditions import (
     Equals,
     Not,
     On,
+    Remembering,
     When,
     number_of,
     refusal,
-    remembering,
     shown,
 )
 from bridge.rules.paths import MISSING, parse
@@ -239,7 +239,7 @@ def test_of_a_long_value_that_many_alerts_share_a_condition_is_asked_once_per_we
     condition = On(name="payload", path=parse("payload"), operator=counting)
     for _ in range(2):  # webhooks
         shared = ["a"] * 1_000
-        with remembering():
+        with Remembering():
             answers = [condition.refused(alert(shared)) for _ in range(5)]
             answers.append(condition.refused(alert(["a"] * 1_000)))  # equal, but another
         assert answers == [None] * 6

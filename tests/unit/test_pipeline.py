@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ from bridge.domain.keys import series
 from bridge.pipeline import VALUES_MAX, decide
 from bridge.render import Renderer
 from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook
-from bridge.rules.conditions import CONDITIONS, Glob, On
+from bridge.rules.conditions import CONDITIONS, Glob, On, When
 from bridge.rules.paths import parse
 from bridge.sources.absent import says_nothing
 
@@ -185,6 +186,63 @@ def test_alerts_of_a_webhook_that_share_a_long_list_are_decided_in_no_time() -> 
     results = decide(alerts, rules, DESTINATIONS)
     assert not any(one.matched for one in results)
     assert time.thread_time() - began < 1
+
+
+NESTED = "{% for a in payload.p %}{% for b in payload.p %}{{ b }}{% endfor %}{% endfor %}"
+
+
+def test_thousands_of_alerts_with_costly_templates_are_decided_soon_and_none_is_lost() -> None:
+    title = leaf("[{{ alert.severity }}] {{ alert.title }}")  # takes little, and so is written in any case
+    costly = rule(incident={"title": title, "body": leaf(NESTED), "priority": leaf(NESTED), "urgency": leaf("high")})
+    alerts = tuple(alert(fingerprint=f"fp-{number}", payload={"p": list(range(70))}) for number in range(1_500))
+    began = time.thread_time()
+    results = decide(alerts, book(costly), DESTINATIONS)
+    assert time.thread_time() - began < 4
+    first, last = (decided.decisions[0] for decided in (results[0], results[-1]))
+    assert first.fields["body"].startswith("0123")
+    assert last.fields | {"body": ""} == {
+        "title": "[critical] Disk full on pg-1",
+        "service": "Postgres Primary",
+        "urgency": "high",
+        "body": "",
+    }
+    assert last.fields["body"].startswith("97 % used")
+    assert last.notes.count("the alerts of this webhook ask too much of the templates") == 1
+
+
+def test_what_one_webhook_takes_of_the_templates_is_not_missing_for_the_next() -> None:
+    costly = book(rule(incident={"body": leaf(NESTED)}))
+    alerts = tuple(alert(fingerprint=f"fp-{number}", payload={"p": list(range(70))}) for number in range(50))
+    again = [decide(alerts, costly, DESTINATIONS) for _ in range(5)]
+    assert [one.decisions for one in again[0]] == [one.decisions for one in again[-1]]
+    assert again[-1][-1].decisions[0].notes == ()
+
+
+def test_costly_content_keeps_no_when_from_its_answer() -> None:
+    asks = RENDERER.compile_expression("payload.p | map('string') | select('eq', '69') | list | length == 1", PLACE)
+    costly = rule(
+        conditions=(When(wanted="p holds 69", asks=asks.asks),),
+        incident={"body": leaf(NESTED), "priority": leaf(NESTED)},
+    )
+    alerts = tuple(alert(fingerprint=f"fp-{number}", payload={"p": list(range(70))}) for number in range(500))
+    results = decide(alerts, book(costly), DESTINATIONS)
+    assert all(one.matched == ("r",) for one in results)
+
+
+def test_five_thousand_ordinary_alerts_share_what_there_is_for_one_webhook() -> None:
+    details = (Path(__file__).parent.parent.parent / "templates" / "incident-details.txt.j2").read_text()
+    ordinary = rule(
+        incident={
+            "title": leaf("[{{ alert.severity | upper }}] {{ alert.title | truncate(80) }}"),
+            "service": leaf("{{ alert.labels.service | default('Catch-all') }}"),
+            "body": leaf(
+                details + "{% for key, value in alert.labels | dictsort %}{{ key }}: {{ value }} {% endfor %}"
+            ),
+        }
+    )
+    labels = MappingProxyType({f"label-{number}": f"value {number}" for number in range(12)})
+    alerts = tuple(alert(fingerprint=f"fp-{number}", labels=labels) for number in range(5_000))
+    assert {one.decisions[0].notes for one in decide(alerts, book(ordinary), DESTINATIONS)} == {()}
 
 
 def test_dedup_parts_are_typed_values_of_the_alert() -> None:
