@@ -275,12 +275,16 @@ def _written(_context: Context, value: Any) -> str:
     return text
 
 
-class _Method:
-    """A method that templates may call on a text or a mapping: a function of ours, bound to its value."""
+class _Method(_Absent):
+    """A method that templates may call on a text or a mapping: a function of ours, bound to its value.
+
+    For anything but a call it is absent: the alert has no value of this name.
+    """
 
     __slots__ = ("function", "owner")
 
-    def __init__(self, function: Callable[..., Any], owner: Any) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], owner: Any) -> None:
+        super().__init__(hint=f"there is no '{name}' in this alert; the method is called {name}()")
         self.function = function
         self.owner = owner
 
@@ -288,6 +292,11 @@ class _Method:
         _weigh(args)
         _spend(len(self.owner) // CHARS_PER_STEP if isinstance(self.owner, str) else len(self.owner))
         return self.function(self.owner, *args)
+
+
+def _still_absent(absent: Undefined) -> Undefined:
+    """What a path that goes on from there gives: of a method's name no method, for it leads nowhere."""
+    return _Absent(hint=absent._undefined_hint) if isinstance(absent, _Method) else absent
 
 
 def _split(text: str, separator: str | None = None, most: int = -1) -> list[str]:
@@ -366,17 +375,17 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 if attribute in obj:
                     return obj[attribute]
                 if attribute in _MAPPING_METHODS:
-                    return _Method(_MAPPING_METHODS[attribute], obj)
+                    return _Method(attribute, _MAPPING_METHODS[attribute], obj)
             case str() if attribute in _TEXT_METHODS:
-                return _Method(_TEXT_METHODS[attribute], obj)
+                return _Method(attribute, _TEXT_METHODS[attribute], obj)
             case Undefined():
-                return obj
+                return _still_absent(obj)
             case Link() if attribute in ("text", "href"):
                 return getattr(obj, attribute)
             case LoopContext() if attribute in _LOOP_FIELDS:
                 return getattr(obj, attribute)
             case LoopContext() if attribute == "cycle":
-                return _Method(lambda _owner, *values: obj.cycle(*values), ())
+                return _Method(attribute, lambda _owner, *values: obj.cycle(*values), ())
             case Namespace() | TemplateModule() if not attribute.startswith("_"):
                 return getattr(obj, attribute, self.undefined(obj=obj, name=attribute))
         return self.undefined(obj=obj, name=attribute)
@@ -395,11 +404,11 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 return obj[argument] if inside else self.undefined(hint="a list or text has too few items")
             case _, str():
                 return self.getattr(obj, argument)
-        return obj if isinstance(obj, Undefined) else self.undefined(obj=obj, name="item")
+        return _still_absent(obj) if isinstance(obj, Undefined) else self.undefined(obj=obj, name="item")
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 (Jinja's names)
         """Only what this module and the template itself define can be called."""
-        if isinstance(__obj, Undefined):
+        if isinstance(__obj, Undefined) and not isinstance(__obj, _Method):
             str(__obj)  # raises, with its own message
         if isinstance(__obj, Macro | BlockReference | _Method) or __obj is _range or __obj is Namespace:
             if __obj is Namespace:
