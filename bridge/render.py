@@ -476,7 +476,7 @@ class _KeySandbox(_Sandbox):
         """As templates read everywhere; what says nothing is missing."""
         found = super().getattr(obj, attribute)
         if isinstance(found, _Method) and found.function is _MAPPING_METHODS["get"]:
-            return _Method(self._get, obj)
+            return _Method(attribute, self._get, obj)
         return self._read(found, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
