@@ -60,6 +60,7 @@ from bridge.sources.texts import (
     line,
     link_of,
     links_of,
+    may_be_instant,
     paragraphs,
     tag_pairs,
 )
@@ -415,7 +416,7 @@ def _varies(value: str) -> bool:
     number = value.removesuffix("%")
     if number != value or "." in number or "e" in number.lower():
         return number.replace(".", "", 1).lstrip("-").isdigit()
-    return instant_of(value) is not None and not (value.isdigit() and len(value) < 9)
+    return may_be_instant(value) and not (value.isdigit() and len(value) < 9)
 
 
 def _labels(payload: Mapping[str, Any], fields: Fields) -> Mapping[str, str]:

@@ -26,7 +26,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")  # all but tab and lin
 _HREF = re.compile(r"https?://[^\s\x00-\x20\x7f\"<>]+", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,9})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # as unix time, durations and dates such as 20261122 lie before it
+_EARLIEST_MAYBE = datetime(1970, 1, 2, tzinfo=UTC)
 _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -125,8 +126,18 @@ def links_of(*candidates: Link | None) -> tuple[Link, ...]:
 def instant_of(value: Any) -> datetime | None:
     """A time as aware UTC: ISO 8601 (naive counts as UTC) or an epoch in s, ms, µs or ns, as text or number.
 
-    None for what is no time, and for times before 1970-01-02 or after 2200, which senders use for "never".
+    None for what is no time, and for times before 2000 or after 2200: senders use them for "never", and a number that
+    small is a duration, or a date without its dashes, which would make what is reported later look older.
     """
+    return _instant_since(_EARLIEST, value)
+
+
+def may_be_instant(value: Any) -> bool:
+    """Whether a value could be a time, however unlikely: what identity leaves out must stay the same for ever."""
+    return _instant_since(_EARLIEST_MAYBE, value) is not None
+
+
+def _instant_since(earliest: datetime, value: Any) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip()
@@ -134,7 +145,7 @@ def instant_of(value: Any) -> datetime | None:
         instant = _from_epoch(text) if _NUMBER.fullmatch(text) else _from_iso(text)
     except (ValueError, OverflowError):
         return None
-    return instant if _EARLIEST <= instant <= _LATEST else None
+    return instant if earliest <= instant <= _LATEST else None
 
 
 def identity(kind: str, *parts: str) -> str:

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
+from bridge.domain.reports import last_report, why_ignored
 from bridge.sources.base import NoAuth
 from bridge.sources.generic import ALERTS_MAX, Generic
 from tests.receiving import told_as_it_is
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def readings_of(value: Any, **headers: str) -> tuple[Any, ...]:
@@ -123,6 +126,21 @@ def test_times_and_links_are_read() -> None:
     assert alert.starts_at == datetime(2026, 1, 5, 9, tzinfo=UTC)
     assert alert.ends_at == alert.reported_at == datetime(2026, 1, 5, 11, tzinfo=UTC)
     assert [link.href for link in alert.links] == ["https://a/b", "https://c/d", "https://e/f"]
+
+
+@pytest.mark.parametrize(
+    ("fires", "ends"),
+    [({"time": 250_000}, {"time": 180_000}), ({"timestamp": "2026-01-04T10:00:00Z"}, {"timestamp": "20261122"})],
+)
+def test_a_duration_or_a_bare_date_makes_no_recovery_stale(fires: dict[str, Any], ends: dict[str, Any]) -> None:
+    began, over = alert_of(title="x", status="down", **fires), alert_of(title="x", status="up", **ends)
+    assert over.reported_at is None
+    assert why_ignored(over, last_report(began, NOW), NOW) is None
+
+
+def test_a_label_that_may_be_a_time_of_long_ago_is_no_part_of_the_identity() -> None:
+    first, second = (alert_of(title="x", labels={"bytes_free": text}) for text in ("734003200", "734003201"))
+    assert first.fingerprint == second.fingerprint
 
 
 def test_one_bad_element_never_spoils_the_others() -> None:

@@ -69,7 +69,27 @@ def test_a_time_is_read_in_every_unit(value: Any, instant: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, "", "0", 0, -5, "Never", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9" * 20, [], {}],
+    [
+        None,
+        True,
+        "",
+        "0",
+        0,
+        -5,
+        250_000,
+        "250000",
+        86_400.5,
+        "20261122",
+        20261122,
+        "202611221015",
+        "1999-12-31",
+        "Never",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9" * 20,
+        [],
+        {},
+    ],
 )
 def test_what_is_no_time_is_none(value: Any) -> None:
     assert instant_of(value) is None
