@@ -33,6 +33,8 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
 # what YAML 1.2 section 5.1 does not count as printable; found before the parsers, which stop at it in two ways
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BREAKS_ONCE = "\x85\u2028\u2029"  # line breaks of YAML 1.1, which both parsers speak; in 1.2 characters like any other
+_NOBODYS = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))  # Unicode's private use
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # by an escape alone: what stands in the file as such is unprintable
 _DIGITS_MAX = 400  # longer numbers stay text
 
@@ -130,13 +132,24 @@ class _TooDeep(Exception):
 
 def _built(text: str, file: str, problems: list[Problem]) -> "_Builder":
     """The only document, built; what stands in it but may not is added to the problems."""
+    stand_ins = _stand_ins(text)
+    text = text.translate(stand_ins) if stand_ins else text
+    meant = {ord(other): chr(one) for one, other in stand_ins.items()}
     try:
-        return _Builder(file, problems).built(text, _PARSER)
+        return _Builder(file, problems, meant).built(text, _PARSER)
     except yaml.YAMLError:
         if len(text) > RETOLD_MAX_CHARS:
             raise
     problems.clear()
-    return _Builder(file, problems).built(text, yaml.SafeLoader)
+    return _Builder(file, problems, meant).built(text, yaml.SafeLoader)
+
+
+def _stand_ins(text: str) -> dict[int, str]:
+    """For each character that the parsers take for the end of a line, one that does not stand in the text."""
+    odd = "" if text.isascii() else [one for one in _BREAKS_ONCE if one in text]
+    used = set(text) if odd else frozenset()
+    free = (chr(code) for codes in _NOBODYS for code in codes if chr(code) not in used)
+    return {ord(one): other for one, other in zip(odd, free, strict=False)}
 
 
 class _Open:
@@ -155,8 +168,8 @@ class _Open:
 class _Builder:
     """Builds values and spots from a parser's events with a stack of its own, so that no depth is a recursion."""
 
-    def __init__(self, file: str, problems: list[Problem]) -> None:
-        self.file, self.problems = file, problems
+    def __init__(self, file: str, problems: list[Problem], meant: Mapping[int, str]) -> None:
+        self.file, self.problems, self.meant = file, problems, meant  # `meant`: what stands in for something else
         self.open: list[_Open] = []
         self.text = ""
         self.value: Any = None
@@ -179,7 +192,7 @@ class _Builder:
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 ended = self.open.pop()
                 if ended.is_bare:
-                    self._meant(ended, self.text[ended.mark.index : event.end_mark.index])
+                    self._meant(ended, self.text[ended.mark.index : event.end_mark.index].translate(self.meant))
             elif kind is yaml.AliasEvent:
                 what = f"the alias '*{event.anchor}' repeats another part of the file"
                 self._problem(event.start_mark, what, "write it out, or use `defaults` or `maps`")
@@ -208,7 +221,7 @@ class _Builder:
 
     def _whole(self, event: Any) -> str:
         """A text whose escapes, as JSON writes them in pairs, are characters; half of a pair is a problem."""
-        text: str = event.value
+        text: str = event.value.translate(self.meant) if self.meant else event.value
         if _SURROGATE.search(text) is None:
             return text
         try:

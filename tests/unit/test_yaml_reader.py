@@ -77,6 +77,19 @@ def test_escapes_in_pairs_as_json_writes_them_are_characters_and_half_of_one_is_
     ]
 
 
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029"])
+def test_what_only_yaml_1_1_takes_for_a_line_break_is_a_character(odd: str) -> None:
+    text = f"# a{odd}b\na: |\n  x{odd}y\nb: 'x{odd}y\ue000'\nc{odd}d: x{odd}y:z\ne: {{{{ x{odd}y }}}}\ne: 1\n"
+    tree = read_tree(text, "f")
+    whole = f"x{odd}y"
+    held = {"a": f"{whole}\n", "b": f"{whole}\ue000", f"c{odd}d": f"{whole}:z", "e": f"{{{{ {whole} }}}}"}
+    assert [str(one).split("\n")[0] for one in tree.problems] == [
+        "f:6:4: {{ without quotes is no text in YAML, but a mapping",
+        "f:7:1: 'e' is given twice, first at line 6",
+    ]
+    assert tree.value == held
+
+
 QUOTES = '\n    put the whole text in quotes, as in title: "{{ alert.title }}"'
 
 
