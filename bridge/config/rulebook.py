@@ -30,11 +30,25 @@ from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
 from bridge.rules.book import Block, Constant, Leaf, Lookup, NameUse, PathUse, Rule, RuleBook, table_keys
-from bridge.rules.conditions import CONDITIONS, AllOf, AnyOf, BadCondition, Condition, Equals, In, Not, On, When
+from bridge.rules.conditions import (
+    CONDITIONS,
+    AllOf,
+    AnyOf,
+    BadCondition,
+    Condition,
+    Contains,
+    Equals,
+    In,
+    Not,
+    NotEquals,
+    On,
+    When,
+)
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
 from bridge.rules.paths import parse as parse_path
 from bridge.rules.references import references, references_in_template
+from bridge.sources import SOURCES
 from bridge.sources.absent import says_nothing
 
 RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
@@ -210,7 +224,7 @@ def compile_rulebook(
 def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
     """A `match` block that stands by itself, YAML text or what it reads as: its data and its conditions.
 
-    Raises ConfigError with every Problem in it; the file of their places is `match`.
+    Raises ConfigError with every Problem in it when one of them is an error; the file of their places is `match`.
     """
     try:
         tree = read_tree(match if isinstance(match, str) else json.dumps(match, ensure_ascii=False), "match")
@@ -228,7 +242,7 @@ def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, 
         rule = _RuleEntry(id="match", match={str(key): one for key, one in tree.value.items()}, incident={})
         compiler = _Compiler(tree=tree, at=(), rule=rule, has_incident=False, defaults=_Settings(), loading=loading)
         conditions = compiler.standing()
-    if loading.problems:
+    if any(problem.grade is Grade.ERROR for problem in loading.problems):
         raise ConfigError(loading.problems)
     return dict(tree.value), conditions
 
@@ -518,25 +532,27 @@ class _Compiler:
         except BadCondition as error:
             self.loading.error(self.tree.place(path), str(error), error.hint)
             return
-        if kind in (Equals, In):
-            self._check_values(read, wanted, path)
+        if kind in (Equals, In, NotEquals, Contains):
+            self._check_values(kind, name, read, wanted, path)
         yield On(name=name, path=read, operator=operator)
 
-    def _check_values(self, read: AlertPath, wanted: Any, path: YamlPath) -> None:
-        """Values that no alert can ever have, for the fields whose values are known."""
+    def _check_values(self, kind: Any, name: str, read: AlertPath, wanted: Any, path: YamlPath) -> None:
+        """Values that no alert can ever have: where all are known, and where all are texts."""
         choices: Mapping[str, Collection[str]] = {
             "source": self.loading.source_names,
+            "source_type": tuple(SOURCES),
             "severity": tuple(Severity),
             "status": tuple(Status),
         }
-        if read.head not in choices:
-            return
-        known = choices[read.head]
+        known = choices.get(read.head) if kind in (Equals, In) else None
         for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
-            if value not in known:
-                place = self.tree.place((*path, number) if isinstance(wanted, list) else path)
+            place = self.tree.place((*path, number) if isinstance(wanted, list) else path)
+            if known is not None and value not in known:
                 message = f"{read.head} {found(value)} does not exist"
                 self.loading.error(place, message, nearest(str(value), known, f"{read.head} is one of"))
+            elif known is None and read.head != "payload" and isinstance(value, int | float):
+                message = f"'{name}' compares with {found(value)}, and all that is read there is text: never equal"
+                self.loading.warn(place, message, "put it in quotes, written as the alert has it")
 
     def _incident(self, account: AccountView | None) -> tuple[Mapping[str, Block], Leaf | None]:
         block: dict[str, Block] = {}

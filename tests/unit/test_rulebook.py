@@ -493,6 +493,35 @@ def test_an_expression_in_braces_is_told_without_them(tmp_path: Path) -> None:
     assert found[-1].endswith("write when: alert.title == 'x'")
 
 
+def test_a_source_type_that_does_not_exist_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    text = MINIMAL.replace("match: {}", "match: {source_type: [datadog, datadg]}")
+    (said,) = problems(written(tmp_path, a=f"unmatched: record{text}"))
+    assert said == "rules/a.yaml:5:36: source_type 'datadg' does not exist\n    did you mean 'datadog'?"
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ("{labels.tier: 2}", "5:26: 'labels.tier' compares with the number 2"),
+        ("{labels.tier: ['1', 2.5]}", "5:32: 'labels.tier' compares with the number 2.5"),
+        ("{title: {contains: 500}}", "5:31: 'title.contains' compares with the number 500"),
+        ("{not: {labels.on: {ne: true}}}", "5:35: 'not.labels.on.ne' compares with true"),
+    ],
+)
+def test_a_number_is_never_equal_to_a_text_and_that_is_said(tmp_path: Path, match: str, said: str) -> None:
+    _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
+    assert [str(one) for one in warnings] == [
+        f"rules/a.yaml:{said.replace(': ', ': warning: ', 1)}, and all that is read there is text: never equal\n"
+        "    put it in quotes, written as the alert has it"
+    ]
+
+
+@pytest.mark.parametrize("match", ["{payload.n: 2}", "{labels.n: {gt: 2}}", "{labels.n: '2'}", "{labels.n: null}"])
+def test_a_number_where_one_may_be_read_is_not_warned_of(tmp_path: Path, match: str) -> None:
+    _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
+    assert warnings == ()
+
+
 WHOLE: Mapping[str, Any] = {
     "defaults": {"account": "pagerduty-prod", "hold_resolve": "30s"},
     "maps": {"priorities": {"critical": "P1"}},

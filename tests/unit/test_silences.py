@@ -117,6 +117,12 @@ def test_what_is_wrong_with_matchers_is_said_at_its_place(match: Any, said: str,
     assert str(caught.value.problems[0]).startswith(said)
 
 
+def test_matchers_that_are_only_warned_of_are_taken(tmp_path: Path) -> None:
+    settings = wiring.load_settings(write_configuration(tmp_path, sources=LAB))
+    match, _ = wiring.match_of(settings, "labels.tier: {ne: 2}")
+    assert match == {"labels.tier": {"ne": 2}}
+
+
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
