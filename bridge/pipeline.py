@@ -443,6 +443,8 @@ def _clean_line(text: str) -> str:
     """One line without control characters."""
     if not text.isprintable():
         text = _encodable(text).translate(_TO_SPACES)
+        if text.isspace():  # of other spaces than " ": a title of them would say nothing
+            return ""
     return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
 
 
