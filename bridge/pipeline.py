@@ -147,9 +147,7 @@ class _Request:
         """The texts a field could take, best first, each with where it is from: rendered, `else`, account default."""
         block = self.block.get(name)
         if block is not None:
-            yield self.rendered(name, block), "the rule"
-        if isinstance(block, Lookup) and block.otherwise is not None:
-            yield self.rendered(name, block.otherwise), "the rule's else"
+            yield from ((self.rendered(name, one), whence) for one, whence in _with_else(block))
         default = self.defaults.get(name)
         if default is not None:
             yield default, "the account's default"
@@ -307,14 +305,28 @@ def own_body(alert: Alert) -> str:
 
 def _severity(request: _Request) -> Severity:
     own = effective(request.alert.severity)
-    if request.rule.severity is None:
+    said = request.rule.severity
+    if said is None:
         return own
-    text = request.rendered("severity", request.rule.severity).strip().lower()
-    if text in tuple(Severity):
-        return Severity(text)
-    if text:
-        request.notes.append(f"severity: what the rule gives is none of {', '.join(Severity)}; the alert's own is used")
+    notes_before = len(request.notes)
+    for leaf, whence in _with_else(said):
+        text = request.rendered("severity", leaf).strip().lower()
+        if text in tuple(Severity):
+            if whence != "the rule":
+                request.notes.append(f"severity: {whence} is used")
+            return Severity(text)
+        if text:
+            request.notes.append(f"severity: what {whence} gives is none of {', '.join(Severity)}")
+    if len(request.notes) > notes_before:
+        request.notes.append("severity: the alert's own is used")
     return own
+
+
+def _with_else(block: Block) -> Iterator[tuple[Block, str]]:
+    """What a rule says of a field, best first, each with where it stands."""
+    yield block, "the rule"
+    if isinstance(block, Lookup) and block.otherwise is not None:
+        yield block.otherwise, "the rule's else"
 
 
 def _key_text(request: _Request) -> str | None:

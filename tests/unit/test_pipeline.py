@@ -412,8 +412,25 @@ def test_a_rule_overrides_the_severity_for_order_and_display() -> None:
     odd = decision(rule(severity=leaf("grave")))
     assert odd.severity is Severity.CRITICAL
     assert odd.notes == (
-        "severity: what the rule gives is none of critical, error, warning, info; the alert's own is used",
+        "severity: what the rule gives is none of critical, error, warning, info",
+        "severity: the alert's own is used",
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("{{ payload.level }}", "its template failed: there is no 'level' in this alert"),
+        ("{{ payload.id }}", "what the rule gives is none of critical, error, warning, info"),
+    ],
+)
+def test_a_severity_that_a_maps_entry_cannot_give_is_its_else(entry: str, why: str) -> None:
+    made = decision(rule(severity=lookup("labels.team", {"db": entry}, "critical")), alert(severity=Severity.INFO))
+    assert made.severity is Severity.CRITICAL
+    assert made.notes == (f"severity: {why}", "severity: the rule's else is used")
+    none = decision(rule(severity=lookup("labels.team", {"db": entry}, "grave")), alert(severity=Severity.INFO))
+    assert none.severity is Severity.INFO
+    assert none.notes[-1] == "severity: the alert's own is used"
 
 
 def test_a_severity_the_sender_did_not_give_counts_as_error() -> None:
