@@ -1193,6 +1193,10 @@ class Renderer:
                 self._sandbox.get_template(name)
             except _COMPILING_FAILS as error:
                 found += [_refused(error, place, of_file=True)] if not found else []
+        for circle, line in _circles({name: dict(_always_uses(tree)) for name, tree in trees.items()}):
+            place = Place(file=f"{folder}/{circle[0]}", line=line)
+            message = f"template '{circle[0]}' uses itself: {' -> '.join(circle)}"
+            found.append(Problem(place=place, message=message, hint="take one of these out; no alert could be written"))
         self.problems = tuple(found)
 
     def for_keys(self, unsaid: Callable[[Any], bool]) -> "Renderer":
@@ -1353,3 +1357,36 @@ def _used_by(tree: nodes.Template) -> Iterator[str]:
     for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         if isinstance(node.template, nodes.Const):  # type: ignore[attr-defined]  # fields exist at run time only
             yield node.template.value  # type: ignore[attr-defined]
+
+
+_ONLY_SOMETIMES = (nodes.If, nodes.For, nodes.Macro, nodes.Block)  # what stands in them need not be reached
+
+
+def _always_uses(tree: nodes.Node) -> Iterator[tuple[str, int]]:
+    """The files that a template needs for every alert, each with the line that names it."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
+            named: Any = node.template
+            if isinstance(named, nodes.Const) and isinstance(named.value, str):
+                yield named.value, node.lineno
+        elif not isinstance(node, _ONLY_SOMETIMES):
+            stack.extend(node.iter_child_nodes())
+
+
+def _circles(uses: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Files that lead back to themselves, the shortest way from each, and the line it begins at; each circle once."""
+    said: set[frozenset[str]] = set()
+    for start in uses:
+        ways: list[tuple[str, ...]] = [(start, name) for name in uses[start]]
+        seen: set[str] = set()
+        for way in ways:  # grows while it is read: all of one length before those of the next
+            if way[-1] == start:
+                if frozenset(way) not in said:
+                    said.add(frozenset(way))
+                    yield way, uses[start][way[1]]
+                break
+            if way[-1] not in seen:
+                seen.add(way[-1])
+                ways.extend((*way, name) for name in uses.get(way[-1], ()))

@@ -233,6 +233,36 @@ def test_problems_of_a_file_stand_at_their_line() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("files", "sentences"),
+    [
+        (
+            {"a.j2": "x\n{% include 'b.j2' %}", "b.j2": "{% include 'a.j2' %}", "c.j2": "{% include 'a.j2' %}"},
+            ["templates/a.j2:2: template 'a.j2' uses itself: a.j2 -> b.j2 -> a.j2"],
+        ),
+        ({"a.j2": "{% extends 'a.j2' %}"}, ["templates/a.j2:1: template 'a.j2' uses itself: a.j2 -> a.j2"]),
+        (
+            {"a.j2": "{% from 'b.j2' import m %}", "b.j2": "{% import 'c.j2' as c %}", "c.j2": "{% extends 'a.j2' %}"},
+            ["templates/a.j2:1: template 'a.j2' uses itself: a.j2 -> b.j2 -> c.j2 -> a.j2"],
+        ),
+        ({"a.j2": "{% include 'b.j2' %}{% include 'b.j2' %}", "b.j2": "{% include 'c.j2' %}", "c.j2": ""}, []),
+    ],
+)
+def test_files_that_need_themselves_are_refused_when_they_are_loaded(
+    files: dict[str, str], sentences: list[str]
+) -> None:
+    assert [f"{one.place.file}:{one.place.line}: {one.message}" for one in Renderer(files).problems] == sentences
+
+
+def test_a_file_may_use_itself_under_a_condition() -> None:
+    inner = "{% with node = child %}({% include 'tree.j2' %}){% endwith %}"
+    tree = "{{ node.name }}{% for child in node.of %}" + inner + "{% endfor %}"
+    renderer = Renderer({"tree.j2": tree, "start.j2": "{% set node = payload %}{% include 'tree.j2' %}"})
+    assert renderer.problems == ()
+    payload = {"name": "a", "of": [{"name": "b", "of": [{"name": "c", "of": []}]}, {"name": "d", "of": []}]}
+    assert renderer.template("start.j2", PLACE).value(alert(payload=payload)) == "a(b(c))(d)"
+
+
 GROWS = "{% set ns = namespace(a=START) %}{% for i in range(64) %}{% set ns.a = STEP %}{% endfor %}"
 
 
