@@ -24,6 +24,7 @@ from bridge.domain.delivery import (
 )
 
 CRITICAL_FIRST = 1 << 52  # microseconds, 142 years: sorts every critical before everything else
+REFUSED_LAST = 1 << 54  # microseconds: sorts what was refused behind everything else, critical or not
 UPDATE_BURST = 10
 PARK_MIN = timedelta(seconds=1)
 PARK_MAX = timedelta(minutes=15)
@@ -113,6 +114,23 @@ def order_key(severity: Severity, created_at_us: int, promote_after: timedelta) 
 def is_critical(key: int) -> bool:
     """Whether an order key is a critical create's."""
     return key < 0
+
+
+def behind_the_others(key: int) -> int:
+    """The order key of what was refused to it alone: behind everything that was not, and there in its own order.
+
+    Were it to keep its place, a few of them would be enough for one to be due always, and nobody else would ever go.
+    """
+    return key if _is_behind(key) else key + REFUSED_LAST
+
+
+def in_its_place(key: int) -> int:
+    """The order key that it had before it was put behind the others."""
+    return key - REFUSED_LAST if _is_behind(key) else key
+
+
+def _is_behind(key: int) -> bool:
+    return key >= REFUSED_LAST // 2
 
 
 def reserve_of(burst: int, wanted: int | None) -> int:

@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
@@ -11,12 +11,14 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
+from bridge.adapters.ledger import Claimed
 from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Change, Decided, OnResolve, Policy
 from bridge.domain.delivery import (
     Action,
     Delivered,
+    Delivery,
     KeyIsOpen,
     PermanentFailure,
     Reason,
@@ -204,6 +206,51 @@ def test_one_forbidden_page_holds_up_no_other(moved: Moved) -> None:
     assert sent[:2] == ["a", "b"]
     assert sent.count("b") == 1
     assert sent.count("a") > 1
+
+
+def test_many_forbidden_pages_hold_up_no_other(moved: Moved) -> None:
+    settle(moved.ledger, *(fires(f"a{n}", severity=Severity.CRITICAL) for n in range(8)))
+    sent = [_answered(moved, lambda one: one.action is Action.CREATE) for _ in range(20)]
+    assert len(set(filter(None, sent))) == 8  # every one of them was tried
+    settle(moved.ledger, fires("b", severity=Severity.WARNING))
+    moved.later(timedelta(minutes=1))
+    found = claim(moved.ledger)
+    assert found.delivery.fields["title"] == "b is down"
+
+
+def test_many_forbidden_notes_hold_up_no_resolve(moved: Moved) -> None:
+    for n in range(8):
+        settle(moved.ledger, fires(f"a{n}", parts=("x", n)))
+        record(moved.ledger, claim(moved.ledger), delivered(f"P{n}"))
+        settle(moved.ledger, fires(f"b{n}", parts=("x", n)))  # joins: a note
+    opened(moved.ledger, "z")
+    for _ in range(20):
+        _answered(moved, lambda one: one.action is Action.NOTE)
+    settle(moved.ledger, ends("z"))
+    moved.later(timedelta(minutes=1))
+    assert claim(moved.ledger).delivery.action is Action.RESOLVE
+
+
+def test_a_forbidden_page_that_is_replayed_has_its_place_again(moved: Moved) -> None:
+    settle(moved.ledger, fires("a"))
+    for hours in (0, 23):
+        record(moved.ledger, claim(moved.later(timedelta(hours=hours))), FORBIDDEN)
+    moved.later(timedelta(hours=2)).given_up()
+    (letter,) = moved.ledger.deliveries(state="dead", limit=9).items
+    settle(moved.later(timedelta(minutes=2)), fires("b"))
+    moved.ledger.replayed(letter["id"])
+    assert claim(moved.ledger).delivery.id == letter["id"]
+
+
+def _answered(moved: Moved, forbids: Callable[[Delivery], bool]) -> str | None:
+    """A minute later the next one goes; answers which it was, if it was forbidden."""
+    found = moved.later(timedelta(minutes=1)).claim(ACCOUNT)
+    if found is None:
+        return None
+    assert isinstance(found, Claimed)
+    forbidden = forbids(found.delivery)
+    record(moved.ledger, found, FORBIDDEN if forbidden else delivered("P"))
+    return found.delivery.id if forbidden else None
 
 
 def test_what_was_forbidden_is_tried_again_at_once_when_somebody_may_have_mended_it(moved: Moved) -> None:

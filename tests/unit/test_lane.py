@@ -10,10 +10,13 @@ from bridge.domain.alert import Severity
 from bridge.domain.delivery import Delivered, LaneClass, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.domain.lane import (
     ARMED,
+    CRITICAL_FIRST,
     PARK_MAX,
     LaneState,
     Pace,
     after,
+    behind_the_others,
+    in_its_place,
     interval,
     is_failing,
     order_key,
@@ -183,3 +186,14 @@ def test_an_hour_on_the_clock_freezes_nothing() -> None:
     assert back.armed_until == NOW + ARMED
     assert slot(PACE, back, UPDATE, NOW + timedelta(seconds=60), in_flight=0).anyone
     assert tokens(PACE, back, UPDATE, NOW + timedelta(seconds=3)) > 1
+
+
+def test_what_was_refused_is_behind_everything_and_the_critical_is_first_there() -> None:
+    now_us = 1_790_000_000_000_000
+    keys = [order_key(one, now_us, PACE.promote_after) for one in Severity]
+    a_look = now_us + CRITICAL_FIRST  # of the sweep, that goes when nothing else waits
+    refused = [behind_the_others(key) for key in keys]
+    assert min(refused) > max(*keys, a_look)
+    assert sorted(refused) == [behind_the_others(key) for key in sorted(keys)]
+    assert [behind_the_others(key) for key in refused] == refused
+    assert [in_its_place(key) for key in (*refused, *keys)] == keys * 2

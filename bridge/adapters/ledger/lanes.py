@@ -57,7 +57,19 @@ from bridge.domain.delivery import (
     lane_class,
 )
 from bridge.domain.incident import CreateBody, Incident, Transition
-from bridge.domain.lane import LEASE, LaneState, Pace, Slot, after, is_failing, is_parked, sane, slot, take
+from bridge.domain.lane import (
+    LEASE,
+    LaneState,
+    Pace,
+    Slot,
+    after,
+    behind_the_others,
+    is_failing,
+    is_parked,
+    sane,
+    slot,
+    take,
+)
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 from bridge.domain.telling import noted
@@ -552,10 +564,12 @@ class LaneWork:
         first = first_phase(Action(row["action"]), incident.key_rule)
         asks_first = first is Phase.LOOK_UP and step.reason is not Reason.NOTHING_FOUND
         phase = first if asks_first else step.phase
+        is_forbidden = step.reason is Reason.FORBIDDEN
         self._update_delivery(
             row["id"],
             **self._waiting(row, phase),
             sent=sent,
+            order_key=behind_the_others(row["order_key"]) if is_forbidden else row["order_key"],
             next_at=self.now + step.delay,
             reason=step.reason.value,
             detail=detail,

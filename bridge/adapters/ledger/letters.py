@@ -11,6 +11,7 @@ from bridge.adapters.ledger.rows import Row, clean, incident_from
 from bridge.adapters.ledger.schema import deliveries, incidents, series
 from bridge.domain.delivery import Action, DeliveryState, Reason, lane_class
 from bridge.domain.incident import Incident, Refused
+from bridge.domain.lane import in_its_place
 from bridge.domain.retry import first_phase, phase_after_unknown
 from bridge.domain.transitions import on_discarded, on_replayed
 
@@ -52,6 +53,7 @@ def replay(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
                 "phase": phase.value,
                 "class": lane_class(Action(row["action"]), phase).value,
                 "reason": Reason.REPLAYED.value,
+                "order_key": in_its_place(row["order_key"]),  # the person will have mended what forbade it
                 "next_at": transaction.now,
                 "give_up_at": transaction.now + REPLAY_PATIENCE,
                 "done_at": None,
