@@ -239,8 +239,15 @@ def carrier_fires(
     telling = replace(carrier.telling, has_updates=step.incident.telling.has_updates)
     changed = replace(step.incident, renewal=carrier.renewal, telling=telling)
     add = tuple(action for action in step.add if action is not Action.NOTE)
-    late = replace(folded, renewal=body) if is_late else folded
-    return late, replace(step, incident=changed, add=add, replace_create=False)
+    alone = _fires_late(folded, severity, body) if is_late else folded
+    return alone, replace(step, incident=changed, add=add, replace_create=False)
+
+
+def _fires_late(folded: Incident, severity: Severity, body: CreateBody) -> Incident:
+    """A folded incident by itself, with the words of the most severe that fires since the resolve."""
+    if folded.firing > 1 and severity.rank > folded.severity.rank:
+        return folded
+    return replace(folded, renewal=body, severity=severity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """An incident, one episode of a series, and what is said of it: its values. What moves it is domain.transitions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -41,6 +41,11 @@ class CreateBody:
     fold_key: str = ""  # what may fold with it, and under which target: domain.folding
     fold_target: str = ""
     own: "CreateBody | None" = None  # of a carrier: what it would have sent alone
+
+    def changed_by(self, later: "CreateBody") -> "CreateBody":
+        """The same with what was told of the incident later: those fields, and the names in them."""
+        kept = tuple(ref for ref in self.names if ref.field not in later.fields)
+        return replace(self, fields={**self.fields, **later.fields}, names=(*kept, *later.names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

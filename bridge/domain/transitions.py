@@ -89,8 +89,9 @@ def on_firing(
         case IncidentState.FOLDED:
             return Transition(incident=joined, outcome=Outcome.JOINED, replace_create=rises)
         case IncidentState.RESOLVING if incident.resolve_claimed:
-            renewed = replace(joined, renewal=body)
-            what = "is re-opened after" if reopens else "becomes a new episode after"
+            anew = severity if incident.firing == 0 else joined.severity  # what was over before is not in what follows
+            renewed = replace(joined, renewal=body, severity=anew)
+            what = "is re-opened after" if reopens and not incident.folded else "becomes a new episode after"
             why = f"fired again while its resolve was being sent; it {what} the resolve"
             return Transition(incident=renewed, outcome=Outcome.JOINED, reason=why)
         case IncidentState.RESOLVING:
@@ -313,7 +314,8 @@ def on_delivered(
             there = replace(known, state=IncidentState.OPEN)
             taken, add = _acknowledges(there) if incident.acknowledged else (there, ())
             return Transition(incident=taken, add=add)
-        case Action.RESOLVE if incident.firing > 0 and incident.renewal is not None and reopens:
+        # what a carrier speaks for may be more severe than what it would say to be re-opened: each goes by itself
+        case Action.RESOLVE if incident.firing > 0 and incident.renewal and reopens and not incident.folded:
             again = replace(
                 incident,
                 state=IncidentState.PENDING,

@@ -61,6 +61,11 @@ def is_doubtful(incident: Incident, now: datetime, older_than: timedelta) -> boo
     return seen_at is None or not now - older_than < seen_at <= now + ROUND  # one that is yet to come is a clock's jump
 
 
+def is_asked_after(incident: Incident) -> bool:
+    """Whether an open incident is being looked at, and keeps what a new episode would open with until then."""
+    return incident.state is IncidentState.OPEN and incident.renewal is not None
+
+
 def looks_per_round(update_interval: timedelta) -> int:
     """How many looks the sweep adds to an account's lane in one round."""
     return max(1, int(SHARE * (ROUND / update_interval)))
@@ -79,12 +84,14 @@ def may_look(incident: Incident) -> bool:
 def on_reported(step: Transition, body: CreateBody, now: datetime, trust: Trust) -> Transition:
     """What a firing report that joins adds: a look at an incident that nobody has seen open lately.
 
-    `body` is what the report would open with; it is kept for the episode that may follow.
+    `body` is what a new episode would open with from then on; it is kept for the one that may follow.
     """
     if is_quiet(step.incident):
         why = f"somebody closed it upstream; if it still fires, a new one follows at {_time(step.incident.renews_at)}"
         incident = step.incident if step.outcome is Outcome.DUPLICATE else replace(step.incident, renewal=body)
         return replace(step, incident=incident, reason=why)
+    if is_asked_after(step.incident) and step.outcome is not Outcome.DUPLICATE:
+        return replace(step, incident=replace(step.incident, renewal=body))
     if not is_doubtful(step.incident, now, trust.confirm_open):
         return step
     why = "the upstream is asked whether it is still open"

@@ -4,6 +4,7 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -72,6 +73,13 @@ def moved(ledger_url: str) -> Iterator[Moved]:
     made = Moved(ledger_url)
     yield made
     made.ledger.close()
+
+
+@pytest.fixture
+def rising(moved: Moved) -> Moved:
+    """An account whose incidents are told when they become more severe."""
+    moved.ledger.routes[ACCOUNT] = replace(moved.ledger.routes[ACCOUNT], rises=frozenset({"urgency"}))
+    return moved
 
 
 class FoldingPair(Pair):
@@ -161,6 +169,146 @@ def test_what_fires_under_a_resolve_is_told_by_its_most_severe(moved: Moved) -> 
     settle(moved.ledger, urgent("info", Severity.INFO))
     record(moved.ledger, resolve, delivered("P1"))
     assert claim(moved.ledger).delivery.fields["urgency"] == "high"
+
+
+@pytest.mark.parametrize("how", ["sweep", "resend", "report"])
+def test_what_was_told_to_be_more_severe_comes_back_so(rising: Moved, how: str) -> None:
+    settle(rising.ledger, urgent("p", Severity.WARNING))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.ledger, urgent("p", Severity.CRITICAL))
+    update = claim(rising.ledger)
+    record(rising.ledger, update, delivered("P1"))
+    if how == "resend":
+        rising.ledger.incident_resent(update.delivery.incident)
+        record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    else:
+        rising.later(timedelta(hours=6, minutes=1))
+        rising.ledger.swept() if how == "sweep" else settle(rising.ledger, urgent("q", Severity.INFO))
+        _looked_at(rising, there(rising.now() - timedelta(hours=3)))
+    create = claim(rising.ledger)
+    assert (create.delivery.action, create.delivery.fields["urgency"]) == (Action.CREATE, "high")
+
+
+def test_what_was_refused_as_a_rise_is_not_said_again_in_a_new_episode(rising: Moved) -> None:
+    settle(rising.ledger, urgent("p", Severity.WARNING))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.ledger, urgent("p", Severity.CRITICAL))
+    record(rising.ledger, claim(rising.ledger), PermanentFailure(reason=Reason.BAD_REQUEST, detail="no"))
+    rising.later(timedelta(hours=6, minutes=1)).swept()
+    _looked_at(rising, there(rising.now() - timedelta(hours=3)))
+    assert claim(rising.ledger).delivery.fields["urgency"] == "low"
+
+
+@pytest.mark.parametrize("reopens", [None, frozenset({"urgency"})], ids=["new episode", "reopened"])
+def test_a_critical_that_follows_a_lesser_one_under_a_resolve_is_a_rise(
+    rising: Moved, reopens: frozenset[str] | None
+) -> None:
+    rising.ledger.routes[ACCOUNT] = replace(rising.ledger.routes[ACCOUNT], reopens=reopens)
+    settle(rising.ledger, urgent("crit", Severity.CRITICAL))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.ledger, ends("crit"))
+    resolve = claim(rising.ledger)
+    settle(rising.ledger, urgent("info", Severity.INFO))
+    record(rising.ledger, resolve, delivered("P1"))
+    again = claim(rising.ledger)
+    assert again.delivery.fields["urgency"] == "low"
+    record(rising.ledger, again, delivered("P2"))
+    settle(rising.ledger, urgent("crit", Severity.CRITICAL))
+    update = claim(rising.ledger)
+    assert (update.delivery.action, update.delivery.fields) == (Action.UPDATE, {"urgency": "high"})
+
+
+def test_a_critical_that_comes_back_to_a_lesser_episode_is_a_rise(rising: Moved) -> None:
+    settle(rising.ledger, urgent("crit", Severity.CRITICAL))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.ledger, urgent("info", Severity.INFO), ends("crit"))
+    settle(rising.later(timedelta(hours=5)), urgent("info", Severity.INFO))
+    _looked_at(rising, there(rising.now() - timedelta(hours=3)))
+    create = claim(rising.ledger)
+    assert create.delivery.fields["urgency"] == "low"
+    record(rising.ledger, create, delivered("P2"))
+    settle(rising.ledger, urgent("crit", Severity.CRITICAL))
+    assert claim(rising.ledger).delivery.fields == {"urgency": "high"}
+
+
+def test_an_incident_that_was_reopened_lower_rises_again(rising: Moved) -> None:
+    rising.ledger.routes[ACCOUNT] = replace(rising.ledger.routes[ACCOUNT], reopens=frozenset({"urgency"}))
+    policy = Policy(reopen_within=timedelta(minutes=15))
+    settle(rising.ledger, urgent("a", Severity.CRITICAL, policy=policy))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.ledger, ends("a"))
+    record(rising.ledger, claim(rising.ledger), delivered("P1"))
+    settle(rising.later(timedelta(minutes=5)), urgent("a", Severity.WARNING, policy=policy))
+    reopen = claim(rising.ledger)
+    assert (reopen.delivery.action, reopen.delivery.fields) == (Action.REOPEN, {"urgency": "low"})
+    record(rising.ledger, reopen, delivered("P1"))
+    settle(rising.later(timedelta(minutes=5)), urgent("a", Severity.CRITICAL, policy=policy))
+    assert claim(rising.ledger).delivery.fields == {"urgency": "high"}
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one webhook", "in the next"])
+def test_a_critical_that_joins_while_the_upstream_is_asked_comes_back_critical(rising: Moved, at_once: bool) -> None:
+    opened(rising.ledger, "a", severity=Severity.WARNING)
+    rising.later(timedelta(hours=2))
+    reports = urgent("b", Severity.WARNING), urgent("c", Severity.CRITICAL), urgent("d", Severity.INFO)
+    for batch in [reports] if at_once else [[one] for one in reports]:
+        settle(rising.ledger, *batch)
+    _looked_at(rising, there(rising.now() - timedelta(hours=1, minutes=30)))
+    create = claim(rising.ledger)
+    assert (create.delivery.action, create.delivery.fields["urgency"]) == (Action.CREATE, "high")
+
+
+def test_what_fires_in_a_folded_incident_under_its_carriers_resolve_is_told_by_its_most_severe(lane: Lane) -> None:
+    carrier = _carrier_being_resolved(lane)
+    of_x7 = {"parts": ("s", "x7"), "fields": {"title": "t", "service": "S", "urgency": "low"}}
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL, fields={**of_x7["fields"], "urgency": "high"}))
+    settle(lane.ledger, fires("y7", severity=Severity.INFO, **of_x7))
+    record(lane.ledger, carrier, delivered("P1"))
+    lane.later(timedelta(minutes=1))
+    assert claim(lane.ledger).delivery.fields["urgency"] == "high"
+
+
+def test_a_critical_that_follows_a_lesser_one_under_its_carriers_resolve_is_a_rise(lane: Lane) -> None:
+    carrier = _carrier_being_resolved(lane)
+    settle(lane.ledger, fires("x7", severity=Severity.INFO))
+    record(lane.ledger, carrier, delivered("P1"))
+    lane.later(timedelta(minutes=1))
+    lane.sends()
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL, rise=RISE))
+    assert claim(lane.ledger).delivery.action is Action.UPDATE
+
+
+def test_a_carrier_that_is_reopened_speaks_for_the_most_severe_that_it_carries(lane: Lane) -> None:
+    of_lane = replace(lane.ledger.routes[ACCOUNT], rises=frozenset({"urgency"}), reopens=frozenset({"urgency"}))
+    lane.ledger.routes[ACCOUNT] = of_lane
+    carrier = _carrier_being_resolved(lane)
+    fields = {"title": "t", "service": "S"}
+    settle(lane.ledger, fires("x0", severity=Severity.INFO, fields={**fields, "urgency": "low"}))
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL, fields={**fields, "urgency": "high"}))
+    record(lane.ledger, carrier, delivered("P1"))
+    said = []
+    while (found := lane.ledger.claim(ACCOUNT)) is not None:
+        assert isinstance(found, Claimed)
+        record(lane.ledger, found, delivered("P1"))
+        said.append((found.delivery.action, found.delivery.fields.get("urgency")))
+        lane.later(timedelta(minutes=1))
+    assert said[-1][1] == "high", said
+
+
+def _carrier_being_resolved(lane: Lane) -> Claimed:
+    """The resolve of a carrier of criticals, on its way."""
+    behind(lane, severity=Severity.CRITICAL)
+    settle(lane.ledger, *(ends(f"x{n}") for n in range(20)))
+    found = claim(lane.ledger)
+    assert found.delivery.action is Action.RESOLVE
+    return found
+
+
+def _looked_at(moved: Moved, answer: Delivered) -> None:
+    """Everything up to the check is delivered, and the check is answered so."""
+    while (found := claim(moved.ledger)).delivery.action is not Action.CHECK:
+        record(moved.ledger, found, delivered("P1"))
+    record(moved.ledger, found, answer)
 
 
 # -- what waits, and for how long

@@ -13,7 +13,7 @@ from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_in, incident_from, is_by_hand, member_from
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series
-from bridge.adapters.ledger.telling import linked
+from bridge.adapters.ledger.telling import linked, with_what_was_told
 from bridge.domain import keys
 from bridge.domain.delivery import Action, DeliveryState, Reason
 from bridge.domain.incident import CreateBody, Incident
@@ -82,7 +82,8 @@ def renew(
     opens, unsaid = linked(body, ended), _unsaid(connection, ended, now)
     if unsaid:  # a person's words are about this problem: it goes by itself, not inside of another's incident
         opens = replace(opens, fold_key="", fold_target="")
-    taken = replace(fresh, firing=len(firing))
+    worst = min((member_from(row).severity for row in firing), key=lambda one: one.rank)
+    taken = replace(fresh, firing=len(firing), severity=worst)  # who joins with more is a rise
     changes.open(taken, opens)
     for text in unsaid:
         changes.add_delivery(taken, Action.NOTE, CreateBody(fields={"note": text}, names=(), notes=(), by_hand=True))
@@ -100,14 +101,16 @@ def _unsaid(connection: Connection, ended: Incident, now: datetime) -> tuple[str
 
 
 def with_renewal(connection: Connection, incident: Incident) -> Incident:
-    """An incident that knows what a new episode would open with: as its last report said, else as it did itself."""
+    """An incident that knows what a new episode would open with: as its last report said, else as it was told last."""
     if incident.renewal is not None:
         return incident
     found = _CREATE.rows(connection, incident=incident.id)
     if not found:
         return incident
     body = body_in(found[0])
-    return replace(incident, renewal=body.own or body)  # what it carried goes by itself, and is no longer its list
+    own = body.own or body  # what it carried goes by itself, and is no longer its list
+    told = with_what_was_told(connection, incident, own, (Action.REOPEN, Action.UPDATE))
+    return replace(incident, renewal=told)
 
 
 def due(transaction: Transaction, routes: Mapping[str, Route]) -> list[str]:

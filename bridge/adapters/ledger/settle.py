@@ -30,7 +30,7 @@ from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
 from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
-from bridge.domain.truth import Trust, is_doubtful, is_quiet, on_reported
+from bridge.domain.truth import Trust, is_asked_after, is_doubtful, is_quiet, on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
 TRACE_MAX = 200  # rules kept in the record of one alert
@@ -514,13 +514,17 @@ def _standing(world: _World, series_id: str) -> Incident | None:
 def _reported(world: _World, step: Transition, problem: str | None, decision: Decision, body: CreateBody) -> Transition:
     """A report that joins, with the look at the upstream that it may ask for."""
     trust = _trust(world, decision)
-    if not _asks(step.incident, world.changes.now, trust):
+    if not _asks(step, world.changes.now, trust):
         return step
     return on_reported(step, _words(world, step.incident, problem, decision, body), world.changes.now, trust)
 
 
-def _asks(incident: Incident, now: datetime, trust: Trust) -> bool:
-    return is_quiet(incident) or is_doubtful(incident, now, trust.confirm_open)
+def _asks(step: Transition, now: datetime, trust: Trust) -> bool:
+    """Whether domain.truth has a say in a report; asked first, for what it is told costs a query."""
+    incident = step.incident
+    if is_quiet(incident) or is_doubtful(incident, now, trust.confirm_open):
+        return True
+    return is_asked_after(incident) and step.outcome is not Outcome.DUPLICATE
 
 
 def _trust(world: _World, decision: Decision) -> Trust:
@@ -554,7 +558,7 @@ def _carrier_follows(
         folded, then = carrier_fires(folded, carrier, member, decision.severity, body, now, rise=bool(rise.fields))
     if then is None:
         return folded
-    if _asks(then.incident, now, _trust(world, decision)):
+    if _asks(then, now, _trust(world, decision)):
         own = with_renewal(world.connection, carrier).renewal or body
         then = on_reported(then, own, now, _trust(world, decision))
     if then.add or then.incident != carrier:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import Connection, and_, bindparam, case, func, or_, select
 
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.rows import body_in
 from bridge.adapters.ledger.schema import deliveries, members
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Change, Decision, KeyRule
-from bridge.domain.delivery import Action
+from bridge.domain.delivery import Action, DeliveryState, Reason
 from bridge.domain.incident import CreateBody, Incident, IncidentState
 from bridge.domain.telling import NAMED_MAX, SUMMARY_MAX_CHARS, note_text
 
@@ -24,6 +24,23 @@ _CREATE_OF = Statement(
     .where(deliveries.c.incident_id == bindparam("incident"), deliveries.c.action == Action.CREATE.value)
     .order_by(deliveries.c.no.desc())
     .limit(1)
+)
+_TOLD_LATER = Statement(
+    select(*(deliveries.c[name] for name in ("action", "fields", "names", "notes", "fold_key", "fold_target")))
+    .where(
+        deliveries.c.incident_id == bindparam("incident"),
+        or_(
+            and_(deliveries.c.action == Action.REOPEN.value, deliveries.c.state != DeliveryState.CANCELLED.value),
+            and_(
+                deliveries.c.action == Action.UPDATE.value,
+                or_(
+                    deliveries.c.state != DeliveryState.DEAD.value,
+                    deliveries.c.reason == Reason.TOO_OLD.value,
+                ),
+            ),
+        ),
+    )
+    .order_by(deliveries.c.no)
 )
 _JOINED = Statement(
     select(members.c.title, func.count().over().label("number"))
@@ -56,7 +73,7 @@ def rise_of(connection: Connection, incident: Incident | None, decision: Decisio
     """What a report of a higher severity changes upstream; empty when it changes nothing.
 
     A rule that does not say what a rise does changes those of its fields `rises` that the incident was made without or
-    with another value: who acknowledged it is not asked again because of what is as it was.
+    with another value, as a re-opening changed it: who acknowledged it is not asked again because of what is as it was.
     """
     nothing = Change(fields={}, names=(), notes=())
     if incident is None or decision.severity.rank >= incident.severity.rank:
@@ -68,9 +85,20 @@ def rise_of(connection: Connection, incident: Incident | None, decision: Decisio
     made = _CREATE_OF.rows(connection, incident=incident.id) if rises else []
     if not made:
         return nothing
-    told = body_in(made[0]).fields
+    # a waiting update is not in it: the next one takes its place, and has to say all of it
+    told = with_what_was_told(connection, incident, body_in(made[0]), (Action.REOPEN,)).fields
     fields = {name: value for name, value in decision.fields.items() if name in rises and value != told.get(name)}
     return Change(fields=fields, names=tuple(ref for ref in decision.names if ref.field in fields), notes=())
+
+
+def with_what_was_told(
+    connection: Connection, incident: Incident, made: CreateBody, by: Collection[Action]
+) -> CreateBody:
+    """What an incident was made with, and what re-openings or updates of it said since; not what was refused."""
+    for row in _TOLD_LATER.rows(connection, incident=incident.id):
+        if row["action"] in by:
+            made = made.changed_by(body_in(row))
+    return made
 
 
 def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:
