@@ -61,8 +61,11 @@ def series_for(incident: Incident, plan: PlanB) -> str:
     return keys.series(plan.account, plan.scope, ["plan_b", incident.series])
 
 
-def stand_in(incident: Incident, plan: PlanB, *, new_id: str, now: datetime, members: int) -> Incident:
-    """The incident at plan B that stands for one of the account."""
+def stand_in(incident: Incident, plan: PlanB, *, new_id: str, now: datetime, members: int, n: int) -> Incident:
+    """The incident at plan B that stands for one of the account; `n` others of it did so before, and used their keys.
+
+    A problem that is over at plan B, and fires again before its own account took it, is another episode there.
+    """
     series = series_for(incident, plan)
     return Incident(
         id=new_id,
@@ -70,11 +73,11 @@ def stand_in(incident: Incident, plan: PlanB, *, new_id: str, now: datetime, mem
         series=series,
         scope=plan.scope,
         rule=incident.rule,
-        key=keys.upstream_key(plan.key_rule, series, None, keys.episode(incident.id, incident.id, 0)),
+        key=keys.upstream_key(plan.key_rule, series, None, keys.episode(incident.id, incident.id, n)),
         key_rule=plan.key_rule,
         key_text=None,
         episode_id=incident.id,
-        episode_n=0,
+        episode_n=n,
         state=IncidentState.PENDING,
         severity=incident.severity,
         title=incident.title,

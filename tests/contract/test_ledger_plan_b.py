@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bridge.adapters.ledger import Ledger
+from bridge.domain import keys
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule
-from bridge.domain.delivery import Action, PermanentFailure, Reason, TransientFailure
+from bridge.domain.delivery import Action, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.domain.incident import Incident
 from bridge.domain.plan_b import PlanB
 from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, record, route, settle, states
@@ -194,6 +196,24 @@ def test_one_that_a_person_closed_at_plan_b_is_not_opened_there_again(pair: Pair
     assert accounts(pair.ledger)[1:] == [(OTHER, "resolved")]
     settle(pair.ledger, ends("a"))
     assert pair.ledger.claim(OTHER) is None
+
+
+def test_the_second_that_stands_for_one_incident_has_a_key_of_its_own(pair: Pair) -> None:
+    pair.ledger.routes["pd"] = replace(pair.ledger.routes["pd"], plan_b=replace(PLAN, key_rule=KeyRule.FOR_EVER))
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, claim(pair.ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    pair.later(AFTER).plan_b_opened()
+    first = claim(pair.ledger, OTHER)
+    record(pair.ledger, first, delivered("B1"))
+    settle(pair.ledger, ends("a"))
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    settle(pair.ledger, critical("a"))
+    assert pair.ledger.plan_b_opened() == 1
+    second = claim(pair.ledger, OTHER)
+    own = next(one["id"] for one in pair.ledger.incidents(limit=9).items if one["account"] == "pd")
+    stem = first.delivery.key.rsplit("-", 1)[0]
+    assert first.delivery.key == f"{stem}-{keys.episode(own, own, 0)}"
+    assert second.delivery.key == f"{stem}-{keys.episode(own, own, 1)}"
 
 
 def test_an_account_without_plan_b_is_asked_nothing(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.renewals import next_n
 from bridge.adapters.ledger.rows import body_in, clean, incident_from, lane_from, member_from
 from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
 from bridge.domain.alert import Severity
@@ -75,7 +76,8 @@ def open_one(
     if not inside:
         return None  # whoever fires since is there at the next look
     connection.execute(update(incidents).where(incidents.c.stands_for == incident.id).values(stands_for=None))
-    fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside))
+    n = next_n(connection, fresh_series, incident.id)
+    fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside), n=n)
     changes.open(fresh, body_for(incident, body_in(row), plan, why))
     for member in inside:
         changes.put_member(replace(member, incident=fresh.id, joined_at=now), is_new=True)

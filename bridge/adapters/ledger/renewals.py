@@ -72,7 +72,7 @@ def renew(
 ) -> None:
     """A new episode with the members that fire of one that ended; its series is locked, and its next number loaded."""
     episode_id = body.episode_id or ended.episode_id
-    n = _NEXT_N.rows(connection, series=ended.series, episode=episode_id)[0]["n"]
+    n = next_n(connection, ended.series, episode_id)
     key = keys.upstream_key(ended.key_rule, ended.series, ended.key_text, keys.episode(episode_id, ended.id, n))
     fresh = renewed(ended, new_id=new_id(), key=key, episode_id=episode_id, episode_n=n, now=now)
     firing = _FIRING_MEMBERS.rows(connection, incident=ended.id)
@@ -91,6 +91,11 @@ def renew(
         left, joins = moved(member_from(row), fresh.id, now)
         changes.put_member(joins, is_new=True)
         changes.put_member(left, is_new=False)
+
+
+def next_n(connection: Connection, series_id: str, episode_id: str) -> int:
+    """How many incidents of a series were claimed with this episode id: the n of the next one."""
+    return int(_NEXT_N.rows(connection, series=series_id, episode=episode_id)[0]["n"])
 
 
 def _unsaid(connection: Connection, ended: Incident, now: datetime) -> tuple[str, ...]:
