@@ -88,6 +88,14 @@ def stand_in(incident: Incident, plan: PlanB, *, new_id: str, now: datetime, mem
     )
 
 
+def gives_way(held: Incident) -> bool:
+    """Whether what stands for an earlier episode is in nobody's way: a dead letter, by which nobody was told.
+
+    The next one takes its place, as with the account's own.
+    """
+    return held.state is IncidentState.DEAD
+
+
 def body_for(incident: Incident, body: CreateBody, plan: PlanB, why: str) -> CreateBody:
     """A plain create: the account's defaults, the title, and a text that says where it comes from."""
     told = body.fields.get(plan.reads_body)

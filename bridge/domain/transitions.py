@@ -58,8 +58,7 @@ def on_firing(
     if incident is None or not incident.live:
         return _again(ended, severity, body, now, reopens=reopens)
     if incident.state is IncidentState.DEAD:
-        over = replace(incident, live=False, firing=0, reason="superseded by a new episode")
-        return NewEpisode(supersedes=over, telling=incident.telling.next_episode())
+        return NewEpisode(supersedes=superseded(incident), telling=incident.telling.next_episode())
     again = member is not None and member.firing
     if again and member is not None and member.severity is severity:
         return Transition(incident=incident, outcome=Outcome.DUPLICATE, reason="already a member; nothing changed")
@@ -102,6 +101,11 @@ def on_firing(
         case IncidentState.CANCELLED:
             return NewEpisode()
     assert_never(incident.state)
+
+
+def superseded(dead: Incident) -> Incident:
+    """A dead incident whose place a new episode takes."""
+    return replace(dead, live=False, firing=0, reason="superseded by a new episode")
 
 
 def _again(

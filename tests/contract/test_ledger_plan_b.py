@@ -216,6 +216,33 @@ def test_the_second_that_stands_for_one_incident_has_a_key_of_its_own(pair: Pair
     assert second.delivery.key == f"{stem}-{keys.episode(own, own, 1)}"
 
 
+def test_a_dead_letter_at_plan_b_is_not_in_the_way_of_the_next_episode(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER).plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), PermanentFailure(reason=Reason.REFUSED, detail="no"))
+    assert pair.ledger.plan_b_opened() == 0, "it has been tried for this one"
+    settle(pair.ledger, ends("a"))
+    settle(pair.later(timedelta(hours=1)), critical("a"))
+    assert pair.later(AFTER).plan_b_opened() == 1
+    assert accounts(pair.ledger) == [("pd", "cancelled"), (OTHER, "dead"), ("pd", "pending"), (OTHER, "pending")]
+    assert claim(pair.ledger, OTHER).delivery.action is Action.CREATE
+    settle(pair.ledger, ends("a"))
+    assert ("dead", "superseded by a new episode") in [
+        (one["state"], one["reason"]) for one in pair.ledger.incidents(limit=9).items
+    ]
+
+
+def test_what_still_fires_in_a_dead_letter_at_plan_b_moves_to_the_one_in_its_place(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, claim(pair.ledger), PermanentFailure(reason=Reason.REFUSED, detail="no"))
+    pair.ledger.plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), PermanentFailure(reason=Reason.REFUSED, detail="no"))
+    assert settle(pair.ledger, critical("a")) == ["opened"], "the dead one is superseded"
+    assert pair.later(AFTER).plan_b_opened() == 1
+    inside = [one["members"] for one in pair.ledger.incidents(limit=9).items if one["account"] == OTHER]
+    assert [[member["status"] for member in one] for one in inside] == [["firing"], ["resolved"]]
+
+
 def test_an_account_without_plan_b_is_asked_nothing(ledger: Ledger) -> None:
     settle(ledger, critical("a"))
     ledger.paused("pd")

@@ -21,7 +21,8 @@ from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState, Reason
 from bridge.domain.incident import Incident, IncidentState, Member
 from bridge.domain.lane import LaneState, sane
-from bridge.domain.plan_b import PlanB, body_for, series_for, stand_in, why_now
+from bridge.domain.plan_b import PlanB, body_for, gives_way, series_for, stand_in, why_now
+from bridge.domain.transitions import moved, superseded
 
 LOOKED_AT = 1000  # waiting creates, of one round
 AT_ONCE = 100  # incidents that get another one to stand for them, of one round
@@ -68,15 +69,21 @@ def open_one(
     is_over = not incident.live or incident.firing == 0 or incident.severity is not Severity.CRITICAL
     waits = state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
     why = why_now(state, row["created_at"], lane, plan, now) if waits and not is_over else None
-    told = (incidents.c.stands_for == incident.id) & _represents(incidents)
-    represented = exists().where(told | _is_live_in(fresh_series))
-    if why is None or connection.execute(select(represented)).scalar():
+    told = exists().where(incidents.c.stands_for == incident.id, _represents(incidents))
+    if why is None or connection.execute(select(told)).scalar():
+        return None
+    held = _live_in(connection, fresh_series)
+    if held is not None and not gives_way(held):
         return None
     inside = [one for one in _firing_of(connection, incident.id) if one.problem in locked]
     if not inside:
         return None  # whoever fires since is there at the next look
     connection.execute(update(incidents).where(incidents.c.stands_for == incident.id).values(stands_for=None))
     n = next_n(connection, fresh_series, incident.id)
+    if held is not None:
+        changes.put(superseded(held))
+        for member in _firing_of(connection, held.id):
+            changes.put_member(moved(member, held.id, now)[0], is_new=False)
     fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside), n=n)
     changes.open(fresh, body_for(incident, body_in(row), plan, why))
     for member in inside:
@@ -204,5 +211,7 @@ def _lock(connection: Connection, plan: PlanB, of_incident: str, fresh: str) -> 
     return locked[fresh]
 
 
-def _is_live_in(series_id: str) -> Any:
-    return (incidents.c.series == series_id) & incidents.c.live
+def _live_in(connection: Connection, series_id: str) -> Incident | None:
+    found = select(incidents).where(incidents.c.series == series_id, incidents.c.live)
+    row = connection.execute(found).mappings().one_or_none()
+    return None if row is None else incident_from(row)
