@@ -35,7 +35,7 @@ def replace_text(path: Path, text: str) -> None:
     path = path.resolve()
     drawn = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with drawn.open("w", encoding="utf-8") as file:
+        with drawn.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -191,6 +191,10 @@ class _Reading:
             return None
         self._only(told, _UPSTREAM_KEYS, at)
         self._account(told, at, required=True)
+        headers = told.get("headers") or {}
+        if not isinstance(headers, Mapping):
+            self.error((*at, "headers"), "headers are a mapping", "{retry-after: '20'}")
+            return None
         status = told.get("status")
         if status is not None and (not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599):
             self.error((*at, "status"), "a status is 200 to 599")
@@ -198,7 +202,7 @@ class _Reading:
         return Answer(
             account=str(told.get("account")),
             status=status,
-            headers={str(name): str(value) for name, value in (told.get("headers") or {}).items()},
+            headers={str(name): str(value) for name, value in headers.items()},
             body=told.get("body"),
             lost=bool(told.get("lost", False)),
             crash=bool(told.get("crash", False)),
@@ -212,15 +216,21 @@ class _Reading:
         self._only(wanted, _EXPECT_KEYS, at)
         self._account(wanted, at, required=False)
         self._rule(wanted.get("matched"), (*at, "matched"))
-        if isinstance(wanted.get("because"), Mapping):
-            self._only(wanted["because"], _BECAUSE_KEYS, (*at, "because"))
-            self._rule(wanted["because"].get("rule"), (*at, "because", "rule"))
+        if "because" in wanted:
+            self._because(wanted["because"], (*at, "because"))
         self._patterns(wanted.get("request"), (*at, "request"))
         return Expect(wanted=wanted)
 
+    def _because(self, wanted: Any, at: YamlPath) -> None:
+        if not isinstance(wanted, Mapping):
+            self.error(at, f"'because' is a mapping, found {found(wanted)}", "{rule: …, condition: …}")
+            return
+        self._only(wanted, _BECAUSE_KEYS, at)
+        self._rule(wanted.get("rule"), (*at, "rule"))
+
     def _account(self, told: Mapping[str, Any], at: YamlPath, *, required: bool) -> None:
         name = told.get("account")
-        if (required or name is not None) and name not in self.accounts:
+        if (required or name is not None) and name not in tuple(self.accounts):  # a list has no hash
             self.error((*at, "account"), f"there is no account '{name}'", nearest(str(name), self.accounts, "accounts"))
 
     def _rule(self, name: Any, at: YamlPath) -> None:
@@ -235,6 +245,8 @@ class _Reading:
                     compiled(pattern)
                 except BadCondition as error:
                     self.error((*at, "regex"), str(error), error.hint)
+            case {"one_of": values} if len(wanted) == 1 and not isinstance(values, list):
+                self.error((*at, "one_of"), f"'one_of' is a list, found {found(values)}", "{one_of: [a, b]}")
             case Mapping():
                 for name, one in wanted.items():
                     self._patterns(one, (*at, name))

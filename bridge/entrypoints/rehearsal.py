@@ -22,7 +22,7 @@ from bridge.config.names_lock import read_lock
 from bridge.config.rule_tests import Answer, Case, Expect, Send, Step
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Notice, Webhook
-from bridge.domain.decision import Decided
+from bridge.domain.decision import Decided, Decision
 from bridge.domain.delivery import HttpRequest, HttpResponse, NamedThing, NoAnswer, Reason
 from bridge.domain.errors import DecodeError, Place
 from bridge.entrypoints.worker import Drainer
@@ -52,6 +52,7 @@ class Miss:
     at: timedelta
     sentences: tuple[str, ...]
     today: tuple[tuple[tuple[Any, ...], Any], ...] = ()  # what would hold: (path in the expectation, value)
+    yours: tuple[str, ...] = ()  # those of the sentences that no value written there would mend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +249,10 @@ class _Playing:
                 case Expect(wanted=wanted):
                     found = tuple(self._differences(wanted))
                     if found:
-                        today = tuple(self._today(wanted))
-                        self.misses.append(Miss(place=step.place, at=step.at, sentences=found, today=today))
+                        today, yours = tuple(self._today(wanted)), tuple(self._yours(wanted))
+                        self.misses.append(
+                            Miss(place=step.place, at=step.at, sentences=found, today=today, yours=yours)
+                        )
         return Played(case=self.case, misses=tuple(self.misses), matched=frozenset(self.matched))
 
     # -- time
@@ -296,7 +299,7 @@ class _Playing:
             webhook, self.last = self.stage.decided(send, now)
         except DecodeError as error:
             sentence = f"the source '{send.source}' cannot read it: {error}"
-            self.misses.append(Miss(place=step.place, at=step.at, sentences=(sentence,)))
+            self.misses.append(Miss(place=step.place, at=step.at, sentences=(sentence,), yours=(sentence,)))
             return
         self.matched |= {rule for one in self.last for rule in one.matched}
         one = receipt(
@@ -340,14 +343,29 @@ class _Playing:
         if "matched" in wanted and any(self._matched(wanted["matched"])):
             yield ("matched",), next((rule for one in self.last for rule in one.matched), None)
         if "because" in wanted and any(self._because(wanted["because"])):
-            missed = next((match for one in self.last for match in one.tried if match.failed is not None), None)
-            if missed is not None and missed.failed is not None:
-                today = {"rule": missed.rule, "condition": missed.failed.condition}
+            for rule, condition in self._refusals()[:1]:
+                today = {"rule": rule, "condition": condition}
                 yield from (((("because", key)), today[key]) for key in wanted["because"] if key in today)
         if "request" in wanted and any(self._request(wanted["request"], account)):
-            decisions = [one for each in self.last for one in each.decisions if account in (None, one.account)]
-            if decisions:
-                yield from changed(wanted["request"], {"incident": dict(decisions[-1].fields)}, ("request",))
+            for decision in self._opened(account)[-1:]:
+                yield from changed(wanted["request"], {"incident": dict(decision.fields)}, ("request",))
+
+    def _yours(self, wanted: Mapping[str, Any]) -> Iterator[str]:
+        """What of an expectation does not hold and has no value today."""
+        account = wanted.get("account")
+        if "because" in wanted and not self._refusals():
+            yield from self._because(wanted["because"])
+        if "request" in wanted and not self._opened(account):
+            yield from self._request(wanted["request"], account)
+
+    def _refusals(self) -> list[tuple[str, str]]:
+        """The rules that said no to the last webhook, each with the condition that did."""
+        tried = [match for one in self.last for match in one.tried]
+        return list(dict.fromkeys((one.rule, one.failed.condition) for one in tried if one.failed is not None))
+
+    def _opened(self, account: str | None) -> list[Decision]:
+        """What the last webhook opens at an account, or at any."""
+        return [one for each in self.last for one in each.decisions if account in (None, one.account)]
 
     def _matched(self, rule: str | None) -> Iterator[str]:
         found = list(dict.fromkeys(rule for one in self.last for rule in one.matched))
@@ -356,12 +374,7 @@ class _Playing:
             yield f"matched is {shown(found[0] if found else None)}, wanted {shown(rule)}; {'; '.join(nearest)}"
 
     def _because(self, wanted: Mapping[str, Any]) -> Iterator[str]:
-        failed = {
-            (match.rule, match.failed.condition): match.failed
-            for one in self.last
-            for match in one.tried
-            if match.failed is not None
-        }
+        failed = self._refusals()
         for rule, condition in failed:
             if wanted.get("rule", rule) == rule and wanted.get("condition", condition) == condition:
                 return
@@ -370,11 +383,9 @@ class _Playing:
 
     def _request(self, wanted: Any, account: str | None) -> Iterator[str]:
         """Any of the incidents opened may be meant; the last one is told about."""
-        decisions = [decision for one in self.last for decision in one.decisions]
         told = [
             list(differences(wanted, {"incident": dict(decision.fields)}, "request"))
-            for decision in decisions
-            if account in (None, decision.account)
+            for decision in self._opened(account)
         ]
         if not told:
             yield f"request: nothing would be opened, wanted {shown(wanted)}"

@@ -169,6 +169,11 @@ def test_what_does_not_hold_is_said_with_line_and_time(folder: Path, wanted: dic
         (({"at": "1s"},), "a step sends, expects, or says how the upstream answers"),
         ((expect(request={"incident": {"title": {"regex": "("}}}),), "regex '(' cannot be used: missing )"),
         (({"upstream": {**PD, "status": 1000}},), "a status is 200 to 599"),
+        (({"upstream": {**PD, "headers": ["a"]}},), "headers are a mapping"),
+        ((expect(because="rest"),), "'because' is a mapping, found 'rest'"),
+        ((expect(because=None),), "'because' is a mapping, found nothing"),
+        ((expect(account=["pd"], created=1),), "there is no account '['pd']'"),
+        ((expect(request={"incident": {"title": {"one_of": 5}}}),), "'one_of' is a list, found the number 5"),
     ],
 )
 def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, Any], ...], sentence: str) -> None:
@@ -267,6 +272,38 @@ def test_update_writes_todays_result_and_leaves_the_rest_as_it_is(folder: Path) 
     again = run(folder, "test", "--update")
     assert (again.code, again.err) == (FINE, "")
     assert "1 test passes" in again.out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sentence"),
+    [
+        ({"because": {"rule": "rest"}}, 'because is not {"rule": "rest"}: no rule said no'),
+        (
+            {"account": "io", "request": {"incident": {"title": "x"}}},
+            'request: nothing would be opened, wanted {"incident": {"title": "x"}}',
+        ),
+    ],
+)
+def test_update_names_what_no_value_can_mend_beside_what_it_writes(
+    folder: Path, wanted: dict[str, Any], sentence: str
+) -> None:
+    only = json.loads((folder / "rules" / "rules.yaml").read_text())
+    only["rules"] = [one for one in only["rules"] if one["id"] == "rest"]
+    (folder / "rules" / "rules.yaml").write_text(json.dumps(only))
+    ran = played(folder, send(), expect(matched=None, **wanted), words=("--update",))
+    assert ran.code == PROBLEMS
+    assert "wrote rules/a.test.yaml: 1 value" in ran.err
+    assert f"yours to change: {sentence}\n" in ran.err
+
+
+def test_update_keeps_the_ends_of_lines(folder: Path) -> None:
+    file = folder / "rules" / "a.test.yaml"
+    text = (
+        "- name: it holds\r\n  steps:\r\n    - {send: fixtures/fires.json, to: lab}\r\n    - expect: {matched: null}\n"
+    )
+    file.write_bytes(text.encode())
+    assert run(folder, "test", "--update").code == FINE
+    assert file.read_bytes().decode() == text.replace("null", "rest")
 
 
 def test_update_of_what_holds_writes_nothing(folder: Path) -> None:

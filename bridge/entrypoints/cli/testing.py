@@ -121,10 +121,10 @@ def _updated(root: Path, missed: Sequence[tuple[Case, "Miss"]]) -> bool:
         say(f"wrote {path}: {counted(number, 'value')}; read the diff before you keep it")
     for left in done.left:
         say(f"{left.place}: '{left.path}' is yours to change: today it is {left.today}")
-    unread = [miss for _, miss in missed if not miss.today]
-    for miss in unread:
-        say(f"{miss.place}: yours to change: {'; '.join(miss.sentences)}")
-    return not done.left and not unread
+    yours = [miss for _, miss in missed if miss.yours]
+    for miss in yours:
+        say(f"{miss.place}: yours to change: {'; '.join(miss.yours)}")
+    return not done.left and not yours
 
 
 def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:

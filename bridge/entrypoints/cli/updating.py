@@ -46,7 +46,7 @@ def update(root: Path, missed: Iterable[tuple[Case, Miss]]) -> Updated:
         by_file.setdefault(case.place.file, []).append(miss)
     for name, misses in by_file.items():
         path = root / name
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # as it is: reading text makes one kind of all ends of lines
         edits = dict(_edits(text, name, misses, done.left))
         for (start, end), value in sorted(edits.items(), reverse=True):
             text = text[:start] + value + text[end:]
