@@ -6,7 +6,7 @@ they are used. Equality is typed; what a list holds is tried element by element,
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,6 +24,8 @@ LIST_SEES_ITEMS = 4_096  # elements of one list; a pattern takes about a microse
 REMEMBERED_FROM = 256  # elements or characters of a value for which answers are kept while one webhook is decided
 REMEMBERED_MAX = 10_000  # answers of one webhook
 REGEX_MAX_MEMORY = 1 << 20  # bytes of RE2 for one pattern; thousands of rules share a process
+INTEGER_BITS = 63  # and a sign
+WRITTEN_MAX_BITS = 10_000  # of an integer that Python still writes in digits
 SHOWN_MAX_CHARS = 200  # of a value in a trace
 SHOWN_MAX_ITEMS = 10
 
@@ -64,7 +66,7 @@ class Equals:
     @classmethod
     def read(cls, wanted: Any) -> Self:
         """Compile it. Raises BadCondition."""
-        return cls(wanted=wanted, values=frozenset(_typed(value) for value in _scalars(wanted)))
+        return cls(wanted=wanted, values=frozenset(_as_read(_scalars(wanted))))
 
     def holds(self, actual: Any) -> bool:
         """Whether the value, or an element of it, is one of those wanted."""
@@ -133,7 +135,7 @@ class Contains:
         """Compile it. Raises BadCondition."""
         values = _scalars(wanted)
         texts = tuple(value for value in values if isinstance(value, str))
-        return cls(wanted=wanted, values=frozenset(map(_typed, values)), texts=texts)
+        return cls(wanted=wanted, values=frozenset(_as_read(values)), texts=texts)
 
     def holds(self, actual: Any) -> bool:
         """Whether one of the values wanted is inside."""
@@ -529,6 +531,14 @@ def _typed(value: Any) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
+def _as_read(wanted: Iterable[Any]) -> Iterator[Any]:
+    """The values wanted, typed; an integer beyond 64 bits also as its digits, for so the reader of bodies gives it."""
+    for value in wanted:
+        yield _typed(value)
+        if isinstance(value, int) and INTEGER_BITS < value.bit_length() <= WRITTEN_MAX_BITS:
+            yield str(value)
+
+
 def _scalars(wanted: Any) -> tuple[Any, ...]:
     values = tuple(wanted) if isinstance(wanted, list | tuple) else (wanted,)
     if not values:
@@ -585,7 +595,7 @@ def _number_text(value: float) -> str:
     return hex(value) if isinstance(value, int) and value.bit_length() > 1024 else str(value)
 
 
-_GLOB_PART = re.compile(r"\*|\?|\[(?:!|\^)?[^\]/\\]+\]")
+_GLOB_PART = re.compile(r"\*|\?|\[(?:!|\^)?[^\]\\]+\]")
 
 
 def _glob_regex(glob: str) -> str:

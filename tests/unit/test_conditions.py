@@ -29,6 +29,7 @@ from bridge.rules.conditions import (
     shown,
 )
 from bridge.rules.paths import MISSING, parse
+from bridge.sources.body import json_in
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -89,7 +90,14 @@ def on(path: str, wanted: Any, prefix: str = "") -> Condition:
         ("glob", "db-?", "db-1"),
         ("glob", "*[0-9]", "db-1"),
         ("glob", "[!a]b", "xb"),
+        ("glob", "a[-/]b", "a/b"),
+        ("glob", "a[!/]b", "axb"),
+        ("glob", "https://[a-z/]*", "https://db/1"),
         ("glob", "a.c*", "a.c\nd"),
+        ("eq", 98765432109876543210, "98765432109876543210"),
+        ("in", [1, -98765432109876543210], "-98765432109876543210"),
+        ("contains", 98765432109876543210, ["98765432109876543210"]),
+        ("eq", 98765432109876543210, 98765432109876543210),
         ("gt", 30, 30.5),
         ("gt", 30, "31"),
         ("gte", "30", 30),
@@ -124,6 +132,9 @@ def test_an_operator_holds(operator: str, wanted: Any, actual: Any) -> None:
         ("regex", "a", {"a": 1}),
         ("glob", "db", "db-1"),
         ("glob", "a.c", "abc"),
+        ("glob", "a[!/]b", "a/b"),
+        ("eq", 9_223_372_036_854_775_807, "9223372036854775807"),  # 64 bits hold it: it is a number
+        ("ne", 98765432109876543210, "98765432109876543210"),
         ("glob", "(a|b)", "a"),
         ("gt", 30, 30),
         ("gt", 30, "31 ms"),
@@ -158,6 +169,13 @@ def test_exists_false_holds_for_a_missing_path() -> None:
 @given(actual=json_values)
 def test_an_operator_has_an_answer_for_any_json(operator: str, actual: Any) -> None:
     assert holds(operator, WANTED[operator], actual) in (True, False)
+
+
+def test_an_integer_beyond_64_bits_matches_the_body_that_holds_it() -> None:
+    payload = json_in(b'{"id": 98765432109876543210}')
+    assert on("payload.id", 98765432109876543210).refused(alert(payload)) is None
+    assert on("payload.id", 98765432109876543211).refused(alert(payload)) is not None
+    assert on("payload.id", 10**4_000).refused(alert(payload)) is not None
 
 
 @given(value=st.none() | st.booleans() | st.integers() | st.text())
