@@ -540,6 +540,37 @@ def test_who_resolves_an_incident_by_hand_resolves_its_plan_b(pair: Pair) -> Non
     assert claim(pair.ledger, OTHER).delivery.action is Action.RESOLVE
 
 
+def test_who_resolves_an_incident_by_hand_resolves_its_plan_b_at_the_same_time(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the process dies: after each transaction of its own there is nothing left to be done."""
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER).plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    own = next(one for one in pair.ledger.incidents(limit=9).items if one["account"] == ACCOUNT)
+    seen: list[list[tuple[str, str]]] = []
+    written = pair.ledger._written
+
+    def and_looks(work: Callable[[Any], Any]) -> Any:
+        done = written(work)
+        seen.append(accounts(pair.ledger))
+        return done
+
+    monkeypatch.setattr(pair.ledger, "_written", and_looks)
+    pair.ledger.incident_resolved(own["id"])
+    assert seen == [[(ACCOUNT, "cancelled"), (OTHER, "resolving")]]
+
+
+def test_a_plan_b_that_is_resolved_already_is_in_nobodys_way(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER).plan_b_opened()
+    create = claim(pair.ledger, OTHER)
+    record(pair.ledger, create, delivered("B1"))
+    pair.ledger.incident_resolved(create.delivery.incident)
+    own = next(one for one in pair.ledger.incidents(limit=9).items if one["account"] == ACCOUNT)
+    assert pair.ledger.incident_resolved(own["id"]).state == "cancelled"
+
+
 def test_who_joins_plan_b_while_it_is_sent_keeps_it_open(pair: Pair) -> None:
     settle(pair.ledger, critical("a", parts=("x",)))
     record(pair.ledger, claim(pair.ledger), LOST)

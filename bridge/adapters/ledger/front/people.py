@@ -1,11 +1,9 @@
 """The ledger as people act on it: dead letters, incidents by hand, lanes, the audit, and guesses of passwords."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
-from bridge.adapters.ledger import audit, hands, letters, mended, plan_b, probes, upkeep
+from bridge.adapters.ledger import audit, hands, letters, mended, probes, upkeep
 from bridge.adapters.ledger.front.base import Base
 from bridge.adapters.ledger.reads import Page
 from bridge.domain.access import Deed
@@ -34,15 +32,7 @@ class ForPeople(Base):
 
         Raises IncidentError.
         """
-        done = self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
-        with self.database.reading() as transaction:
-            stands_in = plan_b.standing_for(transaction, incident_id)
-        if stands_in is None:
-            return done
-        with suppress(hands.IncidentError):  # its resolve is on its way already
-            other = self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, stands_in))
-            return replace(done, lanes=done.lanes | other.lanes)
-        return done
+        return self._written(lambda transaction: hands.resolve(transaction, self.routes, self.new_id, incident_id))
 
     def incident_detached(self, incident_id: str) -> hands.Done:
         """The bridge lets go of an incident; a folded one goes out by itself. Raises IncidentError."""
