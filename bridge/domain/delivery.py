@@ -86,6 +86,7 @@ class Reason(StrEnum):
     DISCARDED = "discarded"  # by a person
     REPLAYED = "replayed"  # by a person
     DETACHED = "detached"  # a person let go of it: it stays upstream as it is, and is told nothing more
+    RESOLVED_BY_HAND = "resolved_by_hand"  # at plan B, while its problem fires: nobody is to be paged there again
     RESENT = "resent"  # by a person: a new episode follows it
     TAKEN_ALONG = "taken_along"  # a person's note: it is said in the incident that takes this one's place
     LEASE_ENDED = "lease_ended"  # the worker that held it stopped answering

@@ -5,13 +5,13 @@ for it there, with a plain create. The two are over together: the one that stand
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import DeliveryState, NameRef, Reason
-from bridge.domain.incident import CreateBody, Incident, IncidentState
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.lane import LaneState, is_failing
 
 _REFUSED = frozenset({Reason.AUTH, Reason.FORBIDDEN})  # parked until a person has done something
@@ -94,6 +94,16 @@ def gives_way(held: Incident) -> bool:
     The next one takes its place, as with the account's own.
     """
     return held.state is IncidentState.DEAD
+
+
+def silenced_by_hand(step: Transition, stands_for: Incident) -> Transition:
+    """A person resolves what stands for an incident: its problems fire on there, and that person has heard of them.
+
+    If they are over there as well, it ends like any other, and what fires again is another page.
+    """
+    if stands_for.firing == 0:
+        return step
+    return replace(step, incident=replace(step.incident, reason=Reason.RESOLVED_BY_HAND))
 
 
 def body_for(incident: Incident, body: CreateBody, plan: PlanB, why: str) -> CreateBody:

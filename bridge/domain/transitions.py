@@ -405,7 +405,8 @@ def _waiting(incident: Incident) -> tuple[Action, ...]:
 
 
 def _never_told(incident: Incident) -> Transition:
-    over = replace(_silent(incident), state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED)
+    reason = incident.reason or Reason.RECOVERED  # a person may have ended it meanwhile
+    over = replace(_silent(incident), state=IncidentState.CANCELLED, live=False, reason=reason)
     return Transition(incident=over, cancel=(Action.CREATE, Action.RESOLVE, *_MOOT_WHEN_OVER))
 
 

@@ -243,6 +243,43 @@ def test_what_still_fires_in_a_dead_letter_at_plan_b_moves_to_the_one_in_its_pla
     assert [[member["status"] for member in one] for one in inside] == [["firing"], ["resolved"]]
 
 
+@pytest.mark.parametrize("when", ["waiting", "being sent", "not sent", "open"])
+def test_one_that_a_person_resolved_at_plan_b_is_not_opened_there_again(pair: Pair, when: str) -> None:
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, claim(pair.ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    pair.later(AFTER).plan_b_opened()
+    stands_in = next(one["id"] for one in pair.ledger.incidents(limit=9).items if one["account"] == OTHER)
+    create = None if when == "waiting" else claim(pair.ledger, OTHER)
+    if create is not None and when == "open":
+        record(pair.ledger, create, delivered("B1"))
+    pair.ledger.incident_resolved(stands_in)
+    assert pair.ledger.plan_b_opened() == 0
+    if create is not None and when == "being sent":
+        record(pair.ledger, create, delivered("B1"))
+    if create is not None and when == "not sent":
+        record(pair.ledger, create, TransientFailure(reason=Reason.NOT_CONNECTED, detail="no route"))
+    if when in ("being sent", "open"):
+        resolve = claim(pair.ledger, OTHER)
+        assert resolve.delivery.action is Action.RESOLVE
+        record(pair.ledger, resolve, delivered("B1"))
+    assert pair.later(timedelta(minutes=5)).plan_b_opened() == 0
+    assert pair.ledger.claim(OTHER) is None
+    (found,) = [one for one in pair.ledger.incidents(limit=9).items if one["account"] == OTHER]
+    assert found["reason"] == "resolved_by_hand"
+
+
+def test_one_that_ended_with_its_incident_by_hand_does_not_keep_what_fires_again_from_plan_b(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    create = claim(pair.ledger)
+    pair.later(AFTER).plan_b_opened()
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    pair.ledger.incident_resolved(create.delivery.incident)
+    record(pair.ledger, claim(pair.ledger, OTHER), delivered("B1"))
+    settle(pair.ledger, critical("a"))
+    record(pair.ledger, create, UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    assert pair.ledger.plan_b_opened() == 1
+
+
 def test_an_account_without_plan_b_is_asked_nothing(ledger: Ledger) -> None:
     settle(ledger, critical("a"))
     ledger.paused("pd")

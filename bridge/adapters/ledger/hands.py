@@ -14,6 +14,7 @@ from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
+from bridge.domain.plan_b import silenced_by_hand
 from bridge.domain.transitions import on_resolved
 
 
@@ -57,6 +58,10 @@ def resolve(transaction: Transaction, routes: Mapping[str, Route], new_id: Calla
     step = resolved_by_hand(held.incident, held.firing[0] if held.firing else _any_of(held))
     if isinstance(step, Refused):
         raise IncidentError(f"the incident is not resolved: {step.why}")
+    if held.incident.stands_for is not None:
+        stands_for = select(incidents).where(incidents.c.id == held.incident.stands_for)
+        row = transaction.connection.execute(stands_for).mappings().one_or_none()
+        step = step if row is None else silenced_by_hand(step, incident_from(row))
     _leave(changes, held)
     changes.apply(step)
     done = _written(transaction.connection, changes, incident_id, step.incident.state)

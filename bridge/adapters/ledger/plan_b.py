@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, literal_column, or_, select, union_all, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, literal_column, or_, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
@@ -110,6 +110,7 @@ def lagging(transaction: Transaction) -> list[str]:
             incidents.c.live,
             incidents.c.stands_for.is_not(None),
             incidents.c.state.in_(_OPEN_FOR_MORE),
+            ~_ended_by_hand(incidents),
             exists().where(missing.c.incident_id.in_(_spoken_for(incidents.c.stands_for)), missing.c.firing, ~knows),
         )
         .limit(AT_ONCE)
@@ -127,7 +128,7 @@ def catch_up(transaction: Transaction, routes: Mapping[str, Route], new_id: Call
     of_series = select(incidents.c.series).where(incidents.c.id == one).scalar_subquery()
     connection.execute(select(series.c.id).where(series.c.id == of_series).with_for_update())
     incident = incident_from(connection.execute(select(incidents).where(incidents.c.id == one)).mappings().one())
-    if not incident.live or incident.state.value not in _OPEN_FOR_MORE:
+    if not incident.live or incident.state.value not in _OPEN_FOR_MORE or incident.reason == Reason.RESOLVED_BY_HAND:
         return
     inside = select(members).where(members.c.incident_id == one)
     known = {row["problem_id"]: row["firing"] for row in connection.execute(inside).mappings()}
@@ -170,9 +171,13 @@ def _lock_problems(connection: Connection, inside: Sequence[Member]) -> set[str]
 
 
 def _represents(one: Any) -> Any:
-    """Whether an incident that stands for another tells people of it still; one that they closed has told them."""
+    """Whether an incident that stands for another tells people of it still; one that they ended has told them."""
     own_end = and_(one.c.state == IncidentState.RESOLVED.value, one.c.reason.is_(None))
-    return or_(one.c.live, ~or_(own_end, one.c.state == IncidentState.CANCELLED.value))
+    return or_(one.c.live, _ended_by_hand(one), ~or_(own_end, one.c.state == IncidentState.CANCELLED.value))
+
+
+def _ended_by_hand(one: Any) -> Any:
+    return func.coalesce(one.c.reason, "") == Reason.RESOLVED_BY_HAND.value
 
 
 def _unrepresented(accounts: list[str]) -> Any:
