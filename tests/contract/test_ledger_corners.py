@@ -419,6 +419,16 @@ def test_an_incident_sent_again_waits_for_no_hold(moved: Moved) -> None:
     assert claim(moved.ledger).delivery.action is Action.RESOLVE
 
 
+def test_what_is_sent_again_keeps_the_hold_of_its_rule(moved: Moved) -> None:
+    opened(moved.ledger, "a", policy=Policy(hold_resolve=timedelta(minutes=30)))
+    moved.ledger.incident_resent(moved.ledger.incidents(limit=9).items[0]["id"])
+    for upstream_id in ("P1", "P2"):
+        record(moved.ledger, claim(moved.ledger), delivered(upstream_id))
+    settle(moved.ledger, ends("a"))
+    assert moved.ledger.claim(ACCOUNT) is None
+    assert claim(moved.later(timedelta(minutes=31))).delivery.action is Action.RESOLVE
+
+
 def test_a_resolve_that_is_held_on_purpose_does_not_wait(moved: Moved) -> None:
     opened(moved.ledger, "a", policy=Policy(hold_resolve=timedelta(minutes=5)))
     settle(moved.ledger, ends("a"))

@@ -115,7 +115,10 @@ def resend(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
                 )
             fresh = new_id()
             changes.apply(ends)
-            renewals.renew(connection, changes, ends.incident, known.renewal, new_id=lambda: fresh, now=now)
+            over = replace(
+                ends.incident, policy=held.incident.policy
+            )  # now is meant for what ends, not for what follows
+            renewals.renew(connection, changes, over, known.renewal, new_id=lambda: fresh, now=now)
             return _written(connection, changes, fresh, IncidentState.PENDING)
 
 
