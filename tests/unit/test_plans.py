@@ -13,7 +13,20 @@ from sqlalchemy import event
 
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.domain.delivery import PermanentFailure, Reason
-from tests.ledgers import ACCOUNT, claim, delivered, ends, fires, open_ledger, record, settle, sqlite_url
+from tests.ledgers import (
+    ACCOUNT,
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    fires,
+    ledger_of,
+    open_ledger,
+    record,
+    route,
+    settle,
+    sqlite_url,
+)
 
 LARGE = ("events", "alerts", "problems", "series", "incidents", "members", "deliveries", "attempts")
 SCAN = re.compile(rf"SCAN ({'|'.join(LARGE)})(?! USING (?:COVERING )?INDEX)")
@@ -39,6 +52,7 @@ def heard(ledger: Ledger) -> Iterator[list[str]]:
     def listen(connection: sqlite3.Connection, *_: Any) -> None:
         connection.set_trace_callback(said.append)
 
+    ledger.database.close()  # the one for writing is kept, and was checked out before
     event.listen(ledger.database.engine, "checkout", listen)
     yield said
     event.remove(ledger.database.engine, "checkout", listen)
@@ -96,6 +110,26 @@ def test_nothing_of_every_day_goes_through_a_whole_table(name: str, ledger: Ledg
         LOOKS[name](ledger)
     assert len(said) > 2
     assert scans(ledger, said) == []
+
+
+def test_the_sweep_looks_at_what_was_resolved_lately_and_at_nothing_older(tmp_path: Path) -> None:
+    database = MovedDatabase(sqlite_url(tmp_path))
+    ledger = ledger_of(database, **{ACCOUNT: route()})
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, ends("a"))
+    record(ledger, claim(ledger), delivered("P1"))
+    database.ahead = timedelta(hours=1)
+    with heard(ledger) as said:
+        assert ledger.swept() == 1
+    looks = [sql for sql in said if "incidents.state = 'resolved'" in sql]
+    assert len(looks) == 2, "whether there is anything, and what it is"
+    assert ledger.database.file is not None
+    with closing(sqlite3.connect(ledger.database.file)) as connection:
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in looks]
+    first = "SEARCH incidents USING INDEX incidents_resolved (state=? AND resolved_at>? AND resolved_at<?)"
+    assert [plan[0][3] for plan in plans] == [first, first]
+    ledger.close()
 
 
 def test_a_scan_would_be_found(ledger: Ledger) -> None:
