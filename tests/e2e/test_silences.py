@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,9 +32,15 @@ def end(bridge: Bridge, silence_id: str) -> requests.Response:
 
 
 def outcomes(bridge: Bridge, severity: str = "error", **labels: str) -> set[str]:
-    """What becomes of a dozen alerts with these labels: both web processes get some."""
+    """What becomes of a dozen alerts with these labels."""
     answers = [bridge.deliver(alert(severity=severity, labels=labels)) for _ in range(12)]
     return {bridge.outcome(answer)["outcome"] for answer in answers}
+
+
+def all_of_them(bridge: Bridge, outcome: str) -> None:
+    """Every process decides so from then on. A dozen answers may all be one process's: the time it may take is up."""
+    time.sleep(2 * TAKEN_WITHIN_S)
+    assert outcomes(bridge, env="one") == {outcome}
 
 
 def command(bridge: Bridge, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -46,21 +53,16 @@ def command(bridge: Bridge, *words: str) -> "subprocess.CompletedProcess[str]":
 def test_a_silence_holds_in_every_process_within_two_seconds_and_ends_as_soon(bridge: Bridge) -> None:
     made = add(bridge, match={"labels.env": "one"})
     assert made.status_code == 201
-    assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"silenced"}, 10.0) < 2 * TAKEN_WITHIN_S
+    all_of_them(bridge, "silenced")
     assert outcomes(bridge, env="two") == {"opened"}
     assert outcomes(bridge, env="one", severity="critical") == {"opened"}
-    again = lambda: bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))  # noqa: E731
-    bridge.eventually(
-        lambda: again()["outcome"] == "silenced", 2 * TAKEN_WITHIN_S
-    )  # one process may have got all so far
-    silenced = again()
+    silenced = bridge.outcome(bridge.deliver(alert("hidden", severity="error", labels={"env": "one"})))
     assert silenced["decisions"][0]["silence"] == made.json()["id"]
     assert "a planned test" in silenced["decisions"][0]["reason"]
     assert bridge.get(f"silences/{made.json()['id']}")["hidden"] >= 12
     assert end(bridge, made.json()["id"]).json()["state"] == "ended"
-    assert bridge.eventually(lambda: outcomes(bridge, env="one") == {"opened"}, 10.0) < 2 * TAKEN_WITHIN_S
+    all_of_them(bridge, "opened")
     assert bridge.get("silences")["items"][-1]["id"] == made.json()["id"]
-    bridge.eventually(lambda: again()["outcome"] in ("opened", "duplicate"), 2 * TAKEN_WITHIN_S)
 
 
 @pytest.mark.parametrize(
