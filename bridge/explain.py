@@ -19,7 +19,7 @@ from bridge.domain.decision import Check, Decided, Decision, Mode
 from bridge.domain.delivery import Action, Delivery, HttpRequest, LaneClass, NamedThing
 from bridge.domain.errors import Place
 from bridge.domain.lane import Line, Pace, parked_sentence, sane, starts_at
-from bridge.domain.names import CUT_OFF, ListPart, list_part, served
+from bridge.domain.names import ListPart, list_part, may_go_on, served
 from bridge.domain.silences import hiding
 from bridge.pipeline import decide
 from bridge.rules.book import Rule, RuleBook
@@ -333,7 +333,7 @@ class _Known:
         if things is None:
             return None, None
         found = served(part.ref, part.among(things), self.destinations[account].defaults.get(part.ref.field))
-        if found.unlisted and len(things) >= CUT_OFF:  # sent as written
+        if found.unlisted and may_go_on(things):  # sent as written
             return NamedThing(id=part.ref.text, name=part.ref.text), None
         return found.thing, found.note
 

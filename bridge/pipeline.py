@@ -147,9 +147,7 @@ class _Request:
         """The texts a field could take, best first, each with where it is from: rendered, `else`, account default."""
         block = self.block.get(name)
         if block is not None:
-            yield self.rendered(name, block), "the rule"
-        if isinstance(block, Lookup) and block.otherwise is not None:
-            yield self.rendered(name, block.otherwise), "the rule's else"
+            yield from ((self.rendered(name, one), whence) for one, whence in _with_else(block))
         default = self.defaults.get(name)
         if default is not None:
             yield default, "the account's default"
@@ -311,10 +309,7 @@ def _severity(request: _Request) -> Severity:
     if said is None:
         return own
     notes_before = len(request.notes)
-    otherwise = said.otherwise if isinstance(said, Lookup) else None
-    for leaf, whence in ((said, "the rule"), (otherwise, "the rule's else")):
-        if leaf is None:
-            continue
+    for leaf, whence in _with_else(said):
         text = request.rendered("severity", leaf).strip().lower()
         if text in tuple(Severity):
             if whence != "the rule":
@@ -325,6 +320,13 @@ def _severity(request: _Request) -> Severity:
     if len(request.notes) > notes_before:
         request.notes.append("severity: the alert's own is used")
     return own
+
+
+def _with_else(block: Block) -> Iterator[tuple[Block, str]]:
+    """What a rule says of a field, best first, each with where it stands."""
+    yield block, "the rule"
+    if isinstance(block, Lookup) and block.otherwise is not None:
+        yield block.otherwise, "the rule's else"
 
 
 def _key_text(request: _Request) -> str | None:

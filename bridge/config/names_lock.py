@@ -13,7 +13,7 @@ from typing import Any
 
 from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
-from bridge.domain.names import CUT_OFF, FORMERLY, Found, ListPart, NotOne, find, list_part, renamed
+from bridge.domain.names import FORMERLY, Found, ListPart, NotOne, find, list_part, may_go_on, renamed
 from bridge.rules.book import NameUse
 
 FILE = "names.lock.json"
@@ -98,7 +98,7 @@ def _of(use: NameUse, things: Sequence[NamedThing], known: Known) -> Iterable[Pr
                 message = f"{use.kind} '{use.text}' of '{use.account}' is called '{thing.name}' now; its id is kept"
                 yield Problem(place=use.place, message=message, hint=f"write '{thing.name}'", grade=Grade.WARNING)
         case NotOne() as missing:
-            cut_off = not missing.several and len(known.lists[use.account, use.kind]) >= CUT_OFF
+            cut_off = not missing.several and may_go_on(known.lists[use.account, use.kind])
             proves_nothing = cut_off or (use.account, use.kind) in known.stale
             yield Problem(
                 place=use.place,

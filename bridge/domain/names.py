@@ -22,7 +22,7 @@ class NotOne:
 
 
 CANDIDATES_MAX = 10
-CUT_OFF = 10_000  # entries: a list so long may go on (PagerDuty gives out no more of any) and proves nothing absent
+CUT_OFF = 10_000  # entries: PagerDuty gives out no more of any list (docs 09-Pagination), and we read no more
 VALUES_KIND = "values_kind"  # in a thing's `extra`: the list that knows what may stand in it; absent: any text may
 VALUES_OF = "values_of"  # beside it: only entries of that list whose `of` is this
 OF = "of"
@@ -66,6 +66,11 @@ class ListPart:
     def among(self, things: Sequence[NamedThing]) -> Sequence[NamedThing]:
         """The entries of the list that count."""
         return things if self.of is None else tuple(thing for thing in things if thing.extra.get(OF) == self.of)
+
+
+def may_go_on(things: Sequence[NamedThing]) -> bool:
+    """Whether a list is so long that it may be cut off: what it lacks may be there all the same."""
+    return len(things) >= CUT_OFF
 
 
 def list_part(ref: NameRef, found: Mapping[str, NamedThing]) -> ListPart | None:

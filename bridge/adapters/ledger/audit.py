@@ -10,9 +10,10 @@ from sqlalchemy import BigInteger, ColumnElement, delete, insert, select, type_c
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.reads import Page, rfc3339
-from bridge.adapters.ledger.rows import Row, clean, dumps
+from bridge.adapters.ledger.rows import Row, dumps
 from bridge.adapters.ledger.schema import audit, ended_sessions, guesses
 from bridge.domain.access import GUESS_EVERY, Deed, guessed, may_guess
+from bridge.domain.text import storable
 
 TEXT_MAX_CHARS = 300
 DETAIL_MAX_CHARS = 4096
@@ -32,7 +33,7 @@ def did(transaction: Transaction, entry_id: str, deed: Deed) -> None:
         "how": deed.who.how.value,
         "action": _short(deed.action),
         "object": _short(deed.what),
-        "detail": clean(detail),
+        "detail": storable(detail),
         "address": _short(deed.who.address),
     }
     transaction.connection.execute(insert(audit), row)
@@ -122,7 +123,7 @@ def _number(transaction: Transaction) -> int:
 
 
 def _short(text: str) -> str:
-    return clean(text)[:TEXT_MAX_CHARS]
+    return storable(text)[:TEXT_MAX_CHARS]
 
 
 def _item(row: Row) -> dict[str, Any]:

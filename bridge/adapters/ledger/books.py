@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import clean, dumps
+from bridge.adapters.ledger.rows import dumps
 from bridge.adapters.ledger.schema import book_places, in_force, rule_books
+from bridge.domain.text import storable
 
 THE_ROW = 1
 
@@ -107,7 +108,7 @@ def take(transaction: Transaction, book: StoredBook, origin: Origin) -> bool:
     is_new = before != book
     if is_new:
         _put(transaction, book)
-        values |= {"book": book.hash, "book_no": row["book_no"] + 1, "taken_at": now, "taken_by": clean(origin.by)}
+        values |= {"book": book.hash, "book_no": row["book_no"] + 1, "taken_at": now, "taken_by": storable(origin.by)}
     connection.execute(update(in_force).values(values))
     _note(transaction, origin)
     return is_new
@@ -128,7 +129,7 @@ def start(transaction: Transaction, book: StoredBook, origin: Origin) -> bool:
 def refuse(transaction: Transaction, problems: Sequence[Mapping[str, Any]], by: str, origin: Origin | None) -> None:
     """A reload was refused; what was in force stays. Without an origin: a process could not take what is in force."""
     _locked(transaction)
-    values = {"refused_at": transaction.now, "refused_by": clean(by), "refused": dumps(list(problems))}
+    values = {"refused_at": transaction.now, "refused_by": storable(by), "refused": dumps(list(problems))}
     transaction.connection.execute(update(in_force).values(values))
     if origin is not None:
         _note(transaction, origin)
@@ -137,7 +138,7 @@ def refuse(transaction: Transaction, problems: Sequence[Mapping[str, Any]], by: 
 def was_refused(transaction: Transaction, origin: Origin) -> bool:
     """Whether the last reload was refused for these very files at this place."""
     place = select(book_places.c.seen_at).where(
-        book_places.c.place == clean(origin.place), book_places.c.digest == origin.digest
+        book_places.c.place == storable(origin.place), book_places.c.digest == origin.digest
     )
     refused_at = transaction.connection.execute(select(in_force.c.refused_at)).scalar()
     return refused_at is not None and transaction.connection.execute(place).scalar() == refused_at
@@ -145,7 +146,7 @@ def was_refused(transaction: Transaction, origin: Origin) -> bool:
 
 def seen(transaction: Transaction, place: str) -> str | None:
     """The digest of the files as they were last looked at from a place; None when they never were."""
-    found = select(book_places.c.digest).where(book_places.c.place == clean(place))
+    found = select(book_places.c.digest).where(book_places.c.place == storable(place))
     digest: str | None = transaction.connection.execute(found).scalar()
     return digest
 
@@ -179,7 +180,7 @@ def _put(transaction: Transaction, book: StoredBook) -> None:
 
 def _note(transaction: Transaction, origin: Origin) -> None:
     """These files were looked at from this place."""
-    row = {"place": clean(origin.place), "digest": origin.digest, "seen_at": transaction.now}
+    row = {"place": storable(origin.place), "digest": origin.digest, "seen_at": transaction.now}
     statement = _dialect(transaction).insert(book_places)
     fresh = {name: statement.excluded[name] for name in ("digest", "seen_at")}
     transaction.connection.execute(statement.on_conflict_do_update(index_elements=["place"], set_=fresh), row)

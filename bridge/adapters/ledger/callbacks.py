@@ -9,8 +9,8 @@ from datetime import timedelta
 from sqlalchemy import select, update
 
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import clean
 from bridge.adapters.ledger.schema import alerts, events
+from bridge.domain.text import storable
 
 OWED_FOR = timedelta(days=3)  # SNS forgets its token after that (docs.aws.amazon.com/sns, ConfirmSubscription)
 OWED_MAX = 20  # of one look
@@ -41,4 +41,4 @@ def owed(transaction: Transaction, marks: Mapping[str, str]) -> list[str]:
 def remark(transaction: Transaction, event_id: str, text: str) -> None:
     """Say at an accepted event how its call ended."""
     statement = update(events).where(events.c.id == event_id, events.c.state == "accepted")
-    transaction.connection.execute(statement.values(reason=clean(text)))
+    transaction.connection.execute(statement.values(reason=storable(text)))

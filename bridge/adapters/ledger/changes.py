@@ -15,8 +15,6 @@ from bridge.adapters.ledger import folded
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     PENDING_AGAIN,
-    clean,
-    clean_or_none,
     content_json,
     create_body_json,
     dumps,
@@ -39,6 +37,7 @@ from bridge.domain.plain import PlainForm
 from bridge.domain.plan_b import PlanB
 from bridge.domain.retry import first_phase
 from bridge.domain.telling import note_due_at
+from bridge.domain.text import storable
 from bridge.domain.truth import Trust
 
 TRUST = Trust()  # as the settings have it when they say nothing
@@ -325,7 +324,7 @@ class Changes:
                 "strikes": 0,
                 "lease_token": None,
                 "lease_until": None,
-                "key": clean(incident.key),
+                "key": storable(incident.key),
                 "fields": fields_json(content) if body is None else content_json(body),
                 "names": "[]" if body is None else names_json(body.names),
                 "ids": "{}",
@@ -426,9 +425,8 @@ def restarted(incident: Incident) -> Incident:
 
 def _new_incident_row(incident: Incident) -> dict[str, Any]:
     row = incident_row(incident)
-    row["title"] = clean(row["title"])
-    row["key"] = clean(row["key"])
-    row |= _told_by_upstream(incident)
+    row["title"] = storable(row["title"])
+    row["key"] = storable(row["key"])
     return row
 
 
@@ -437,14 +435,8 @@ def _incident_change(incident: Incident) -> dict[str, Any]:
     change["new_renewal"] = None if incident.renewal is None else create_body_json(incident.renewal)
     change["new_telling"] = telling_json(incident.telling)
     change["new_policy"] = policy_json(incident.policy)
-    change |= {"new_" + name: text for name, text in _told_by_upstream(incident).items()}
     change["of_incident"] = incident.id
     return change
-
-
-def _told_by_upstream(incident: Incident) -> dict[str, str | None]:
-    """The columns that hold an upstream's own words: whoever writes there may paste anything."""
-    return {name: clean_or_none(getattr(incident, name)) for name in ("upstream_id", "upstream_url", "summary")}
 
 
 def _member_change(member: Member) -> dict[str, Any]:

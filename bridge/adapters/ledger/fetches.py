@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, MappingResult, and_, insert, or_, select, update
 
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import Row, clean, dumps
+from bridge.adapters.ledger.rows import Row, dumps
 from bridge.adapters.ledger.schema import name_fetches
 from bridge.domain.delivery import NamedThing, PermanentFailure, Reason, TransientFailure
 from bridge.domain.lane import LEASE
+from bridge.domain.text import storable
 
 REFRESH_AFTER = timedelta(hours=1)
 RETRY_FIRST = timedelta(seconds=10)
@@ -69,10 +70,7 @@ NO_TROUBLE = Trouble(refused_since=None, detail=None)
 
 def rows_of(things: Sequence[NamedThing]) -> list[list[Any]]:
     """Entries as they are stored."""
-    return [
-        [clean(thing.id), clean(thing.name), dict(thing.extra), [clean(alias) for alias in thing.aliases]]
-        for thing in things
-    ]
+    return [[thing.id, thing.name, dict(thing.extra), list(thing.aliases)] for thing in things]
 
 
 def trouble_with(connection: Connection, account: str, kind: str) -> Trouble:
@@ -106,8 +104,7 @@ def want(
 
 def wish(transaction: Transaction, account: str, kind: str) -> None:
     """A list is needed that nobody has asked for so far: the next `ask` does."""
-    if _row(transaction.connection, account, kind) is None:
-        _insert(transaction.connection, account, kind, transaction.now)
+    _with_row(transaction.connection, account, kind, transaction.now)
 
 
 def ask(transaction: Transaction, accounts: Collection[str]) -> list[tuple[str, str]]:
@@ -127,11 +124,8 @@ def any_due(transaction: Transaction, accounts: Collection[str]) -> bool:
 def begin(transaction: Transaction, account: str, kind: str, token: str) -> Fetch | None:
     """Fetch a list under a lease; None when somebody does already, or when it is too early."""
     connection, now = transaction.connection, transaction.now
-    row = _row(connection, account, kind)
-    if row is None:
-        _insert(connection, account, kind, now)
-        row = _row(connection, account, kind)
-    if row is None or not _is_due(row, now):
+    row = _with_row(connection, account, kind, now)
+    if not _is_due(row, now):
         return None
     goes_on = row["next_cursor"] is not None and now - PAGES_KEPT <= row["began_at"] <= now
     _update(connection, account, kind, lease_token=token, lease_until=now + LEASE, asked_until=None)
@@ -163,7 +157,7 @@ def record(transaction: Transaction, fetched: Fetched) -> Whole | None:
                 "failures": row["failures"] + 1,
                 "due_at": now + min(RETRY_MAX, RETRY_FIRST * (1 << min(row["failures"], 8))),
                 "refused_since": (row["refused_since"] or now) if refuses else None,
-                "detail": clean(failure.detail)[:DETAIL_MAX_CHARS],
+                "detail": storable(failure.detail)[:DETAIL_MAX_CHARS],
             }
     _update(connection, fetch.account, fetch.kind, **following)
     return None
@@ -172,8 +166,7 @@ def record(transaction: Transaction, fetched: Fetched) -> Whole | None:
 def ended(transaction: Transaction, account: str, kind: str) -> None:
     """The list is there: the next fetch is its refresh, and begins anew."""
     connection, now = transaction.connection, transaction.now
-    if _row(connection, account, kind) is None:
-        _insert(connection, account, kind, now)
+    _with_row(connection, account, kind, now)
     nothing = {"lease_token": None, "lease_until": None, "began_at": None, "next_cursor": None, "things": "[]"}
     _update(connection, account, kind, **nothing, **_UNTROUBLED, due_at=now + REFRESH_AFTER, asked_until=None)
 
@@ -222,8 +215,21 @@ def _is_ahead(instant: datetime | None, now: datetime, most: timedelta) -> bool:
 
 
 def _row(connection: Connection, account: str, kind: str) -> Row | None:
+    return _found(connection, account, kind).one_or_none()
+
+
+def _found(connection: Connection, account: str, kind: str) -> MappingResult:
     found = select(name_fetches).where(name_fetches.c.account == account, name_fetches.c.kind == kind)
-    return connection.execute(found.with_for_update()).mappings().one_or_none()
+    return connection.execute(found.with_for_update()).mappings()
+
+
+def _with_row(connection: Connection, account: str, kind: str, now: datetime) -> Row:
+    """The row of a list, made where there is none: due now."""
+    row = _row(connection, account, kind)
+    if row is not None:
+        return row
+    _insert(connection, account, kind, now)
+    return _found(connection, account, kind).one()
 
 
 def _insert(connection: Connection, account: str, kind: str, now: datetime, **more: Any) -> None:

@@ -8,13 +8,14 @@ from sqlalchemy import Connection, select, update
 from bridge.adapters.ledger import letters, plan_b, renewals
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import clean, incident_from, is_by_hand, member_from
+from bridge.adapters.ledger.rows import incident_from, is_by_hand, member_from
 from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, incidents, members, series
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
 from bridge.domain.plan_b import silenced_by_hand
+from bridge.domain.text import storable
 from bridge.domain.transitions import on_resolved
 
 
@@ -115,9 +116,8 @@ def resend(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
                 )
             fresh = new_id()
             changes.apply(ends)
-            over = replace(
-                ends.incident, policy=held.incident.policy
-            )  # now is meant for what ends, not for what follows
+            # a person's "now" is meant for what ends, not for what follows
+            over = replace(ends.incident, policy=held.incident.policy)
             renewals.renew(connection, changes, over, known.renewal, new_id=lambda: fresh, now=now)
             return _written(connection, changes, fresh, IncidentState.PENDING)
 
@@ -137,7 +137,7 @@ def note(
         deliveries.c.state.in_(UNFINISHED),
     )
     waits = connection.execute(waiting.limit(1)).first() is not None
-    fields = noted_by_hand(held.incident, clean(text.strip()), waits=waits)
+    fields = noted_by_hand(held.incident, storable(text.strip()), waits=waits)
     if isinstance(fields, Refused):
         raise IncidentError(f"the note is not sent: {fields.why}")
     changes.add_delivery(held.incident, Action.NOTE, CreateBody(fields=fields, names=(), notes=(), by_hand=True))

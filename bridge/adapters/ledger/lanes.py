@@ -23,8 +23,6 @@ from bridge.adapters.ledger.names import AGAIN_AFTER, TRUSTED_FOR, Lookup, NameB
 from bridge.adapters.ledger.rows import (
     Row,
     body_in,
-    clean,
-    clean_or_none,
     content_json,
     delivery_from,
     dumps,
@@ -73,6 +71,7 @@ from bridge.domain.lane import (
 from bridge.domain.plain import plain_create, plain_key, with_place
 from bridge.domain.retry import Done, GiveUp, NextKey, RetryIn, SendPlain, first_phase, next_step, phase_after_unknown
 from bridge.domain.telling import noted
+from bridge.domain.text import storable, storable_or_none
 from bridge.domain.transitions import is_moot, on_claimed, on_dead, on_delivered, on_key_spent, on_moot, on_not_sent
 from bridge.domain.truth import may_look
 
@@ -518,9 +517,10 @@ class LaneWork:
             key_rule=claimed.key_rule,
             jitter=finished.jitter,
         )
-        detail = clean(getattr(finished.result, "detail", ""))[:RESPONSE_MAX_CHARS] or None
+        detail = storable(getattr(finished.result, "detail", ""))[:RESPONSE_MAX_CHARS] or None
         match step:
-            case Done(reference=reference, adopted=adopted):
+            case Done(reference=told, adopted=adopted):
+                reference = None if told is None else _kept(told)
                 state = DeliveryState.ADOPTED if adopted else DeliveryState.DELIVERED
                 self._finish(row, state, None, detail)
                 if claimed.delivery.action is Action.CHECK and reference is not None:
@@ -632,7 +632,7 @@ class LaneWork:
         body = body_in(row)
         form = self.routes.get(row["account"], _UNROUTED).plain
         plain = None if form is None else plain_create(body, refusal, form)
-        detail = clean(with_place(refusal.detail, refusal.field, body.places))[:RESPONSE_MAX_CHARS] or None
+        detail = storable(with_place(refusal.detail, refusal.field, body.places))[:RESPONSE_MAX_CHARS] or None
         if plain is None:
             return self._bury(row, incident, refusal.reason, detail)
         self._update_delivery(
@@ -703,7 +703,7 @@ class LaneWork:
             row["id"],
             state=state.value,
             reason=None if reason is None else reason.value,
-            detail=clean_or_none(detail),
+            detail=storable_or_none(detail),
             done_at=self.now,
             lease_token=None,
             lease_until=None,
@@ -741,13 +741,13 @@ class LaneWork:
                     "delivery_id": finished.claimed.delivery.id,
                     "no": finished.claimed.attempt,
                     "at": self.now - timedelta(seconds=finished.duration_s),
-                    "call": clean(finished.call),
+                    "call": storable(finished.call),
                     "status": finished.status,
                     "reason": _reason_of(finished.result, reason),
-                    "detail": clean(finished.result.detail)[:RESPONSE_MAX_CHARS] or None,
+                    "detail": storable(finished.result.detail)[:RESPONSE_MAX_CHARS] or None,
                     "duration_s": round(finished.duration_s, 6),
-                    "request_id": clean_or_none(finished.request_id),
-                    "response": clean(finished.response[:RESPONSE_MAX_CHARS]),
+                    "request_id": storable_or_none(finished.request_id),
+                    "response": storable(finished.response[:RESPONSE_MAX_CHARS]),
                 }
             ],
         )
@@ -786,6 +786,11 @@ class LaneWork:
         row = {"new_" + name: value for name, value in lane_row(self.state).items() if name != "name"}
         _UPDATE_LANE.run(self.connection, [{"of_lane": self.lane, **row}])
         self.before = self.state
+
+
+def _kept(told: Reference) -> Reference:
+    """What an upstream said of an incident, as it can be kept: whoever writes there may paste anything."""
+    return replace(told, id=storable(told.id), url=storable_or_none(told.url), summary=storable_or_none(told.summary))
 
 
 def _speaks_of(refusal: PermanentFailure, ref: NameRef) -> bool:

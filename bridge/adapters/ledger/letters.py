@@ -7,12 +7,13 @@ from sqlalchemy import select, update
 
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import Row, clean, incident_from
+from bridge.adapters.ledger.rows import Row, incident_from
 from bridge.adapters.ledger.schema import deliveries, incidents, series
 from bridge.domain.delivery import Action, DeliveryState, Reason, lane_class
 from bridge.domain.incident import Incident, Refused
 from bridge.domain.lane import in_its_place
 from bridge.domain.retry import first_phase, phase_after_unknown
+from bridge.domain.text import storable
 from bridge.domain.transitions import on_discarded, on_replayed
 
 REPLAY_PATIENCE = timedelta(hours=24)
@@ -80,7 +81,7 @@ def discard(transaction: Transaction, routes: Mapping[str, Route], delivery_id: 
         .values(
             state=DeliveryState.CANCELLED.value,
             reason=Reason.DISCARDED.value,
-            detail=clean(why.strip())[:4096],
+            detail=storable(why.strip())[:4096],
             done_at=transaction.now,
         )
     )

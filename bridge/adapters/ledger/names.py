@@ -19,7 +19,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import dumps
 from bridge.adapters.ledger.schema import deliveries, from_us, name_lists, to_us
 from bridge.domain.delivery import NamedThing, NameRef, Reason
-from bridge.domain.names import CUT_OFF, ListPart, Served, list_part, others, renamed, served
+from bridge.domain.names import ListPart, Served, list_part, may_go_on, others, renamed, served
 
 PROOF_MAX_AGE = timedelta(hours=24)  # only a younger list proves that a name does not exist
 PATIENCE = timedelta(minutes=2)  # how long a delivery waits for a list that it can go without
@@ -177,7 +177,7 @@ class _Search:
         ref = part.ref
         held, found = self._in_list(part, default)
         if found is not None and held is not None:
-            if found.unlisted and self.may_guess and len(held.things) >= CUT_OFF:
+            if found.unlisted and self.may_guess and may_go_on(held.things):
                 self.ids[ref.field] = ref.text  # an id, as the documents say; refused, it is what the list lacks
                 self.guessed = True
                 return

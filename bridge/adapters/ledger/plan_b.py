@@ -15,13 +15,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.renewals import next_n
-from bridge.adapters.ledger.rows import body_in, clean, incident_from, lane_from, member_from
+from bridge.adapters.ledger.rows import body_in, incident_from, lane_from, member_from
 from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, DeliveryState, Reason
 from bridge.domain.incident import Incident, IncidentState, Member
 from bridge.domain.lane import LaneState, sane
 from bridge.domain.plan_b import PlanB, body_for, gives_way, series_for, stand_in, why_now
+from bridge.domain.text import storable
 from bridge.domain.transitions import moved, superseded
 
 LOOKED_AT = 1000  # waiting creates, of one round
@@ -209,7 +210,7 @@ def _lanes(connection: Connection, routes: Mapping[str, Route], now: datetime) -
 def _lock(connection: Connection, plan: PlanB, of_incident: str, fresh: str) -> int:
     """Lock both series, in the order in which everybody does; the number of the next delivery of the fresh one."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    row = {"id": fresh, "account": plan.account, "scope": clean(plan.scope), "next_no": 0}
+    row = {"id": fresh, "account": plan.account, "scope": storable(plan.scope), "next_no": 0}
     connection.execute(dialect.insert(series).on_conflict_do_nothing(), row)
     both = select(series.c.id, series.c.next_no).where(series.c.id.in_((of_incident, fresh))).order_by(series.c.id)
     locked: dict[str, int] = {row.id: row.next_no for row in connection.execute(both.with_for_update())}

@@ -57,16 +57,6 @@ _AS_WE_WRITE = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.O
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
-def clean(text: str) -> str:
-    """Text both databases take: PostgreSQL refuses NUL, and neither takes half a surrogate pair."""
-    return storable(text)
-
-
-def clean_or_none(text: str | None) -> str | None:
-    """The same of a column that may hold nothing."""
-    return None if text is None else storable(text)
-
-
 def body_of(decision: Decision, episode_id: str) -> CreateBody:
     """What a decision would open an incident with."""
     return CreateBody(
@@ -75,7 +65,7 @@ def body_of(decision: Decision, episode_id: str) -> CreateBody:
         notes=decision.notes,
         episode_id=episode_id,
         places=decision.places,
-        fold_key=clean(decision.fold_key),
+        fold_key=storable(decision.fold_key),
         fold_target=decision.fold_target,
     )
 

@@ -17,7 +17,7 @@ from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.renewals import with_renewal
-from bridge.adapters.ledger.rows import body_of, clean, dumps, incident_from, member_from
+from bridge.adapters.ledger.rows import body_of, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series, silences
 from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.domain import keys
@@ -29,6 +29,7 @@ from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, 
 from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
+from bridge.domain.text import storable
 from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
 from bridge.domain.truth import Trust, is_asked_after, is_doubtful, is_quiet, on_reported
 
@@ -81,8 +82,8 @@ def receipt(
         "source": source,
         "received_at": received_at,
         "state": "accepted" if rejected is None else "rejected",
-        "reason": None if rejected is None else clean(rejected),
-        "delivery_key": None if delivery_id is None else clean(f"{source}\n{delivery_id}"),
+        "reason": None if rejected is None else storable(rejected),
+        "delivery_key": None if delivery_id is None else storable(f"{source}\n{delivery_id}"),
         "headers": dumps(dict(headers)),
         "body": packed_body,
         "body_bytes": len(body),
@@ -98,8 +99,8 @@ def _alert_receipt(event_id: str, position: int, decided: Decided) -> AlertRecei
         "event_id": event_id,
         "position": position,
         "source": reading.source,
-        "fingerprint": None if reading.fingerprint is None else clean(reading.fingerprint),
-        "title": clean(reading.title),
+        "fingerprint": None if reading.fingerprint is None else storable(reading.fingerprint),
+        "title": storable(reading.title),
         "status": None,
         "severity": None,
         "document": dumps({"alert": alert_document(reading), "tried": _tried(decided)}),
@@ -322,7 +323,7 @@ def _lock_series(connection: Connection, world: _World, touched: set[str], wante
     missing = sorted(touched - world.changes.next_no.keys())
     if not missing:
         return
-    rows = [{"id": s, "account": wanted[s].account, "scope": clean(wanted[s].scope), "next_no": 0} for s in missing]
+    rows = [{"id": s, "account": wanted[s].account, "scope": storable(wanted[s].scope), "next_no": 0} for s in missing]
     if connection.dialect.name == "sqlite":
         world.changes.new_series = {str(row["id"]): row for row in rows}
         return
@@ -352,7 +353,7 @@ def _load_incidents(connection: Connection, world: _World, problem_ids: list[str
             member = member_from(row)
             world.members[(member.incident, member.problem)] = member
     readings = [item.decided.reading for one in batch for item in one.alerts]
-    episodes = [clean(r.episode) for r in readings if isinstance(r, Alert) and r.episode is not None]
+    episodes = [storable(r.episode) for r in readings if isinstance(r, Alert) and r.episode is not None]
     if episodes:
         for row in _LAST_N.rows(connection, ids=series_ids, episodes=padded(episodes)):
             world.next_n[(row["series"], row["episode_id"])] = row["n"] + 1
@@ -417,8 +418,8 @@ def _late(world: _World, item: AlertReceipt) -> str | None:
     reading, problem = item.decided.reading, item.problem
     if isinstance(reading, Notice) or problem is None:
         return None
-    if reading.episode is not None and clean(reading.episode) != reading.episode:
-        reading = replace(reading, episode=clean(reading.episode))  # what is stored is compared with
+    if reading.episode is not None and storable(reading.episode) != reading.episode:
+        reading = replace(reading, episode=storable(reading.episode))  # what is stored is compared with
     late = why_ignored(reading, world.last.get(problem), world.changes.now)
     if late is None:
         world.last[problem] = last_report(reading, world.changes.now)
@@ -575,11 +576,11 @@ def _open(world: _World, one: Receipt, alert: Alert, decision: Decision, telling
         id=world.changes.new_id(),
         account=decision.account,
         series=decision.series,
-        scope=clean(decision.scope),
+        scope=storable(decision.scope),
         rule=decision.rule,
         key=keys.upstream_key(decision.key_rule, decision.series, decision.key_text, episode),
         key_rule=decision.key_rule,
-        key_text=None if decision.key_text is None else clean(decision.key_text),
+        key_text=None if decision.key_text is None else storable(decision.key_text),
         episode_id=episode_id,
         episode_n=n,
         state=IncidentState.PENDING,
@@ -614,10 +615,10 @@ def _join(
         incident=incident.id,
         problem=problem,
         source=alert.source,
-        fingerprint=clean(alert.fingerprint),
+        fingerprint=storable(alert.fingerprint),
         firing=True,
         severity=decision.severity,
-        title=clean(alert.title),
+        title=storable(alert.title),
         joined_at=world.changes.now if member is None else member.joined_at,
     )
     world.members[(incident.id, problem)] = joined
@@ -704,7 +705,7 @@ def _decision(
 def _episode_id(reading: Alert | Notice, one: Receipt) -> str:
     """The sender's own episode id, else the id of the event: what `n` is counted by."""
     own = reading.episode if isinstance(reading, Alert) else None
-    return str(one.event["id"]) if own is None else clean(own)
+    return str(one.event["id"]) if own is None else storable(own)
 
 
 def _load_problems(
@@ -733,9 +734,9 @@ def _problem_rows(reports: Mapping[str, Alert], now: datetime, status: str | Non
             {
                 "id": problem,
                 "source": alert.source,
-                "fingerprint": clean(alert.fingerprint),
+                "fingerprint": storable(alert.fingerprint),
                 "status": kept.status.value if status is None else status,
-                "episode": None if kept.episode is None else clean(kept.episode),
+                "episode": None if kept.episode is None else storable(kept.episode),
                 "reported_at": kept.reported_at,
                 "updated_at": now,
             }

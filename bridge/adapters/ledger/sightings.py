@@ -7,11 +7,12 @@ from sqlalchemy import Connection, bindparam, select
 from bridge.adapters.ledger.changes import TRUST, Changes
 from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.renewals import with_renewal
-from bridge.adapters.ledger.rows import clean, incident_from
+from bridge.adapters.ledger.rows import incident_from
 from bridge.adapters.ledger.schema import incidents
 from bridge.domain.alert import Seen, Sighted
 from bridge.domain.decision import Outcome
 from bridge.domain.incident import Transition
+from bridge.domain.text import storable
 from bridge.domain.truth import on_sighted
 
 Known = dict[tuple[str, str], tuple[str, str]]
@@ -29,7 +30,7 @@ _INCIDENT = Statement(select(incidents).where(incidents.c.id == bindparam("incid
 
 def find(connection: Connection, sighted: Iterable[Sighted]) -> Known:
     """Which incidents these events are about; those that are none of ours are not in it."""
-    ids = padded(clean(one.upstream_id) for one in sighted)
+    ids = padded(storable(one.upstream_id) for one in sighted)
     if not ids:
         return {}
     rows = _BY_UPSTREAM.rows(connection, ids=ids)
@@ -38,7 +39,7 @@ def find(connection: Connection, sighted: Iterable[Sighted]) -> Known:
 
 def apply(connection: Connection, changes: Changes, known: Known, sighted: Sighted) -> Transition | None:
     """What one event does to our incident, whose series is locked; None when it is about none of ours."""
-    found = known.get((sighted.account, clean(sighted.upstream_id)))
+    found = known.get((sighted.account, storable(sighted.upstream_id)))
     if found is None:
         return None
     incident = changes.changed(found[0]) or incident_from(_INCIDENT.rows(connection, incident=found[0])[0])

@@ -13,11 +13,12 @@ from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import books
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.reads import Page, Payloads, rfc3339
-from bridge.adapters.ledger.rows import Row, clean, dumps
+from bridge.adapters.ledger.rows import Row, dumps
 from bridge.adapters.ledger.schema import alerts, events, silences
 from bridge.domain.alert import Alert, Link, Severity, Status, effective
 from bridge.domain.decision import Outcome
 from bridge.domain.silences import Silence
+from bridge.domain.text import storable
 
 LIST_MAX = 500
 COUNTED_MAX = 20_000  # silenced alerts that a list of silences counts, newest first
@@ -44,8 +45,8 @@ def add(transaction: Transaction, silence: Silence) -> None:
         "match": dumps(dict(silence.match)),
         "starts_at": silence.starts_at,
         "ends_at": silence.ends_at,
-        "author": clean(silence.author),
-        "reason": clean(silence.reason),
+        "author": storable(silence.author),
+        "reason": storable(silence.reason),
         "criticals": silence.criticals,
         "created_at": transaction.now,
     }
@@ -59,7 +60,7 @@ def end(transaction: Transaction, silence_id: str, by: str) -> dict[str, Any] | 
     transaction.connection.execute(
         update(silences)
         .where(silences.c.id == silence_id, silences.c.ended_at.is_(None), silences.c.ends_at > now)
-        .values(ended_at=now, ended_by=clean(by))
+        .values(ended_at=now, ended_by=storable(by))
     )
     books.silences_changed(transaction)
     return one(transaction, silence_id)

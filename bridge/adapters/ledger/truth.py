@@ -17,8 +17,8 @@ from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.renewals import lock_series_of, with_renewal
 from bridge.adapters.ledger.rows import incident_from
-from bridge.adapters.ledger.schema import deliveries, incidents, sweeps
-from bridge.domain.delivery import Action, DeliveryState, Reference
+from bridge.adapters.ledger.schema import UNFINISHED, deliveries, incidents, sweeps
+from bridge.domain.delivery import Action, Reference
 from bridge.domain.incident import Incident, IncidentState, Transition
 from bridge.domain.truth import (
     LOOK_BACK_AFTER,
@@ -162,7 +162,7 @@ def _is_taken_over() -> ColumnElement[bool]:
 
 
 def _asked_since(instant: Any) -> ColumnElement[bool]:
-    waits = deliveries.c.state.in_((DeliveryState.PENDING.value, DeliveryState.SENDING.value))
+    waits = deliveries.c.state.in_(UNFINISHED)
     return exists().where(
         deliveries.c.incident_id == incidents.c.id,
         deliveries.c.action == Action.CHECK.value,
