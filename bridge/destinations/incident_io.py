@@ -79,7 +79,7 @@ class IncidentIo(Destination):
         which role is the reporter's, to write them.
         """
         match delivery.action:
-            case Action.RESOLVE:
+            case Action.RESOLVE if delivery.phase is Phase.SEND:
                 return ("incident_status",)
             case Action.CREATE:
                 return ("custom_field",) if "custom_fields" in delivery.fields else ()
@@ -102,6 +102,7 @@ class IncidentIo(Destination):
 
         There is no look-up of a create: no list knows the key (spec, GET /v2/incidents), so the way to find out is the
         same create once more. A resolve's `resolution` is not sent: incident.io takes no note with a change of status.
+        One that was refused is looked up, for a person may have ended the incident in a way that no edit leads out of.
         A note is added to the summary, for there is no call that makes one (spec: GET /v2/incident_updates only); its
         look-up reads the summary.
         """
@@ -110,6 +111,8 @@ class IncidentIo(Destination):
                 return self._post("v1/incidents", _incident_v1(delivery, lists))
             case Action.CREATE:
                 return self._post("v2/incidents", _incident_v2(delivery, lists))
+            case Action.RESOLVE if delivery.phase is Phase.LOOK_UP:
+                return self._look(delivery)
             case Action.RESOLVE:
                 return self._edit(delivery, {"incident_status_id": names.closing(lists.get("incident_status", ()))})
             case Action.UPDATE:
@@ -279,6 +282,8 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     match delivery.action:
         case Action.CREATE:
             return _created(delivery, incident, reference)
+        case Action.RESOLVE if delivery.phase is Phase.LOOK_UP:
+            return _over_already(incident, reference)
         case Action.RESOLVE:
             return _closed(incident, reference)
         case Action.CHECK:
@@ -311,6 +316,18 @@ def _closed(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
         detail = f"incident.io took the change but the incident is still {category}"
         return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail[: wire.DETAIL_MAX_CHARS])
     return Delivered(reference=reference)
+
+
+def _over_already(incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
+    """What a look-up says of an incident whose close was refused: ended by a person, there is nothing left to close.
+
+    Declined, canceled and merged ones allow no move (spec, prose of actions/edit).
+    """
+    if reference.closed:
+        return Delivered(reference=reference, adopted=True, detail=f"not closed: it is {_category(incident)} already")
+    stands = _category(incident) or "open"
+    detail = f"incident.io refused to close the incident (the attempt before says why), and it is still {stands}"
+    return PermanentFailure(reason=Reason.BAD_REQUEST, detail=detail[: wire.DETAIL_MAX_CHARS])
 
 
 def _may_note(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:

@@ -25,6 +25,7 @@ BACKOFF_MAX = timedelta(minutes=5)  # DESIGN section 3: no stored backoff is lon
 LOOK_UP_PATIENCE = 3  # look-ups that find nothing before waiting longer: the list can lag behind a create (A7)
 
 PLAIN_AFTER = frozenset({Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND})  # 400, 422, 402, 404
+LOOK_AFTER = frozenset({Reason.BAD_REQUEST, Reason.REFUSED})  # of a close: a person may have ended it another way
 MAY_HAVE_WORKED = frozenset(  # a PUT that is simply repeated: what would undo it must not believe it was never made
     {Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR, Reason.UNREADABLE_ANSWER}
 )
@@ -145,6 +146,10 @@ def next_step(
             # The question was refused, maybe by a proxy or a load balancer that knows nothing of incidents, and the
             # create may never have landed: it is repeated under its key, which makes that safe.
             return RetryIn(delay=backoff(attempt, jitter), phase=Phase.SEND, reason=reason, sent=True)
+        case PermanentFailure(reason=reason) if (
+            reason in LOOK_AFTER and action is Action.RESOLVE and phase is Phase.SEND and key_rule is KeyRule.FOR_EVER
+        ):
+            return RetryIn(delay=timedelta(0), phase=Phase.LOOK_UP, reason=reason, sent=False)
         case PermanentFailure(reason=reason):
             return GiveUp(reason=reason)
     assert_never(result)

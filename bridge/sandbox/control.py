@@ -2,7 +2,7 @@
 
     GET    /                       the incidents, for a browser
     GET    /_sandbox/incidents     {"items": [...]}, oldest first; ?api=pagerduty|incident_io&key=
-    POST   /_sandbox/incidents/<api>/<id>   {"do": "close" | "reopen"}: as a person would
+    POST   /_sandbox/incidents/<api>/<id>   {"do": "close" | "decline" | "reopen"}: as a person would
     GET    /_sandbox/requests      {"items": [...]}, oldest first; ?api=&method=&since=<seq>
     GET    /_sandbox/script        what is still queued
     POST   /_sandbox/script        queue one behaviour, or a list of them
@@ -25,13 +25,11 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from bridge.sandbox import pages
+from bridge.sandbox import incident_io, pagerduty, pages
 from bridge.sandbox.calls import CallLog, Script, scripted_in
-from bridge.sandbox.incident_io import by_hand as at_incident_io
-from bridge.sandbox.pagerduty import by_hand as at_pagerduty
 from bridge.sandbox.store import APIS, INCIDENT_IO, PAGERDUTY, Record, Store
 
-_BY_HAND = {PAGERDUTY: at_pagerduty, INCIDENT_IO: at_incident_io}
+_PEOPLE = {PAGERDUTY: (pagerduty.BY_HAND, pagerduty.by_hand), INCIDENT_IO: (incident_io.BY_HAND, incident_io.by_hand)}
 
 
 class Control:
@@ -66,16 +64,19 @@ class Control:
         return jsonify(items=[_shown(record) for record in records if key in (None, record.key)])
 
     def person(self, api: str, incident: str) -> ResponseReturnValue:
-        """Close or reopen an incident as somebody on call would, without a call of the bridge."""
+        """Close, decline or reopen an incident as somebody on call would, without a call of the bridge."""
         content = request.get_json(silent=True)
-        wanted = content.get("do") if isinstance(content, dict) else None
-        if wanted not in ("close", "reopen") or api not in _BY_HAND:
-            return jsonify(error="expected {'do': 'close'} or {'do': 'reopen'} at pagerduty or incident_io"), 400
+        does = content.get("do") if isinstance(content, dict) else None
+        if api not in _PEOPLE:
+            return jsonify(error=f"expected an incident at one of {', '.join(_PEOPLE)}"), 400
+        known, by_hand = _PEOPLE[api]
+        if does not in tuple(known):
+            return jsonify(error=f"expected {{'do': ...}} with one of {', '.join(known)}"), 400
         with self._store.lock:
             record = self._store.find(api, incident)
             if record is None:
                 return jsonify(error=f"{api} has no incident {incident}"), 404
-            _BY_HAND[api](record, closes=wanted == "close")
+            by_hand(record, does)
             self._store.put(record)
         return jsonify(_shown(record))
 

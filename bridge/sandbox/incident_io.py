@@ -409,10 +409,13 @@ def _apply(record: Record, change: Mapping[str, Any]) -> None:
     incident["updated_at"] = now
 
 
-def by_hand(record: Record, *, closes: bool) -> None:
-    """What somebody on call does on screen: close an incident, or open it again, which the API does not allow."""
-    now, wanted = _now(), "closed" if closes else "live"
-    status = next(one for one in seed.IO_STATUSES if one["category"] == wanted)
+BY_HAND = {"close": "closed", "decline": "declined", "reopen": "live"}  # to a status of which category
+
+
+def by_hand(record: Record, does: str) -> None:
+    """What somebody on call does on screen, one of BY_HAND: the API allows neither to decline nor to open again."""
+    now = _now()
+    status = next(one for one in seed.IO_STATUSES if one["category"] == BY_HAND[does])
     record.incident["incident_status"] = status | _DATES
     record.incident["updated_at"] = now
     record.history.append(f"{now} {status['name']} by a person")

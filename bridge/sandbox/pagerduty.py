@@ -495,9 +495,12 @@ def _move(record: Record, status: str, sender: dict[str, Any], now: str) -> None
     record.history.append(f"{now} {'reopened, ' if reopened else ''}{status} by {sender['email']}")
 
 
-def by_hand(record: Record, *, closes: bool) -> None:
-    """What somebody on call does on screen: resolve an incident, or open it again."""
-    _move(record, "resolved" if closes else "triggered", seed.PD_USERS[1], _now())
+BY_HAND = {"close": "resolved", "reopen": "triggered"}  # to which status
+
+
+def by_hand(record: Record, does: str) -> None:
+    """What somebody on call does on screen, one of BY_HAND."""
+    _move(record, BY_HAND[does], seed.PD_USERS[1], _now())
 
 
 def _entry(things: Iterable[dict[str, Any]], identifier: Any) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ class Bench:
         return found
 
     def person(self, account: str, does: str) -> None:
-        """Somebody on call closes or reopens the newest incident on screen."""
+        """Somebody on call closes, declines or reopens the newest incident on screen."""
         url = f"{self.sandbox.base_url}/_sandbox/incidents/{API[account]}/{self.upstream(account)[-1]['id']}"
         response = requests.post(url, json={"do": does}, timeout=5)
         assert response.ok, response.text
@@ -165,6 +165,27 @@ def test_a_404_of_a_proxy_says_nothing_of_an_incident(bench: Bench) -> None:
     bench.script(match={"method": "GET", "path_prefix": "/pagerduty/incidents/"}, do={"status": 404, "body": page})
     bench.drain("pd")
     assert (states(bench.ledger), told(bench.ledger)[-1]) == (["open"], ("check", "cancelled"))
+
+
+def test_the_recovery_of_what_a_person_declined_there_changes_nothing_and_is_no_dead_letter(bench: Bench) -> None:
+    bench.fires("io")
+    bench.drain("io")
+    bench.person("io", "decline")
+    settle(bench.ledger, ends("a"))
+    bench.drain("io")
+    assert (states(bench.ledger), told(bench.ledger)[-1]) == (["resolved"], ("resolve", "adopted"))
+    assert [one["state"] for one in bench.upstream("io")] == ["declined"]
+
+
+def test_a_close_that_is_refused_of_what_is_live_there_is_a_dead_letter(bench: Bench) -> None:
+    bench.fires("io")
+    bench.drain("io")
+    settle(bench.ledger, ends("a"))
+    words = {"errors": [{"code": "invalid_value", "message": "a status of another flow"}]}
+    bench.script(match={"method": "POST", "path_prefix": "/incident-io/v2/"}, do={"status": 422, "body": words})
+    bench.drain("io")
+    (_, resolve) = told(bench.ledger)
+    assert resolve == ("resolve", "dead")
 
 
 def test_the_sweep_finds_what_people_closed_though_nobody_reports(bench: Bench, account: str) -> None:

@@ -118,6 +118,15 @@ def test_a_refused_question_does_not_end_a_create_that_may_never_have_landed(rea
     assert found == RetryIn(delay=timedelta(seconds=2), phase=Phase.SEND, reason=reason, sent=True)
 
 
+@pytest.mark.parametrize("reason", [Reason.BAD_REQUEST, Reason.REFUSED])
+def test_a_refused_close_is_looked_up_once_where_people_end_incidents_in_other_ways(reason: Reason) -> None:
+    refusal = PermanentFailure(reason=reason, detail="")
+    asks = RetryIn(delay=timedelta(0), phase=Phase.LOOK_UP, reason=reason, sent=False)
+    assert step(refusal, action=Action.RESOLVE, key_rule=KeyRule.FOR_EVER) == asks
+    refused_again = step(refusal, action=Action.RESOLVE, key_rule=KeyRule.FOR_EVER, phase=Phase.LOOK_UP)
+    assert refused_again == GiveUp(reason=reason)
+
+
 def test_a_question_that_cannot_be_built_ends_its_create() -> None:
     failure = PermanentFailure(reason=Reason.NOT_BUILT, detail="our own fault")
     assert step(failure, phase=Phase.LOOK_UP) == GiveUp(reason=Reason.NOT_BUILT)

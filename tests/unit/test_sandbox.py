@@ -350,7 +350,13 @@ def test_a_person_closes_and_reopens_an_incident(api: requests.Session, server: 
 
 @pytest.mark.parametrize(
     ("path", "does", "status"),
-    [("pagerduty/Q1", {"do": "close"}, 404), ("mars/Q1", {"do": "close"}, 400), ("pagerduty/Q1", {"do": "eat"}, 400)],
+    [
+        ("pagerduty/Q1", {"do": "close"}, 404),
+        ("mars/Q1", {"do": "close"}, 400),
+        ("pagerduty/Q1", {"do": "eat"}, 400),
+        ("pagerduty/Q1", {"do": "decline"}, 400),
+        ("incident_io/01Q", {"do": ["decline"]}, 400),
+    ],
 )
 def test_a_person_can_do_nothing_else(server: SandboxServer, path: str, does: dict[str, str], status: int) -> None:
     assert requests.post(f"{server.base_url}/_sandbox/incidents/{path}", json=does).status_code == status
