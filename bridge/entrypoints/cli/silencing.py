@@ -45,9 +45,12 @@ def silences_list(everything: bool, limit: int, before: str | None, as_json: boo
     if as_json:
         printed({"items": items, "next": page.next if everything else None})
         return 0
-    rows = [{**one, "match": match_text(one["match"]), "ends_at": one["ended_at"] or one["ends_at"]} for one in items]
+    rows = [
+        {**one, "match": match_text(one["match"]), "ends_at": one["ended_at"] or one["ends_at"], "why": one["reason"]}
+        for one in items
+    ]
     columns = {"SILENCE": "id", "STATE": "state", "UNTIL": "ends_at", "HID": "hidden", "AUTHOR": "author"}
-    columns |= {"MATCHES": "match", "WHY": "reason"}
+    columns |= {"MATCHES": "match", "WHY": "why"}
     shown(columns, rows, "there are no silences" if everything else "no silence holds; --all lists those that are over")
     if everything and page.next is not None:
         say(f"there is more: --before {page.next}")

@@ -10,29 +10,42 @@ import click
 from bridge.domain.errors import Problem
 
 PIPE_WIDTH = 240
+GAP = 2  # between two columns: a space of each, and one counts at either end
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # DEL, C1 and what turns the line
-FREE_TEXT = ("title", "detail", "parked")  # what gives way when a line is too long: never an id
+FREE_TEXT = ("title", "detail", "parked", "match", "why")  # what gives way when a line is too long: never an id
+FREE_TEXT_MIN = 24  # what is left of such a column however narrow the terminal is
 
 
 def shown(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], empty: str) -> None:
-    """Print rows under their headings; `columns` maps a heading to its key. `empty` is said when there are none."""
+    """Print rows under their headings; `columns` maps a heading to its key. `empty` is said when there are none.
+
+    A line that is still too long when free text has given way is longer than the terminal: an id is there to be copied.
+    """
     if not rows:
         click.echo(empty, err=True)
         return
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    lines = [[_cell(row.get(key)) for key in columns.values()] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading, key in columns.items():
-        table.add_column(heading, overflow="ellipsis", no_wrap=key not in FREE_TEXT)
-    for row in rows:
-        cells = (_cell(row.get(key)) for key in columns.values())
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
+    least = GAP * len(columns)
+    for (heading, key), cells in zip(columns.items(), zip(*lines, strict=True), strict=True):
+        gives = key in FREE_TEXT
+        widest = max(map(cell_len, (heading, *cells)))
+        at_least = min(widest, FREE_TEXT_MIN) if gives else widest
+        table.add_column(heading, overflow="ellipsis", no_wrap=not gives, min_width=at_least)
+        least += at_least
+    for line in lines:
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in line))
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
-    console.print(table)
+    console.width = max(least, console.width if console.is_terminal else PIPE_WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    for text in captured.get().splitlines():
+        click.echo(text.rstrip())
 
 
 def printed(content: Any) -> None:
