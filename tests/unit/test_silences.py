@@ -133,6 +133,16 @@ def test_matchers_that_are_only_warned_of_are_taken(tmp_path: Path) -> None:
         ("title=~^pg[-_]", ("title", {"regex": "^pg[-_]"})),
         ("title!~a=b", ("not", {"title": {"regex": "a=b"}})),
         ("labels.query=a=b", ("labels.query", "a=b")),
+        ("title=[CRITICAL] Disk full", ("title", "[CRITICAL] Disk full")),
+        ("title=Disk: full", ("title", "Disk: full")),
+        ("title={{ x", ("title", "{{ x")),
+        ("title=# 3", ("title", "# 3")),
+        ("fingerprint=12", ("fingerprint", "12")),
+        ("payload.message=[CRITICAL] Disk full", ("payload.message", "[CRITICAL] Disk full")),
+        ("payload['a.b']=12: 30: x", ("payload['a.b']", "12: 30: x")),
+        ("payload.tags=[a, b]", ("payload.tags", "[a, b]")),
+        ("payload.value=", ("payload.value", "")),
+        ("payload.ok!=true", ("payload.ok", {"ne": True})),
     ],
 )
 def test_a_matcher_of_the_command_line_is_a_condition(text: str, condition: tuple[str, Any]) -> None:

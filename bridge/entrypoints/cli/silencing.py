@@ -28,6 +28,8 @@ def silences() -> None:
     """List, try, add or end silences: for a while, alerts that match open nothing and are only recorded.
 
     Matchers are PATH=VALUE, PATH!=VALUE, PATH=~REGEX or PATH!~REGEX, and all must hold: labels.env=staging source=am.
+    A value is text as it is written; of payload paths a number, true, false and null are what they look like. Anything
+    else, such as a list, is for --match: "labels.env: [dev, staging]".
     """
 
 
@@ -175,12 +177,12 @@ def _match(matchers: Sequence[str], match: str | None) -> Any:
 
 
 def matcher_in(text: str) -> tuple[str, Any]:
-    """`path=value` and the like as a condition. A label is text; elsewhere a value is read as YAML reads it."""
+    """`path=value` and the like as a condition. What a sender's payload holds has types; everything else is text."""
     found = _MATCHER.fullmatch(text)
     if found is None:
         raise click.UsageError(f"a matcher is PATH=VALUE, PATH!=VALUE, PATH=~REGEX or PATH!~REGEX, not '{text}'")
     path, value = found["path"].strip(), found["value"]
-    typed = value if path.startswith("labels.") else read_tree(value, "value").value if value.strip() else ""
+    typed = _typed(value) if path.startswith("payload") else value
     match found["how"]:
         case "=":
             return path, typed
@@ -189,6 +191,15 @@ def matcher_in(text: str) -> tuple[str, Any]:
         case "=~":
             return path, {"regex": value}
     return "not", {path: {"regex": value}}
+
+
+def _typed(value: str) -> Any:
+    """A value as YAML reads it where that is one number, true, false or null; else the text as it was written.
+
+    Titles and messages begin with `[CRITICAL]` or hold a `: `: what is no YAML, a list or a mapping is meant as text.
+    """
+    tree = read_tree(value, "value")
+    return value if tree.problems or not value.strip() or isinstance(tree.value, list | Mapping) else tree.value
 
 
 def _refused(error: SilenceRefused) -> int:
