@@ -111,6 +111,16 @@ def quiet(tmp_path: Path) -> Path:
     return tmp_path
 
 
+# -- who runs a command
+
+
+def test_a_silence_is_by_whoever_runs_the_command_whatever_a_variable_says(quiet: Path) -> None:
+    words = ("silences", "add", "labels.env=dev", "--for", "1h", "--reason", "a test", "--json")
+    made = run(quiet, *words, LOGNAME="somebody-else", USER="somebody-else").json
+    assert made["author"] == run(quiet, "audit", "--json").json["items"][0]["actor"]
+    assert made["author"] != "somebody-else"
+
+
 # -- check
 
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def did(ledger: "Ledger", action: str, what: str, **detail: object) -> None:
     """Write down that the user of this terminal did something; `what` is a word and an id: `delivery 01…`."""
-    who = Who(name=_user(), role=Role.ADMIN, how=How.COMMAND, address=platform.node())
+    who = Who(name=user_name(), role=Role.ADMIN, how=How.COMMAND, address=platform.node())
     ledger.did(Deed(who=who, action=action, what=what, detail=detail))
 
 
-def _user() -> str:
+def user_name() -> str:
     """The system's name for who runs this, and behind sudo who asked for it; no variable alone is believed."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name

@@ -1,6 +1,5 @@
 """`silences`: list, try, add and end silences, with the bridge running or not; it takes them within two seconds."""
 
-import getpass
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ import click
 
 from bridge.config.yaml_reader import read_tree
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.auditing import did
+from bridge.entrypoints.cli.auditing import did, user_name
 from bridge.entrypoints.cli.reading import before_option, limit_option, opened, since_length
 from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, preview_sentence, previewed
@@ -88,7 +87,7 @@ def silences_add(
     draft = Draft(
         match=_match(matchers, match),
         until=length or until or "",
-        author=author or getpass.getuser(),
+        author=author or user_name(),
         reason=reason,
         criticals=criticals,
         starts=starts or "",
@@ -116,7 +115,7 @@ def silences_add(
 def silences_expire(silence_id: str, author: str | None, config: Path) -> int:
     """End a silence now. Its record stays; problems that still fire page with their next report."""
     with opened(config) as (ledger, _):
-        ended = None if "\x00" in silence_id else ledger.silence_ended(silence_id, author or getpass.getuser())
+        ended = None if "\x00" in silence_id else ledger.silence_ended(silence_id, author or user_name())
         if ended is not None:
             did(ledger, "end", f"silence {silence_id}")
     if ended is None:
