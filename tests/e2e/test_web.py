@@ -444,6 +444,14 @@ def test_a_list_is_read_page_by_page_newest_first(bridge: Bridge) -> None:
     assert [one["id"] for one in bridge.get("events?limit=7")["items"]] == posted[::-1]
 
 
+@pytest.mark.parametrize("kind", ["events", "incidents", "deliveries", "audit", "silences"])
+def test_a_page_before_what_is_no_id_is_a_400_and_not_the_first_page_again(bridge: Bridge, kind: str) -> None:
+    response = requests.get(f"{bridge.url}/api/v1/{kind}?before=null", timeout=5)
+    assert response.status_code == 400
+    assert response.json()["error"] == "before is the id that the page before has as 'next', not 'null'"
+    assert bridge.get(f"{kind}?before=")["items"] == bridge.get(kind)["items"]
+
+
 def test_lists_have_what_the_design_promises(bridge: Bridge) -> None:
     title = alert()["title"]
     answer = bridge.deliver(alert(title))
@@ -516,13 +524,14 @@ def test_a_time_that_is_none_or_long_ago_is_no_failure(bridge: Bridge, since: st
 @pytest.mark.parametrize("value", ["%00", "%ff", "%ed%a0%80", "'", "%25%5f%5c", "%F0%9F%92%A9", "a" * 3000])
 def test_odd_filters_find_nothing_and_are_no_failure(bridge: Bridge, value: str) -> None:
     for kind, names in {
-        "events": ("q", "source", "rule", "outcome", "state", "before"),
-        "incidents": ("state", "account", "before"),
-        "deliveries": ("state", "account", "incident", "before"),
+        "events": ("q", "source", "rule", "outcome", "state"),
+        "incidents": ("state", "account"),
+        "deliveries": ("state", "account", "incident"),
     }.items():
         for name in names:
             response = requests.get(f"{bridge.url}/api/v1/{kind}?{name}={value}", timeout=5)
             assert response.status_code == 200, (kind, name)
+        assert requests.get(f"{bridge.url}/api/v1/{kind}?before={value}", timeout=5).status_code in (200, 400), kind
 
 
 # -- secrets

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bridge.adapters.ids import made_at
 from bridge.config import units
 from bridge.domain.decision import Outcome
 from bridge.domain.folding import behind_sentence
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
 
 LIMIT_HELP = "How many, newest first (up to 500)."
 limit_option = click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help=LIMIT_HELP)
-before_option = click.option("--before", help="Continue a list: the id its last page ended with.")
+
+
+def _cursor(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """An id as a list names it. Any other text sorts somewhere: `null` of a last page would begin the list anew."""
+    if text and made_at(text) is None:
+        raise click.BadParameter(f"'{text}' is no id; it is the `next` of the page before, and null after the last one")
+    return text
+
+
+before_option = click.option(
+    "--before", callback=_cursor, metavar="ID", help="Continue a list: the id its last page ended with."
+)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from flask_wtf.csrf import validate_csrf
 
 from bridge.adapters.ledger import EventQuery, Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
-from bridge.adapters.ledger.reads import LIMIT_DEFAULT, LIMIT_MAX
 from bridge.domain.access import How
 from bridge.entrypoints.reloading import Reloader, book_json
 from bridge.entrypoints.web import access, auditing, openapi, reloads, shadows, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.queries import BadQuery, paging, text_of
 from bridge.entrypoints.web.receiver import answer
 
 Read = Callable[..., Response]
@@ -34,10 +34,6 @@ class Api:
     poke: Callable[[frozenset[str]], None]
     keeper: Keeper | None = None  # the rules in force, in a running web process
     reloader: Reloader | None = None
-
-
-class BadQuery(Exception):
-    """A query parameter that cannot be read; the message says which and what it may be."""
 
 
 def blueprint(api: Api) -> Blueprint:
@@ -94,7 +90,7 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/incidents")
     def incidents() -> Response:
-        return _list(api.ledger.incidents(state=_text("state"), account=_text("account"), **_paging()))
+        return _list(api.ledger.incidents(state=text_of("state"), account=text_of("account"), **paging()))
 
     @routes.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
@@ -102,8 +98,8 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/deliveries")
     def deliveries() -> Response:
-        state, account, of = _text("state"), _text("account"), _text("incident")
-        return _list(api.ledger.deliveries(state=state, account=account, incident=of, **_paging()))
+        state, account, of = text_of("state"), text_of("account"), text_of("incident")
+        return _list(api.ledger.deliveries(state=state, account=account, incident=of, **paging()))
 
     @routes.get("/deliveries/<delivery_id>")
     def delivery(delivery_id: str) -> Response:
@@ -128,7 +124,7 @@ def _add_audit(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/audit")
     def audit() -> Response:
-        return _list(api.ledger.audit(actor=_text("actor"), action=_text("action"), **_paging()))
+        return _list(api.ledger.audit(actor=text_of("actor"), action=text_of("action"), **paging()))
 
 
 def _add_actions(routes: Blueprint, api: Api) -> None:
@@ -162,29 +158,17 @@ def _add_lane_actions(routes: Blueprint, api: Api) -> None:
 def event_query() -> EventQuery:
     """The filters of the request's query. Raises BadQuery."""
     return EventQuery(
-        source=_text("source"),
-        state=_text("state"),
-        rule=_text("rule"),
-        outcome=_text("outcome"),
-        q=_text("q"),
-        since=_since(_text("since")),
-        until=_since(_text("until"), "until"),
-        account=_text("account"),
-        label=_text("label"),
-        **_paging(),
+        source=text_of("source"),
+        state=text_of("state"),
+        rule=text_of("rule"),
+        outcome=text_of("outcome"),
+        q=text_of("q"),
+        since=_since(text_of("since")),
+        until=_since(text_of("until"), "until"),
+        account=text_of("account"),
+        label=text_of("label"),
+        **paging(),
     )
-
-
-def _text(name: str) -> str | None:
-    """A filter as sent; None when it is missing or empty. Neither database takes a NUL."""
-    return request.args.get(name, "").replace("\x00", "")[:1000] or None
-
-
-def _paging() -> dict[str, Any]:
-    text = request.args.get("limit", str(LIMIT_DEFAULT))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise BadQuery(f"limit is a whole number from 1 to {LIMIT_MAX}, not '{text[:40]}'")
-    return {"limit": int(text), "before": _text("before")}
 
 
 def _since(text: str | None, name: str = "since") -> datetime | None:

@@ -5,10 +5,10 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from bridge.adapters.ledger import Ledger
-from bridge.adapters.ledger.silences import LIST_MAX
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, previewed
 from bridge.entrypoints.web.access import current, harmless
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.queries import paging
 from bridge.entrypoints.web.receiver import answer
 
 
@@ -21,10 +21,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
 
     @routes.get("/silences")
     def silences() -> Response:
-        limit = request.args.get("limit", "50")
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= LIST_MAX:
-            return answer(400, error=f"limit is a whole number from 1 to {LIST_MAX}, not '{limit[:40]}'")
-        page = ledger.silences(limit=int(limit), before=request.args.get("before") or None)
+        page = ledger.silences(**paging())
         return _fresh(answer(200, items=list(page.items), next=page.next))
 
     @routes.get("/silences/<silence_id>")

@@ -23,6 +23,7 @@ from bridge.entrypoints.reloading import Reloader
 from bridge.entrypoints.web import api, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
+from bridge.entrypoints.web.queries import BadQuery
 from bridge.entrypoints.web.receiver import refused
 from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, rule_page, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
@@ -149,7 +150,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
         problem, page = None, Page(items=(), next=None)
         try:
             page = _with_lines(ledger, ledger.events(api.event_query()))
-        except api.BadQuery as error:
+        except BadQuery as error:
             problem = str(error)
         if request.headers.get("X-Rows-Only"):
             return render_template("rows.html", events=page)
