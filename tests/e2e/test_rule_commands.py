@@ -169,6 +169,28 @@ def test_diff_of_the_same_rules_says_so_and_can_tell_a_script(bridge: Bridge, tm
     assert told(bridge, "diff", ".", str(other), "--since", "1h", "--fail").code == PROBLEMS
 
 
+@pytest.mark.parametrize("command", ["diff rules rules --fail", "check --offline --keys"])
+def test_a_folder_that_is_no_export_proves_nothing(quiet: Path, command: str) -> None:
+    export = quiet / "exported" / "lab"
+    export.mkdir(parents=True)
+    (export / "an-event.json").write_text('{"title": "Disk full"}')
+    assert run(quiet, *command.split(), "--events", "exported").code == 0
+    ran = run(quiet, *command.split(), "--events", "exported/lab")
+    assert (ran.code, ran.out) == (1, "")
+    assert "exported/lab holds no event: name the folder that 'export' wrote" in ran.err
+
+
+def test_events_of_sources_that_are_gone_do_not_say_that_nothing_differs(quiet: Path) -> None:
+    export = quiet / "exported" / "renamed"
+    export.mkdir(parents=True)
+    (export / "an-event.json").write_text('{"title": "Disk full"}')
+    ran = run(quiet, "diff", "rules", "rules", "--events", "exported", "--fail")
+    assert ran.code == 1
+    assert ran.out.endswith("nothing was compared\n")
+    proof = run(quiet, "check", "--offline", "--keys", "--events", "exported")
+    assert "no report could be read: nothing is proven of any key" in proof.out
+
+
 def test_an_export_is_redacted_and_compares_like_the_ledger(bridge: Bridge, tmp_path: Path) -> None:
     body = alert("Export me", account="pd", description=f"mail jane@corp.example.net, password={SECRET}")
     event = bridge.deliver(body)["event"]

@@ -65,7 +65,7 @@ class NoSuchBook(BridgeError):
 @click.option(
     "--limit", type=click.IntRange(0), default=EXAMPLES_DEFAULT, show_default=True, help="Examples of each kind."
 )
-@click.option("--fail", is_flag=True, help="Exit with 1 when anything differs.")
+@click.option("--fail", is_flag=True, help="Exit with 1 when anything differs, or no event could be read.")
 @json_option
 @config_option
 def diff(
@@ -97,7 +97,8 @@ def diff(
         printed(_report(comparison, examples, unread))
     else:
         _report_shown(comparison, examples, unread)
-    return PROBLEMS_FOUND if fail and comparison.counts.total() else 0
+    nothing_read = unread and not comparison.events
+    return PROBLEMS_FOUND if fail and (comparison.counts.total() or nothing_read) else 0
 
 
 def _compared(
@@ -180,7 +181,7 @@ def _report_shown(comparison: Comparison, examples: Mapping[Change, Sequence[Dif
     if unread:
         say(f"{unread:,} events could not be read and are left out: no such source here, or their body is odd")
     if not comparison.counts.total():
-        click.echo("no difference")
+        click.echo("no difference" if comparison.events else "nothing was compared")
         return
     for change in Change:
         number = comparison.counts[change]

@@ -92,7 +92,8 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
             problems = (*problems, *checking.key_problems(proof, joins=joins))
             seen = f"{counted(proof.reports, 'report')} of {counted(proof.problems, 'problem')}"
             joined = ", and each key one problem" if not proof.counts else "; some share one"
-            keys_sentence = f"{seen}: each problem has one key{joined}"
+            held = f"{seen}: each problem has one key{joined}"
+            keys_sentence = held if proof.reports else "no report could be read: nothing is proven of any key"
         summary = (
             f"{counted(len(settings.sources), 'source')}, {counted(len(settings.accounts), 'account')}, "
             f"{counted(len(loaded.book.rules), 'rule')}: "

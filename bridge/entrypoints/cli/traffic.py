@@ -120,9 +120,14 @@ def traffic(settings: Settings, folder: Path | None, stretch: "Stretch") -> Iter
 
 
 def _bodies_in(folder: Path, stretch: "Stretch") -> list[Path]:
-    """The body files of an export, in the order of the events they are named after."""
+    """The body files of an export, in the order of the events they are named after. Raises Unread when there is none.
+
+    A proof over nothing would hold: the folder of one source, or a checkout without the files, is no export.
+    """
     found = [path for path in folder.glob("*/*") if path.is_file() and not path.name.endswith(HEADERS_SUFFIX)]
     found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        raise Unread(f"{folder} holds no event: name the folder that 'export' wrote; each source has a folder in it")
     if stretch.since is not None:
         found = [path for path in found if (made_at(path.stem) or UNDATED) >= stretch.since]
     found.sort(key=lambda path: (path.stem, path.parent.name))
