@@ -141,6 +141,9 @@ class _Reading:
         steps: list[Step] = []
         for number, step in enumerate(one["steps"]):
             steps += self._step(step, (*at, "steps", number), steps[-1].at if steps else timedelta(0))
+        if not any(isinstance(step, Mapping) and "expect" in step for step in one["steps"]):
+            hint = "add a step such as {at: 1m, expect: {created: 1}}"
+            self.error(at, "the test expects nothing: it passes whatever the rules do", hint)
         return Case(name=one["name"], place=self.tree.place(at), steps=tuple(steps))
 
     def _step(self, step: Any, at: YamlPath, before: timedelta) -> list[Step]:
@@ -181,7 +184,8 @@ class _Reading:
             headers = {"content-type": "application/json", **headers, **(step.get("headers") or {})}
             return Send(source=source, headers={str(k).lower(): str(v) for k, v in headers.items()}, body=body)
         except (OSError, ValueError, TypeError) as error:
-            self.error((*at, "send"), f"'{name}' cannot be read: {error}", "a file, relative to this one")
+            why = (error.strerror or "unreadable") if isinstance(error, OSError) else error
+            self.error((*at, "send"), f"'{name}' cannot be read: {why}", "a file, relative to this one")
             return None
 
     def _answer(self, step: Mapping[str, Any], at: YamlPath) -> Answer | None:

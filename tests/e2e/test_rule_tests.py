@@ -174,6 +174,8 @@ def test_what_does_not_hold_is_said_with_line_and_time(folder: Path, wanted: dic
         ((expect(because=None),), "'because' is a mapping, found nothing"),
         ((expect(account=["pd"], created=1),), "there is no account '['pd']'"),
         ((expect(request={"incident": {"title": {"one_of": 5}}}),), "'one_of' is a list, found the number 5"),
+        ((), "the test expects nothing: it passes whatever the rules do\n    add a step such as {at: 1m"),
+        ((send(), send(at="1m")), "the test expects nothing"),
     ],
 )
 def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, Any], ...], sentence: str) -> None:
@@ -229,7 +231,7 @@ def test_what_comes_back_in_time_is_re_opened(folder: Path) -> None:
 
 def test_a_body_the_source_cannot_read_is_a_failure_of_its_step(folder: Path) -> None:
     (folder / "rules" / "fixtures" / "fires.json").write_text("{")
-    ran = played(folder, send())
+    ran = played(folder, send(), expect(created=0))
     assert ran.code == PROBLEMS
     assert "the source 'lab' cannot read it: " in ran.out
 
@@ -242,6 +244,26 @@ def test_for_a_script_and_for_a_ci(folder: Path) -> None:
     suite = ElementTree.fromstring((folder / "out.xml").read_text())
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert "created is 1, wanted 2" in str(suite.find("testcase/failure").get("message"))  # type: ignore[union-attr]
+
+
+def test_a_ci_hears_of_a_file_that_cannot_be_read(folder: Path) -> None:
+    (folder / "rules" / "b.test.yaml").write_text("- nam: x\n")
+    assert played(folder, send(), expect(created=1), words=("--junit", "out.xml")).code == PROBLEMS
+    suite = ElementTree.fromstring((folder / "out.xml").read_text())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "1")
+    (error,) = suite.findall("testcase/error")
+    assert error.get("message") == "a test has a name and a list of steps"
+    assert str(error.text).startswith("rules/b.test.yaml:1:3: ")
+
+
+def test_what_xml_cannot_say_does_not_break_the_results_of_a_ci(folder: Path) -> None:
+    name = "bell \x07, color \x1b[31m, tab \t, nothing \ufffe, ü"
+    case = [{"name": name, "steps": [send(), expect(created=2)]}]
+    (folder / "rules" / "a.test.yaml").write_text(json.dumps(case))
+    run(folder, "test", "--junit", "out.xml")
+    suite = ElementTree.fromstring((folder / "out.xml").read_bytes())
+    (one,) = suite.findall("testcase")
+    assert one.get("name") == "bell \ufffd, color \ufffd[31m, tab \t, nothing \ufffd, ü"
 
 
 ODD = """# what we promise
@@ -332,6 +354,15 @@ def test_one_file_some_names_and_none(folder: Path) -> None:
     ran = run(folder, "test", "-k", "nosuch")
     assert (ran.code, ran.out) == (PROBLEMS, "")
     assert ran.err == "no test has 'nosuch' in its name (there is 1)\n"
+    for_a_script = run(folder, "test", "-k", "nosuch", "--json")
+    assert (for_a_script.code, for_a_script.json["tests"], for_a_script.json["ok"]) == (PROBLEMS, [], False)
+
+
+def test_a_folder_that_was_named_and_holds_no_test_is_no_success(folder: Path) -> None:
+    ran = run(folder, "test", "rules/fixtures")
+    assert (ran.code, ran.out) == (PROBLEMS, "")
+    assert ran.err == "there is no test in rules/fixtures: tests stand in files called *.test.yaml\n"
+    assert run(folder, "test", "rules/fixtures", "--json").json["ok"] is False
 
 
 def test_the_process_goes_on_logging_afterwards(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`test`: the rules' own tests, on a clock of their own."""
 
+import re
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.wiring import Loaded
 
 RULES_SAID = 20  # in one line about conditions
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 
 
 @click.command()
@@ -49,8 +51,8 @@ def test(
     """Run the *.test.yaml files of the rules folder, or those named: what would be paged, retried and resolved.
 
     The code of production decides and delivers, on a ledger in memory and stand-ins of the upstreams; an hour of a test
-    takes milliseconds, and nothing is sent anywhere. Exit code 1: a test fails, a file cannot be read, or no test
-    has the name asked for.
+    takes milliseconds, and nothing is sent anywhere. Exit code 1: a test fails, a file cannot be read, no test has the
+    name asked for, or there is none in what was named.
     """
     from bridge import wiring
     from bridge.adapters import logs
@@ -65,9 +67,9 @@ def test(
     for problem in problems:
         say(str(problem))
     wanted = [case for case in cases if word is None or word in case.name]
-    if cases and not wanted:
-        say(f"no test has {word!r} in its name (there {'is' if len(cases) == 1 else 'are'} {len(cases)})")
-        return PROBLEMS_FOUND
+    missing = None if wanted else _missing(cases, problems, paths, word)
+    if missing is not None:
+        say(missing)
     stage = Stage(loaded)
     results: list[dict[str, Any]] = []
     matched: set[str] = set()
@@ -84,22 +86,33 @@ def test(
     never = [rule.id for rule in loaded.book.rules if rule.id not in matched]
     failed = sum(not result["ok"] for result in results)
     if junit is not None:
-        junit.write_bytes(_junit(results))
+        junit.write_bytes(_junit(results, problems))
     tried = list(stage.coverage.conditions())
     if as_json:
         conditions = [
             {"rule": one.rule, "condition": one.condition, "true": one.was_true, "false": one.was_false}
             for one in tried
         ]
-        ok = not failed and not problems
+        ok = not failed and not problems and missing is None
         said = [problem.as_json() for problem in problems]
         printed({"tests": results, "never_matched": never, "conditions": conditions, "problems": said, "ok": ok})
-    else:
+    elif results:
         _summed_up(len(results), failed, loaded.book, never)
         _conditions_said(tried, frozenset(never))
+    elif missing is None and not problems:
+        say("there are no tests; 'incident-bridge capture EVENT' makes one of an event that came in")
     if update and missed:
         return PROBLEMS_FOUND if problems or not _updated(root, missed) else 0
-    return PROBLEMS_FOUND if failed or problems else 0
+    return PROBLEMS_FOUND if failed or problems or missing is not None else 0
+
+
+def _missing(cases: Sequence[Case], problems: Sequence[Problem], paths: Sequence[Path], word: str | None) -> str | None:
+    """What was asked for and is not there. That the rules folder holds no test at all was not asked."""
+    if cases:
+        return f"no test has {word!r} in its name (there {'is' if len(cases) == 1 else 'are'} {len(cases)})"
+    if paths and not problems:
+        return f"there is no test in {', '.join(map(str, paths))}: tests stand in files called *.test.yaml"
+    return None
 
 
 def _with_rules(loaded: "Loaded", rules: Path) -> "Loaded":
@@ -183,25 +196,38 @@ def _said(result: dict[str, Any]) -> None:
 
 
 def _summed_up(number: int, failed: int, book: RuleBook, never: Sequence[str]) -> None:
-    if not number:
-        say("there are no tests; 'incident-bridge capture EVENT' makes one of an event that came in")
-        return
     passing = "1 test passes" if number == 1 else f"{number} tests pass"
     click.echo(f"{number - failed} of {number} tests pass" if failed else passing)
     hit = len(book.rules) - len(never)
     click.echo(f"rules hit: {hit} of {len(book.rules)}{'; never matched: ' + ', '.join(never[:20]) if never else ''}")
 
 
-def _junit(results: Sequence[dict[str, Any]]) -> bytes:
+def _junit(results: Sequence[dict[str, Any]], problems: Sequence[Problem]) -> bytes:
+    """The results as a CI reads them; a file that cannot be read is an error there, for its tests did not run."""
     failed = sum(not result["ok"] for result in results)
     suite = ElementTree.Element(
-        "testsuite", name="incident-bridge rules", tests=str(len(results)), failures=str(failed)
+        "testsuite",
+        name="incident-bridge rules",
+        tests=str(len(results) + len(problems)),
+        failures=str(failed),
+        errors=str(len(problems)),
     )
+    for problem in problems:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=problem.place.file, name=f"line {problem.place.line}"
+        )
+        ElementTree.SubElement(case, "error", message=_xml(problem.message)).text = _xml(str(problem))
     for result in results:
-        attributes = {"classname": result["file"], "name": result["name"], "time": f"{result['took_s']:.3f}"}
+        attributes = {"classname": result["file"], "name": _xml(result["name"]), "time": f"{result['took_s']:.3f}"}
         case = ElementTree.SubElement(suite, "testcase", attributes)
         if not result["ok"]:
             text = "\n".join(f"{miss['file']}:{miss['line']}: {miss['sentence']}" for miss in result["misses"])
-            ElementTree.SubElement(case, "failure", message=result["misses"][0]["sentence"]).text = text
+            failure = ElementTree.SubElement(case, "failure", message=_xml(result["misses"][0]["sentence"]))
+            failure.text = _xml(text)
     written: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return written
+
+
+def _xml(text: str) -> str:
+    """A text without what XML 1.0 cannot say: most control characters, halves of surrogate pairs, two others."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
