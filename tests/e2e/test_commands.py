@@ -240,6 +240,8 @@ def test_send_says_that_nothing_answers(quiet: Path) -> None:
         ("send lab bridge.yaml --header nocolon", "--header takes NAME:VALUE"),
         ("send", "Missing argument"),
         ("nonsense", "No such command 'nonsense'"),
+        ("chek", "No such command 'chek'. Did you mean 'check'?"),
+        ("dead lists", "No such command 'lists'. Did you mean 'list'?"),
         ("check --nonsense", "No such option"),
         ("dead nonsense", "No such command 'nonsense'"),
         ("dead replay", "name the deliveries to replay, or say --all"),
@@ -264,6 +266,13 @@ def test_wrong_usage_is_exit_code_2_and_a_sentence(quiet: Path, words: str, said
     ran = run(quiet, *words.split())
     assert (ran.code, ran.out) == (USAGE, "")
     assert said in ran.err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("group", ["dead", "silences", "names", "db"])
+def test_the_help_of_a_group_cuts_no_sentence(tmp_path: Path, group: str) -> None:
+    said = run(tmp_path, group, "--help").out
+    assert "Commands:" in said
+    assert "..." not in said.partition("Commands:")[2]
 
 
 def test_help_and_version_are_answers(tmp_path: Path) -> None:

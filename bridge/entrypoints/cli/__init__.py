@@ -11,6 +11,7 @@ import click
 
 from bridge import __version__
 from bridge.domain.errors import BridgeError, ConfigError
+from bridge.entrypoints.cli.groups import Group
 
 PROGRAM = "incident-bridge"
 PROBLEMS_FOUND = 1
@@ -74,7 +75,7 @@ _SHORT = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """The commands, each imported when it is asked for: `worker` needs no Flask, `check` no Redis."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -90,9 +91,8 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_SHORT.items()))
+    def about(self, _ctx: click.Context, name: str) -> str:
+        return _SHORT[name]  # without importing it
 
 
 def _config_default() -> str:

@@ -14,12 +14,13 @@ from bridge.destinations.base import Destination
 from bridge.domain.delivery import HttpResponse, NamedThing
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.auditing import did
+from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import age, printed, shown
 
 NAMES_MAX = 20_000  # of one list, as the workers take it
 
 
-@click.group()
+@click.group(cls=Group)
 def names() -> None:
     """The names of services, severities and the like that the upstreams know."""
 

@@ -14,6 +14,7 @@ from bridge.domain.decision import Outcome
 from bridge.domain.folding import behind_sentence
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.cli import config_option, json_option, say
+from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import age, printed, shown
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _waiting(item: Any) -> str:
     return kinds or "nothing"
 
 
-@click.group()
+@click.group(cls=Group)
 def dead() -> None:
     """List, show, replay or discard dead letters: deliveries the upstream will not take as they are."""
 

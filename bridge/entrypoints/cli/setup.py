@@ -13,6 +13,7 @@ import click
 from bridge.config.folders import visible
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, unused_config_option
+from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
 SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
@@ -196,7 +197,7 @@ def passwd(from_stdin: bool) -> int:
     return 0
 
 
-@click.group()
+@click.group(cls=Group)
 def db() -> None:
     """Look after the ledger's schema."""
 

@@ -11,6 +11,7 @@ import click
 from bridge.config.yaml_reader import read_tree
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.auditing import did, user_name
+from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.reading import before_option, limit_option, opened, since_length
 from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, preview_sentence, previewed
@@ -22,7 +23,7 @@ match_option = click.option("--match", "match", metavar="YAML", help="Conditions
 criticals_option = click.option("--criticals", is_flag=True, help="Hide criticals, too; else they page all the same.")
 
 
-@click.group()
+@click.group(cls=Group)
 def silences() -> None:
     """List, try, add or end silences: for a while, alerts that match open nothing and are only recorded.
 
