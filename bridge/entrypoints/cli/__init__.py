@@ -1,5 +1,7 @@
 """The command line: one group, one file per family of commands, heavy imports inside them."""
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,10 +13,13 @@ import click
 
 from bridge import __version__
 from bridge.domain.errors import BridgeError, ConfigError
-from bridge.entrypoints.cli.groups import Group
+from bridge.entrypoints.cli.groups import Group, ReaderGone
 
 PROGRAM = "incident-bridge"
 PROBLEMS_FOUND = 1
+STOPPED = 130  # by Ctrl-C, as shells count it
+READER_GONE = 141  # `| head` has read enough: as a shell says of a program that SIGPIPE ended
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 _COMMANDS = {
     "up": "bridge.entrypoints.cli.up:up",
@@ -181,12 +186,14 @@ def _ended(argv: Sequence[str], command: Callable[[], Any]) -> int:
         code = command()
     except click.exceptions.Exit as error:
         return error.exit_code
+    except ReaderGone:
+        return READER_GONE
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except click.Abort:
         say("stopped")
-        return 130
+        return STOPPED
     except ConfigError as error:
         if "--json" in argv:
             from bridge.entrypoints.cli.tables import problems_printed
@@ -197,9 +204,24 @@ def _ended(argv: Sequence[str], command: Callable[[], Any]) -> int:
     except BridgeError as error:
         say(f"incident-bridge: {error}")
         return PROBLEMS_FOUND
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_SPACE:
+            raise  # not a file of the operator's
+        say(f"incident-bridge: {_unusable(error)}")
+        return PROBLEMS_FOUND
     return code if isinstance(code, int) else 0
+
+
+def _unusable(error: OSError) -> str:
+    """A file or folder that cannot be read or written, or (without a name) standard output, and what to do."""
+    why = error.strerror or "it cannot be used"
+    if error.errno in _NO_SPACE:
+        return f"{error.filename or 'the output'} cannot be written: {why}; make room and run it again"
+    return f"{error.filename} cannot be read or written: {why}; name another place, or give this user the right to it"
 
 
 def main() -> None:
     """The `incident-bridge` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a title holds letters that not every locale has
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

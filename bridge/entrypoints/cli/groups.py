@@ -1,12 +1,27 @@
 """Groups of commands: their help says of each command what it does, and a typo is answered with what was meant."""
 
+import os
+import sys
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
 
+class ReaderGone(Exception):
+    """Whoever read standard output has closed it: there is nobody to tell anything, and nothing went wrong."""
+
+
 class Group(click.Group):
     """A group as people meet it at a terminal."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Raises ReaderGone where click would end with 1, which means that problems were found."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere at the end
+            raise ReaderGone from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

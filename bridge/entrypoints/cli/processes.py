@@ -9,6 +9,7 @@ import click
 
 from bridge.entrypoints.cli import config_option, say, unused_config_option
 
+PORT_MAX = 65535
 EMBEDDED_READY_S = 2.0  # what a server that starts with us may take before its absence is worth a line
 
 
@@ -134,13 +135,15 @@ def sandbox(listen: str, journal: Path | None) -> int:
     from bridge.sandbox.server import SandboxServer
 
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdigit() or int(port[:6]) > PORT_MAX:
         raise click.UsageError(f"--listen takes host:port, not '{listen}'")
     stop = _on_signal()
     try:
         server = SandboxServer(host, int(port), journal=journal)
         say(f"sandbox listens on {server.start()}")
     except OSError as error:
+        if error.filename is not None:
+            raise  # the journal, not the address
         say(f"the sandbox cannot listen on {listen}: {error.strerror}; name another port with --listen")
         return 1
     stop.wait()

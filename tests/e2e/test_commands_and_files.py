@@ -1,0 +1,77 @@
+"""Commands that meet files, pipes and disks as they are: a sentence and an exit code, and never a traceback."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.load import free_port
+from tests.e2e.processes import CLI, environment, write_configuration
+from tests.e2e.test_commands import FINE, PROBLEMS, USAGE, run, spawn
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_configuration(tmp_path, port=free_port())
+    (tmp_path / "a-file").write_text("nothing\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("init a-file/my-bridge", "a-file/my-bridge"),
+        ("schema bridge --out a-file/schemas", "a-file/schemas"),
+        ("test --junit nowhere/results.xml", "nowhere/results.xml"),
+        ("test --junit rules", "rules"),
+        ("sandbox --listen 127.0.0.1:0 --journal a-file/journal", "a-file"),
+    ],
+)
+def test_what_cannot_be_written_is_named(folder: Path, words: str, named: str) -> None:
+    ran = spawn(folder, *words.split())
+    assert ran.code == PROBLEMS
+    assert f"{named} cannot be read or written: " in ran.err
+    assert "give this user the right to it" in ran.err
+
+
+def test_init_says_what_stands_in_its_way(folder: Path) -> None:
+    (folder / "half").mkdir()
+    (folder / "half" / "rules").write_text("not a folder\n")
+    ran = run(folder, "init", "half")
+    assert ran.code == PROBLEMS
+    assert "incident-bridge: half/rules cannot be read or written: File exists" in ran.err
+
+
+def test_a_port_that_there_is_not_is_wrong_usage(folder: Path) -> None:
+    ran = run(folder, "sandbox", "--listen", "127.0.0.1:65536")
+    assert (ran.code, "--listen takes host:port, not '127.0.0.1:65536'" in ran.err) == (USAGE, True)
+
+
+def test_a_full_disk_under_the_output_is_a_sentence(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CLI, "schema"], cwd=folder, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == PROBLEMS
+    assert done.stderr.startswith("incident-bridge: the output cannot be written: No space left on device")
+
+
+def test_a_reader_that_has_read_enough_is_no_problem_that_was_found(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*CLI, "explain", "lab", "--sample", "critical"],
+        cwd=folder, env=environment(), stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_title_that_the_locale_cannot_write_is_written_all_the_same(folder: Path) -> None:
+    (folder / "body.json").write_text('{"title": "disk 漢"}')
+    ran = spawn(folder, "explain", "lab", "body.json", PYTHONIOENCODING="latin-1")
+    assert ran.code == FINE
+    assert "1. disk \\u6f22\n" in ran.out
