@@ -60,11 +60,7 @@ def load_settings(
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror or "unreadable") if isinstance(error, OSError) else "it is not UTF-8 text"
-        hint = "name it with --config or BRIDGE_CONFIG, or make one with 'incident-bridge init .'"
-        raise ConfigError(
-            [Problem(place=Place(file=str(path)), message=f"cannot be read: {why}", hint=hint)]
-        ) from error
+        raise ConfigError([_unreadable(path, error)]) from error
     tree = read_tree(text, shown)
     if not isinstance(tree.value, dict):
         empty = Problem(
@@ -72,6 +68,21 @@ def load_settings(
         )
         raise ConfigError(tree.problems or [empty])
     return _Loading(path.absolute(), tree, environ, sources, destinations, dispensable).settings()
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> Problem:
+    """Why a configuration cannot be read. That it is elsewhere is advice only where there is no such file."""
+    place = Place(file=str(path))
+    if isinstance(error, UnicodeDecodeError):
+        return Problem(place=place, message="the file is not UTF-8", hint="write it as UTF-8 text")
+    hint = "name it with --config or BRIDGE_CONFIG"
+    if isinstance(error, FileNotFoundError):
+        hint += ", or make one with 'incident-bridge init .'"
+    elif isinstance(error, IsADirectoryError):
+        hint = "name the bridge.yaml in it, with --config or BRIDGE_CONFIG"
+    elif isinstance(error, PermissionError):
+        hint = "run this as the user of the bridge, or let this user read it"
+    return Problem(place=place, message=f"cannot be read: {error.strerror or 'unreadable'}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from bridge.config.folders import visible
 from bridge.config.rule_tests import SUFFIXES as TEST_SUFFIXES
-from bridge.domain.errors import Place, Problem
+from bridge.config.texts import text_in
+from bridge.domain.errors import ConfigError, Place, Problem
 
 VERSION = 1
 _WATCHED = frozenset({".yaml", ".yml", ".j2", ".json"})  # rules, templates, tests and what tests send
@@ -62,6 +63,11 @@ def read_files(rules_dir: Path, templates_dir: Path, root: Path) -> tuple[RuleFi
     Files are named relative to `root`.
     """
     problems: list[Problem] = []
+    if not rules_dir.is_dir():
+        hint = "make it, or name the folder of the rules: 'rules:' in bridge.yaml"
+        problems.append(
+            Problem(place=Place(file=_shown(rules_dir, root)), message="there is no such folder", hint=hint)
+        )
     rules = _texts({_shown(path, root): path for path in _rule_files(rules_dir)}, problems)
     paths = {path.relative_to(templates_dir).as_posix(): path for path in sorted(visible(templates_dir, "*.j2"))}
     folder = _shown(templates_dir, root)
@@ -77,7 +83,7 @@ def digest_of(*folders: Path) -> str:
     found = hashlib.sha256()
     for path in watched(*folders):
         try:
-            content = path.read_bytes()
+            content = path.read_bytes() if path.is_file() else b""  # nobody may ever fill a pipe
         except OSError:  # gone, or not for us: `check` says so
             content = b""
         found.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
@@ -114,11 +120,8 @@ def _rule_files(folder: Path) -> list[Path]:
 def _texts(paths: Mapping[str, Path], problems: list[Problem], folder: str = "") -> dict[str, str]:
     held: dict[str, str] = {}
     for name, path in paths.items():
-        place = Place(file=f"{folder}/{name}" if folder else name)
         try:
-            held[name] = path.read_text(encoding="utf-8")
-        except OSError as error:
-            problems.append(Problem(place=place, message=f"the file cannot be read: {error.strerror or 'unreadable'}"))
-        except UnicodeDecodeError:
-            problems.append(Problem(place=place, message="the file is not UTF-8", hint="write it as UTF-8 text"))
+            held[name] = text_in(path, f"{folder}/{name}" if folder else name)
+        except ConfigError as error:
+            problems += error.problems
     return held

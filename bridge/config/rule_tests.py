@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.config.folders import visible
 from bridge.config.sentences import found
+from bridge.config.texts import text_in
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
@@ -95,10 +96,7 @@ def read_cases(
 
     `rules` are the ids that expectations may name; None: any, for whoever writes today's into them.
     """
-    try:
-        tree = read_tree(path.read_text(encoding="utf-8"), shown)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(place=Place(file=shown), message=f"the file cannot be read: {error}")]) from error
+    tree = read_tree(text_in(path, shown), shown)
     problems = list(tree.problems)
     reading = _Reading(
         tree=tree, folder=path.parent, sources=sources, accounts=accounts, rules=rules, problems=problems

@@ -154,6 +154,7 @@ class Renderer:
         self, templates: Mapping[str, str], folder: str = "templates", sees: Collection[str] = SEEN_BY_RULES
     ) -> None:
         self._templates = templates
+        self._folder = folder
         self._sees = sees
         self._sandbox = Sandbox(templates)
         self._texts: dict[str, Text] = {}
@@ -205,7 +206,8 @@ class Renderer:
     def template(self, name: str, place: Place) -> Text:
         """The file of this name. Raises ConfigError when there is none; what is wrong inside is in `problems`."""
         if name not in self._templates:
-            hint = nearest(name, self._templates, "templates") if self._templates else "there are no templates"
+            none = f"there is no template in {self._folder}/: 'templates:' in bridge.yaml names their folder"
+            hint = nearest(name, self._templates, "templates") if self._templates else none
             raise ConfigError([Problem(place=place, message=f"template '{name}' does not exist", hint=hint)])
         if self.problems:
             return Text(source=name, constant="")  # nothing starts with a Problem in any file

@@ -75,3 +75,44 @@ def test_a_title_that_the_locale_cannot_write_is_written_all_the_same(folder: Pa
     ran = spawn(folder, "explain", "lab", "body.json", PYTHONIOENCODING="latin-1")
     assert ran.code == FINE
     assert "1. disk \\u6f22\n" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfea\0", "bridge.yaml:1:1: the file is not UTF-8\n    write it as UTF-8 text\n"),
+        (None, "bridge.yaml:1:1: cannot be read: Is a directory\n    name the bridge.yaml in it, with --config"),
+    ],
+)
+def test_only_where_there_is_no_configuration_is_another_one_advised(
+    folder: Path, content: bytes | None, said: str
+) -> None:
+    config = folder / "bridge.yaml"
+    config.unlink()
+    if content is None:
+        config.mkdir()
+    else:
+        config.write_bytes(content)
+    ran = run(folder, "check")
+    assert ran.code == PROBLEMS
+    assert ran.err.startswith(said)
+    assert "init" not in ran.err
+
+
+def test_a_variable_that_is_set_to_nothing_names_no_configuration(folder: Path) -> None:
+    assert spawn(folder, "check", BRIDGE_CONFIG="").code == FINE
+
+
+@pytest.mark.parametrize("words", ["test --rules old.yaml", "test old.yaml"])
+def test_rules_and_tests_in_another_encoding_are_a_problem_at_their_place(folder: Path, words: str) -> None:
+    (folder / "old.yaml").write_bytes("rules: []  # ö".encode("utf-16"))
+    ran = run(folder, *words.split())
+    assert ran.code == PROBLEMS
+    assert ran.err.startswith("old.yaml:1:1: the file is not UTF-8\n    write it as UTF-8 text\n")
+
+
+def test_diff_of_one_file_of_rules_names_what_it_takes(folder: Path) -> None:
+    for words in (("rules", "rules/rules.yaml"), ("rules/rules.yaml", "rules")):
+        ran = run(folder, "diff", *words)
+        assert (ran.code, ran.out) == (PROBLEMS, "")
+        assert "rules/rules.yaml is one file of rules: name the folder it lies in, or a bridge.yaml" in ran.err

@@ -1,6 +1,7 @@
 """Rule books as texts: the same everywhere, and what changes from one to the next."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,27 @@ def test_files_that_cannot_be_read_are_problems_with_their_names(tmp_path: Path)
         "rules/c.yaml:1:1: the file cannot be read: No such file or directory",
         "templates/b.j2:1:1: the file is not UTF-8",
     ]
+
+
+def test_a_folder_of_rules_that_is_not_there_is_the_one_problem(loaded: wiring.Loaded, tmp_path: Path) -> None:
+    config = tmp_path / "bridge.yaml"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rules": "rulez/", "templates": "templatez"}))
+    with pytest.raises(ConfigError) as raised:
+        wiring.load(config, receives=False)
+    assert str(raised.value) == (
+        "rulez:1:1: there is no such folder\n    make it, or name the folder of the rules: 'rules:' in bridge.yaml"
+    )
+    (tmp_path / "rules").rename(tmp_path / "rulez")
+    with pytest.raises(ConfigError, match=r"there is no template in templatez/: 'templates:' in bridge\.yaml names"):
+        wiring.load(config, receives=False)
+
+
+def test_nobody_waits_for_a_pipe_among_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    os.mkfifo(tmp_path / "rules" / "a.yaml")
+    _, problems = read_files(tmp_path / "rules", tmp_path / "templates", tmp_path)
+    assert [one.message for one in problems] == ["the file cannot be read: it is a pipe or a device"]
+    assert digest_of(tmp_path / "rules")
 
 
 def content(*rules: tuple[str, str], unmatched: str | None = None, **templates: str) -> str:

@@ -321,6 +321,7 @@ def test_an_account_that_could_not_be_read_makes_no_second_problem(tmp_path: Pat
 
 
 def test_a_folder_without_rules_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
     (first, second) = problems(tmp_path)
     assert "there are no rules" in first + second
     assert "no file says what becomes of an alert that no rule matches" in first + second

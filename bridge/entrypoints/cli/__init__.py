@@ -101,7 +101,7 @@ class _Commands(Group):
 
 
 def _config_default() -> str:
-    return os.environ.get("BRIDGE_CONFIG", "bridge.yaml")
+    return os.environ.get("BRIDGE_CONFIG") or "bridge.yaml"  # an env file may set it to nothing
 
 
 def config_option(command: Any) -> Any:

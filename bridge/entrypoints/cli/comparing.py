@@ -10,6 +10,8 @@ import click
 from bridge.compare import Book, Change, Comparison, Difference, difference_json
 from bridge.config.folders import visible
 from bridge.config.models import Settings
+from bridge.config.texts import text_in
+from bridge.config.yaml_reader import read_tree
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import BridgeError
@@ -129,8 +131,11 @@ def _compared(
 
 
 def _configuration_in(path: Path) -> Path | None:
-    """The bridge.yaml that a path is, or holds; None for a folder of rules."""
+    """The bridge.yaml that a path is, or holds; None for a folder of rules. Raises NoSuchBook for a file of rules."""
     if path.is_file():
+        held = read_tree(text_in(path, str(path)), str(path)).value
+        if isinstance(held, Mapping) and isinstance(held.get("rules"), list):
+            raise NoSuchBook(f"{path} is one file of rules: name the folder it lies in, or a bridge.yaml")
         return path
     inside = path / CONFIGURATION
     return inside if inside.is_file() else None

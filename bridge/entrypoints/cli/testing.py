@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import click
 
 from bridge.config.rule_tests import Case, read_cases, test_files
+from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.tables import counted, printed
@@ -121,7 +122,7 @@ def _with_rules(loaded: "Loaded", rules: Path) -> "Loaded":
 
     name = rules.name if rules.suffix in (".yaml", ".yml") else f"{rules.name}.yaml"
     with tempfile.TemporaryDirectory(prefix="ib-test-") as folder:
-        book, _ = book_alone(loaded.settings, rules.read_text(encoding="utf-8"), Path(folder), name)
+        book, _ = book_alone(loaded.settings, text_in(rules, name), Path(folder), name)
     return replace(loaded, book=book)
 
 
