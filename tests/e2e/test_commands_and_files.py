@@ -1,6 +1,8 @@
 """Commands that meet files, pipes and disks as they are: a sentence and an exit code, and never a traceback."""
 
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from tests.e2e.processes import CLI, environment, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, USAGE, run, spawn
 
 pytestmark = pytest.mark.e2e
+
+
+RULES_README = Path(__file__).parents[2] / "rules" / "README.md"
 
 
 @pytest.fixture
@@ -116,3 +121,25 @@ def test_diff_of_one_file_of_rules_names_what_it_takes(folder: Path) -> None:
         ran = run(folder, "diff", *words)
         assert (ran.code, ran.out) == (PROBLEMS, "")
         assert "rules/rules.yaml is one file of rules: name the folder it lies in, or a bridge.yaml" in ran.err
+
+
+def test_a_source_without_a_secret_says_which_variable_it_wants(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", ".").code == FINE
+    ran = run(tmp_path, "send", "datadog", "--sample", "triggered")
+    assert ran.code == USAGE
+    assert (
+        "source 'datadog' has no secret yet and refuses everybody: set DATADOG_WEBHOOK_SECRET, in this shell and where "
+        "the bridge runs, and start that again"
+    ) in ran.err
+
+
+def test_the_steps_for_a_ci_run_in_a_folder_that_init_made(tmp_path: Path) -> None:
+    text = RULES_README.read_text(encoding="utf-8")
+    assert "pip install incident-bridge" not in text  # no registry has it, and anybody may take the name there
+    workflow = text.partition("In GitHub Actions")[2].partition("## Tests")[0]
+    steps = re.findall(r"^ *- run: incident-bridge (.*)$", workflow, re.MULTILINE)
+    assert len(steps) == 2
+    assert run(tmp_path, "init", ".").code == FINE
+    for step in steps:
+        ran = run(tmp_path, *shlex.split(step, comments=True), PAGERDUTY_TOKEN="sandbox", INCIDENT_IO_API_KEY="sandbox")
+        assert ran.code == FINE, ran.err

@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 import click
 
+from bridge.config.models import Settings
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.sources import SOURCES
@@ -24,6 +25,13 @@ from bridge.sources.base import (
 )
 
 TIMEOUT_S = 15
+
+
+class NoSecret(click.UsageError):
+    """A source whose secret is empty: nothing can be proven to it."""
+
+    def __init__(self) -> None:
+        super().__init__("this source has no secret yet: set the variable its `auth` names")
 
 
 @click.command()
@@ -58,7 +66,10 @@ def send(
         name, body = f"{sample}.json", sample_bytes(configured.type, str(sample))
     extra = dict(_header(text) for text in headers)
     url = _address(to or settings.server.reachable)
-    proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))
+    try:
+        proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))
+    except NoSecret as error:
+        raise click.UsageError(_secret_wanted(settings, source)) from error
     status, answer = post(url, source, proof, body, media_type_of(name), extra)
     if as_json:
         printed({"status": status, "answer": answer})
@@ -147,8 +158,15 @@ def proof_of(source_type: str, auth: Auth, body: bytes, now: datetime) -> Proof:
 
 def _first(secrets: tuple[str, ...]) -> str:
     if not secrets or not secrets[0]:
-        raise click.UsageError("this source has no secret yet: set the variable its `auth` names, in this shell too")
+        raise NoSecret
     return secrets[0]
+
+
+def _secret_wanted(settings: Settings, source: str) -> str:
+    """What to do about a source without a secret: the loading of the configuration has found which variable it is."""
+    mark = f"source '{source}' has no secret yet"
+    advice = next((one.hint for one in settings.warnings if one.message.startswith(mark)), "set its variable")
+    return f"{mark} and refuses everybody: {advice}, in this shell and where the bridge runs, and start that again"
 
 
 def _header(text: str) -> tuple[str, str]:
