@@ -505,6 +505,18 @@ def test_passwd_makes_the_hash_of_a_password_given_to_it(tmp_path: Path) -> None
     assert ran.code == FINE
     assert PasswordHasher().verify(ran.out.strip(), "correct horse ü")
     assert "BRIDGE_UI_PASSWORD_HASH" in ran.err
+    windows = spawn(tmp_path, "passwd", "--stdin", stdin="correct horse\r\n")
+    assert PasswordHasher().verify(windows.out.strip(), "correct horse")
     short = spawn(tmp_path, "passwd", "--stdin", stdin="short\n")
     assert (short.code, short.out) == (PROBLEMS, "")
     assert "at least 8 characters" in short.err
+
+
+def test_passwd_without_a_terminal_says_how_to_go_on(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*CLI, "passwd"], cwd=tmp_path, env=environment(), input="correct horse\n", capture_output=True, text=True,
+        start_new_session=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == USAGE
+    assert "there is no terminal to ask at: give it on standard input, with --stdin" in done.stderr
+    assert "getpass" not in done.stderr

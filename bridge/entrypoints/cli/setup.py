@@ -4,9 +4,11 @@ import gc
 import shutil
 import sys
 from dataclasses import dataclass
+from getpass import GetPassWarning
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import click
 
@@ -185,16 +187,23 @@ def passwd(from_stdin: bool) -> int:
     """Make the argon2 hash of a password, for BRIDGE_UI_PASSWORD_HASH."""
     from argon2 import PasswordHasher
 
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    password = sys.stdin.readline().rstrip("\r\n") if from_stdin else _asked_twice()
     if len(password) < 8:
         say("a password has at least 8 characters; nothing was made")
         return PROBLEMS_FOUND
     click.echo(PasswordHasher().hash(password))
     say("set it as BRIDGE_UI_PASSWORD_HASH (quote it: it holds $ signs) and start again")
     return 0
+
+
+def _asked_twice() -> str:
+    """A password typed at a terminal that does not show it. Raises UsageError where there is none."""
+    with catch_warnings():
+        simplefilter("error", GetPassWarning)
+        try:
+            return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        except GetPassWarning as error:
+            raise click.UsageError("there is no terminal to ask at: give it on standard input, with --stdin") from error
 
 
 @click.group(cls=Group)
