@@ -143,3 +143,15 @@ def test_the_steps_for_a_ci_run_in_a_folder_that_init_made(tmp_path: Path) -> No
     for step in steps:
         ran = run(tmp_path, *shlex.split(step, comments=True), PAGERDUTY_TOKEN="sandbox", INCIDENT_IO_API_KEY="sandbox")
         assert ran.code == FINE, ran.err
+
+
+def test_what_a_file_of_rules_or_tests_holds_does_not_move_the_cursor(folder: Path) -> None:
+    (folder / "rules" / "more.yaml").write_text('rules:\n  - {id: x, "\\e]0;owned\\a": 1}\n')
+    ran = run(folder, "check")
+    assert "unknown key '\\x1b]0;owned\\x07'" in ran.err
+    assert "\x1b" not in ran.err
+    (folder / "rules" / "more.yaml").unlink()
+    (folder / "body.json").write_text('{"title": "x"}')
+    steps = "steps: [{send: body.json, to: lab}, {at: 1m, expect: {created: 1}}]"
+    (folder / "a.test.yaml").write_text(f'- {{name: "\\e[31mred", {steps}}}\n')
+    assert run(folder, "test", "a.test.yaml").out.startswith("ok    \\x1b[31mred\n")

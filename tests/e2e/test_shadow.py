@@ -21,7 +21,7 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
     trial = {**book["rules"][0], "id": "trial", "mode": "shadow", "continue": True, "match": {"labels.trial": "yes"}}
     rules.write_text(json.dumps({**book, "rules": [trial, *book["rules"]]}))
     with made as running:
-        for fingerprint in ("one", "two"):
+        for fingerprint in ("one", "two \u202e turned"):
             running.deliver(alert(fingerprint, labels={"trial": "yes"}))
         running.deliver(alert("one", labels={"trial": "yes"}, status="resolved"))
         yield running
@@ -34,7 +34,7 @@ def test_the_api_tells_what_a_shadow_rule_would_have_done_beside_what_happened(b
         "rule": "trial", "accounts": ["pd"], "alerts": 2, "opened": 2, "joined": 0, "resolved": 1,
         "really": {"opened": 2},
     }  # fmt: skip
-    assert [one["title"] for one in found["samples"]] == ["one", "two"]
+    assert [one["title"] for one in found["samples"]] == ["one", "two \u202e turned"]
     refused = requests.get(f"{bridge.url}/api/v1/rules/shadow?since=soon", timeout=ANSWER_WITHIN_S)
     assert refused.status_code == 400
 
@@ -47,6 +47,8 @@ def test_the_command_and_the_page_tell_the_same(bridge: Bridge) -> None:
     assert said.returncode == 0, said.stderr
     for part in ("trial", "2 opened", "trial would have opened: one"):
         assert part in said.stdout
+    assert "two \\u202e turned" in said.stdout
+    assert "\u202e" not in said.stdout
     page = requests.get(f"{bridge.url}/rules", timeout=ANSWER_WITHIN_S).text
     for part in ("What shadow rules would have done in 7 days", ">trial</a>", "2 opened"):
         assert part in page

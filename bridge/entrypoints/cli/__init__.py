@@ -14,6 +14,7 @@ import click
 from bridge import __version__
 from bridge.domain.errors import BridgeError, ConfigError
 from bridge.entrypoints.cli.groups import Group, ReaderGone
+from bridge.entrypoints.cli.tables import counted, harmless, problems_printed
 
 PROGRAM = "incident-bridge"
 PROBLEMS_FOUND = 1
@@ -128,13 +129,11 @@ def json_option(command: Any) -> Any:
 
 def say(text: str = "") -> None:
     """Progress and problems, for people: stderr."""
-    click.echo(text, err=True)
+    click.echo(harmless(text), err=True)
 
 
 def problems_said(error: ConfigError) -> None:
     """Every problem, and the count that closes the list."""
-    from bridge.entrypoints.cli.tables import counted
-
     for problem in error.problems:
         say(str(problem))
     wrong = [problem for problem in error.problems if problem.grade == "error"]
@@ -196,8 +195,6 @@ def _ended(argv: Sequence[str], command: Callable[[], Any]) -> int:
         return STOPPED
     except ConfigError as error:
         if "--json" in argv:
-            from bridge.entrypoints.cli.tables import problems_printed
-
             problems_printed(error.problems)
         problems_said(error)
         return PROBLEMS_FOUND

@@ -110,7 +110,7 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
         problems_printed(problems)
         return PROBLEMS_FOUND if wrong else 0
     for problem in problems:
-        click.echo(str(problem), err=True)
+        say(str(problem))
     if wrong:
         touched = len({problem.place.file for problem in wrong})
         beside = f", and {counted(odd, 'warning')}" if odd else ""

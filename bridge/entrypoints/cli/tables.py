@@ -54,6 +54,13 @@ def printed(content: Any) -> None:
     click.echo(_OBEYED.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
+def harmless(text: str) -> str:
+    """A text for a terminal: nothing that a stranger wrote into it moves the cursor. Ends of lines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def age(seconds: float | None) -> str:
     """Seconds as people say them: 4 s, 12 min, 3 h, 2 d."""
     if seconds is None:
