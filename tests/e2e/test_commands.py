@@ -121,6 +121,20 @@ def test_a_silence_is_by_whoever_runs_the_command_whatever_a_variable_says(quiet
     assert made["author"] != "somebody-else"
 
 
+def test_a_list_of_silences_says_that_more_of_them_hold(quiet: Path) -> None:
+    for env in ("a", "b", "c"):
+        assert run(quiet, "silences", "add", f"labels.env={env}", "--for", "1h", "--reason", "a test").code == FINE
+    page = run(quiet, "silences", "list", "--limit", "2", "--json").json
+    rest = run(quiet, "silences", "list", "--limit", "2", "--before", page["next"], "--json").json
+    assert [one["match"]["labels.env"] for one in (*page["items"], *rest["items"])] == ["c", "b", "a"]
+    assert rest["next"] is None
+    assert run(quiet, "silences", "list", "--limit", "2").err == f"there is more: --before {page['next']}\n"
+    for one in page["items"]:
+        run(quiet, "silences", "expire", one["id"])
+    said = run(quiet, "silences", "list", "--limit", "2")
+    assert (rest["items"][0]["id"] in said.out, said.err) == (True, "")
+
+
 # -- check
 
 
@@ -347,6 +361,12 @@ def test_a_lane_is_paused_and_resumed(quiet: Path) -> None:
     assert [one["paused"] for one in resumed["items"]] == [False, False]
 
 
+def test_wrong_usage_pauses_nothing(quiet: Path) -> None:
+    assert run(quiet, "lanes", "--pause", "pd", "--resume", "nobody").code == USAGE
+    assert {one["parked"] for one in run(quiet, "lanes", "--json").json["items"]} == {None}
+    assert run(quiet, "audit", "--json").json["items"] == []
+
+
 def test_lanes_are_shown_before_anything_came_in(quiet: Path) -> None:
     ran = run(quiet, "lanes")
     assert ran.code == FINE
@@ -386,7 +406,7 @@ def test_what_came_in_and_what_became_of_it_is_listed_and_shown(bridge: Bridge) 
     assert run(bridge.folder, "incidents", incident).json["deliveries"][0]["state"] == "delivered"
     assert incident in {one["id"] for one in run(bridge.folder, "incidents", "--state", "open", "--json").json["items"]}
     for words in (["events", "nothing"], ["incidents", "nothing"], ["dead", "show", "nothing"]):
-        unknown = run(bridge.folder, *words)
+        unknown = run(bridge.folder, *words, "--json")
         assert (unknown.code, unknown.out) == (PROBLEMS, "")
         assert "'nothing'" in unknown.err
 

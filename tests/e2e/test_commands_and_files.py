@@ -116,6 +116,13 @@ def test_rules_and_tests_in_another_encoding_are_a_problem_at_their_place(folder
     assert ran.err.startswith("old.yaml:1:1: the file is not UTF-8\n    write it as UTF-8 text\n")
 
 
+def test_a_procfile_in_another_encoding_is_a_problem_at_its_place(folder: Path) -> None:
+    (folder / "Procfile").write_bytes("web: incident-bridge serve".encode("utf-16"))
+    ran = spawn(folder, "up")
+    assert ran.code == PROBLEMS
+    assert "Procfile:1:1: the file is not UTF-8\n" in ran.err
+
+
 def test_diff_of_one_file_of_rules_names_what_it_takes(folder: Path) -> None:
     for words in (("rules", "rules/rules.yaml"), ("rules/rules.yaml", "rules")):
         ran = run(folder, "diff", *words)

@@ -115,6 +115,7 @@ def changed_rules(folder: Path, target: Path, before: str, after: str) -> Path:
         (("explain", "lab"), USAGE, "name a source and a file"),
         (("explain", "nobody", "bridge.yaml"), USAGE, "there is no source 'nobody'; sources: datadog, lab"),
         (("explain", "lab", "bridge.yaml", "--event", "x"), USAGE, "--event takes the place of"),
+        (("explain", "--event", "x", "--header", "a: b"), USAGE, "and has its own headers"),
         (("explain", "lab", "torn.json"), PROBLEMS, "lab: $: the body is no JSON"),
     ],
 )

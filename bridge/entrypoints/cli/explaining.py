@@ -61,8 +61,8 @@ def explain(
 
     loaded = wiring.load(config, receives=False)
     with_event = event_id is not None
-    if with_event and (source, file, sample) != (None, None, None):
-        raise click.UsageError("--event takes the place of SOURCE and FILE")
+    if with_event and ((source, file, sample) != (None, None, None) or headers):
+        raise click.UsageError("--event takes the place of SOURCE and FILE, and has its own headers")
     if not with_event and (source is None or (file is None) == (sample is None)):
         raise click.UsageError("name a source and a file (or --sample), or --event ID")
     ledger = wiring.open_ledger(loaded.settings) if with_event else ledger_if_there(loaded.settings)

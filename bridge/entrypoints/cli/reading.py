@@ -157,12 +157,13 @@ def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) ->
     from bridge.entrypoints.cli.auditing import did
 
     with opened(config) as (ledger, settings):
-        for action, account, act in (("pause", pause, ledger.paused), ("resume", resume, ledger.resumed)):
-            if account is None:
-                continue
-            if act(account) is None:
+        for account in (pause, resume):  # both, before either is done: wrong usage changes nothing
+            if account is not None and account not in settings.accounts:
                 raise click.UsageError(f"there is no account '{account}'; accounts: {', '.join(settings.accounts)}")
-            did(ledger, action, f"account {account}")
+        for action, account, act in (("pause", pause, ledger.paused), ("resume", resume, ledger.resumed)):
+            if account is not None:
+                act(account)
+                did(ledger, action, f"account {account}")
         items = ledger.lanes(wiring.rates(settings))
     if as_json:
         printed({"items": items, "next": None})
@@ -232,6 +233,7 @@ def dead_list(limit: int, before: str | None, as_json: bool, config: Path) -> in
 
 @dead.command("show")
 @click.argument("delivery_id")
+@click.option("--json", is_flag=True, expose_value=False, help="It is JSON in any case.")
 @config_option
 def dead_show(delivery_id: str, config: Path) -> int:
     """Show one delivery whole: what it sends, and every attempt with its answer."""

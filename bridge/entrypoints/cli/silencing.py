@@ -12,7 +12,7 @@ from bridge.config.yaml_reader import read_tree
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
 from bridge.entrypoints.cli.auditing import did, user_name
 from bridge.entrypoints.cli.groups import Group
-from bridge.entrypoints.cli.reading import before_option, limit_option, opened, since_length
+from bridge.entrypoints.cli.reading import before_option, following, limit_option, opened, since_length
 from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, preview_sentence, previewed
 
@@ -44,8 +44,9 @@ def silences_list(everything: bool, limit: int, before: str | None, as_json: boo
     with opened(config) as (ledger, _):
         page = ledger.silences(limit=limit, before=before)
     items = [one for one in page.items if everything or one["state"] != "ended"]
+    goes_on = page.next if len(items) == len(page.items) else None  # those that are over come last
     if as_json:
-        printed({"items": items, "next": page.next if everything else None})
+        printed({"items": items, "next": goes_on})
         return 0
     rows = [
         {**one, "match": match_text(one["match"]), "ends_at": one["ended_at"] or one["ends_at"], "why": one["reason"]}
@@ -54,8 +55,7 @@ def silences_list(everything: bool, limit: int, before: str | None, as_json: boo
     columns = {"SILENCE": "id", "STATE": "state", "UNTIL": "ends_at", "HID": "hidden", "AUTHOR": "author"}
     columns |= {"MATCHES": "match", "WHY": "why"}
     shown(columns, rows, "there are no silences" if everything else "no silence holds; --all lists those that are over")
-    if everything and page.next is not None:
-        say(f"there is more: --before {page.next}")
+    following(goes_on)
     return 0
 
 

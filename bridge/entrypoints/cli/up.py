@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from bridge.config.texts import text_in
 from bridge.entrypoints.cli import config_option, prepared, say
 
 WORKERS = 4
@@ -45,7 +46,7 @@ def up(demo: bool, workers: int, config: Path) -> int:
     _port_is_free(settings.server.host, settings.server.port)
     _ledger_is_current(loaded, meanwhile=_preload)
     procfile = _procfile(settings)
-    commands = commands_in(procfile.read_text(encoding="utf-8"), str(procfile))
+    commands = commands_in(text_in(procfile, str(procfile)), str(procfile))
     theirs = wiring.with_ledger(loaded)
     supervisor = Supervisor(commands, counts={"worker": workers}, prepare=partial(prepared, inherited=theirs))
     trial = any(account.sandbox for account in settings.accounts.values())
