@@ -542,7 +542,13 @@ def tests_schema() -> Schema:
         "required": ["name", "steps"],
         "properties": {
             "name": {"type": "string", "minLength": 1, "description": "What it promises, as a sentence."},
-            "steps": {"type": "array", "minItems": 1, "items": step, "description": "What happens, in this order."},
+            "steps": {
+                "type": "array",
+                "minItems": 1,
+                "contains": {"required": ["expect"]},
+                "items": step,
+                "description": "What happens, in this order; one step at least has an `expect`.",
+            },
         },
     }
     about = "Tests of rules, run by `incident-bridge test` on a clock of their own."

@@ -169,6 +169,12 @@ def test_a_mistake_is_underlined(name: str, right: str, wrong: str) -> None:
     assert wrongs(name, value_of(GOOD[name].replace(right, wrong, 1))) != []
 
 
+def test_a_test_that_expects_nothing_is_underlined() -> None:
+    sent = {"send": "a.json", "to": "lab"}
+    assert wrongs("tests", [{"name": "x", "steps": [sent]}]) != []
+    assert wrongs("tests", [{"name": "x", "steps": [sent, {"expect": {"created": 1}}]}]) == []
+
+
 def keys_in(schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every key a schema describes, but those that only say when a part of it applies."""
     if isinstance(schema, Mapping):
