@@ -1,6 +1,7 @@
 """`names`: the upstreams' lists of names, asked for now, kept in the ledger and in a lock file for CI."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,7 @@ def pull(accounts: tuple[str, ...], config: Path) -> int:
     made = wiring.destinations(settings)
     unknown = [name for name in accounts if name not in made]
     if unknown:
-        say(f"there is no account {', '.join(unknown)}; accounts: {', '.join(sorted(made))}")
-        return PROBLEMS_FOUND
+        raise _no_account(unknown, made)
     ledger = wiring.open_ledger(settings)
     http = Http()
     before = read_lock(settings.rules_dir)
@@ -77,11 +77,9 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
     settings = wiring.load_settings(config, receives=False)
     every = wiring.destinations(settings)
     if account is not None and account not in every:
-        say(f"there is no account {account}; accounts: {', '.join(sorted(every))}")
-        return PROBLEMS_FOUND
+        raise _no_account([account], every)
     if account is not None and kind is not None and kind not in every[account].name_kinds:
-        say(f"'{account}' has no list '{kind}'; lists: {', '.join(every[account].name_kinds)}")
-        return PROBLEMS_FOUND
+        raise click.UsageError(f"'{account}' has no list '{kind}'; lists: {', '.join(every[account].name_kinds)}")
     ledger = wiring.open_ledger(settings)
     made = {name: one for name, one in every.items() if account in (None, name)}
     if account is not None and kind is not None:
@@ -100,6 +98,11 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
     columns = {"ACCOUNT": "account", "KIND": "kind", "ENTRIES": "entries", "AGE": "age"}
     shown(columns, rows, "there are no accounts")
     return 0
+
+
+def _no_account(unknown: Iterable[str], accounts: Iterable[str]) -> click.UsageError:
+    names = ", ".join(f"'{name}'" for name in unknown)
+    return click.UsageError(f"there is no account {names}; accounts: {', '.join(sorted(accounts))}")
 
 
 def _entries(ledger: Ledger, account: str, kind: str, *, as_json: bool) -> int:
