@@ -282,6 +282,13 @@ def test_wrong_usage_is_exit_code_2_and_a_sentence(quiet: Path, words: str, said
     assert said in ran.err.replace("\n", " ")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(tmp_path: Path, shell: str) -> None:
+    assert "incident-bridge" in spawn(tmp_path, _INCIDENT_BRIDGE_COMPLETE=f"{shell}_source").out
+    words = {"COMP_WORDS": "incident-bridge silences ex", "COMP_CWORD": "ex" if shell == "fish" else "2"}
+    assert "expire" in spawn(tmp_path, _INCIDENT_BRIDGE_COMPLETE=f"{shell}_complete", **words).out
+
+
 @pytest.mark.parametrize("group", ["dead", "silences", "names", "db"])
 def test_the_help_of_a_group_cuts_no_sentence(tmp_path: Path, group: str) -> None:
     said = run(tmp_path, group, "--help").out
