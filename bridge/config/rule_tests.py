@@ -177,7 +177,7 @@ class _Reading:
         path = self.folder / str(name)
         try:
             body = path.read_bytes()
-            kept = path.with_name(path.name.partition(".")[0] + HEADERS_SUFFIX)
+            kept = path.with_name(path.stem + HEADERS_SUFFIX)
             headers = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
             headers = {"content-type": "application/json", **headers, **(step.get("headers") or {})}
             return Send(source=source, headers={str(k).lower(): str(v) for k, v in headers.items()}, body=body)

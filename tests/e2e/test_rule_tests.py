@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from bridge.adapters import logs
+from bridge.config.rule_tests import Send, read_cases
 from tests.e2e.processes import write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
 
@@ -244,6 +245,20 @@ def test_for_a_script_and_for_a_ci(folder: Path) -> None:
     suite = ElementTree.fromstring((folder / "out.xml").read_text())
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
     assert "created is 1, wanted 2" in str(suite.find("testcase/failure").get("message"))  # type: ignore[union-attr]
+
+
+def test_the_headers_of_a_fixture_are_those_of_its_whole_name(folder: Path) -> None:
+    """As explain, diff and export have it; `github.headers.json` would be those of another fixture."""
+    fixtures = folder / "rules" / "fixtures"
+    (fixtures / "github.failed.json").write_text("{}")
+    (fixtures / "github.failed.headers.json").write_text('{"X-GitHub-Event": "workflow_run"}')
+    (fixtures / "github.headers.json").write_text('{"X-GitHub-Event": "issues"}')
+    file = folder / "rules" / "a.test.yaml"
+    file.write_text(json.dumps([{"name": "x", "steps": [send("github.failed"), expect(created=0)]}]))
+    (case,) = read_cases(file, "a.test.yaml", {"lab": None}, {"pd": None})
+    (sent, _) = case.steps
+    assert isinstance(sent.what, Send)
+    assert sent.what.headers["x-github-event"] == "workflow_run"
 
 
 def test_a_ci_hears_of_a_file_that_cannot_be_read(folder: Path) -> None:
