@@ -50,6 +50,20 @@ def test_init_says_what_stands_in_its_way(folder: Path) -> None:
     assert "incident-bridge: half/rules cannot be read or written: File exists" in ran.err
 
 
+def test_what_init_makes_can_be_committed_without_the_ledger_and_the_key(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", ".").code == FINE
+    assert run(tmp_path, "db", "upgrade").code == FINE
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    git("init", "--quiet", ".")
+    taken = git("add", "--dry-run", ".")
+    assert "'bridge.yaml'" in taken
+    assert "var/" not in taken
+    assert ".gitignore exists and is left alone" in run(tmp_path, "init", ".").err
+
+
 def test_a_port_that_there_is_not_is_wrong_usage(folder: Path) -> None:
     ran = run(folder, "sandbox", "--listen", "127.0.0.1:65536")
     assert (ran.code, "--listen takes host:port, not '127.0.0.1:65536'" in ran.err) == (USAGE, True)

@@ -1,7 +1,6 @@
 """Commands around setting up: init, check, passwd, db upgrade."""
 
 import gc
-import shutil
 import sys
 from dataclasses import dataclass
 from getpass import GetPassWarning
@@ -18,6 +17,7 @@ from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, s
 from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
+GITIGNORE = "# the ledger, which holds what senders wrote, and the key of the sessions\nvar/\n"
 SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
 
 
@@ -33,17 +33,19 @@ def shipped_dir() -> Path:
 def init(folder: Path) -> int:
     """Write the shipped configuration, rules and templates into FOLDER. Files that exist are left alone."""
     source = shipped_dir()
+    shipped = {
+        file.relative_to(source): file.read_bytes() for name in SHIPPED for file in sorted(_files_of(source / name))
+    }
     written = 0
-    for name in SHIPPED:
-        for file in sorted(_files_of(source / name)):
-            target = folder / file.relative_to(source)
-            if target.exists():
-                say(f"{target} exists and is left alone")
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-            click.echo(f"wrote {target}")
-            written += 1
+    for name, content in {**shipped, Path(".gitignore"): GITIGNORE.encode()}.items():
+        target = folder / name
+        if target.exists():
+            say(f"{target} exists and is left alone")
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        click.echo(f"wrote {target}")
+        written += 1
     if written:
         say(f"next: cd {folder} && incident-bridge up --demo")
     return 0
