@@ -99,20 +99,27 @@ def test_every_field_of_an_incident_stands_in_the_example_of_all(kind: str) -> N
         assert re.search(rf"\b{name}\b", EVERY_FIELD), f"rules/every-field.yaml has no {name}"
 
 
-def test_the_first_rule_of_the_readme_passes_its_test(tmp_path: Path) -> None:
+def test_the_first_rule_of_the_readme_passes_its_test_beside_the_shipped_ones(tmp_path: Path) -> None:
     for name in ("bridge.yaml", "rules", "templates"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         copy(ROOT / name, tmp_path / name)
-    (tmp_path / "rules" / "examples.test.yaml").unlink()
     section = README.partition("## Your first rule\n")[2].partition("\n## ")[0]
     texts = [textwrap.dedent(text) for text in re.findall(r"^   ```\n(.*?)^   ```$", section, re.DOTALL | re.MULTILINE)]
-    for name, text in zip(("10-mine.yaml", "mine.test.yaml"), texts, strict=True):
+    names = ("fixtures/backup.json", "fixtures/backup_over.json", "10-mine.yaml", "mine.test.yaml")
+    for name, text in zip(names, texts, strict=True):
+        assert f"`rules/{name}`" in section
         (tmp_path / "rules" / name).write_text(text)
     assert run(tmp_path, "check", "--offline").code == FINE
+    assert "=> rule mine matches: " in run(tmp_path, "explain", "lab", "rules/fixtures/backup.json").out
     ran = run(tmp_path, "test")
-    assert (ran.code, "1 test passes" in ran.out) == (FINE, True), ran.out
+    assert (ran.code, "3 tests pass" in ran.out) == (FINE, True), ran.out
     file = tmp_path / "rules" / "mine.test.yaml"
     file.write_text(file.read_text().replace("urgency: high", "urgency: low"))
     ran = run(tmp_path, "test")
     assert ran.code == PROBLEMS
     assert 'rules/mine.test.yaml:5: after 60 s request.incident.urgency is "high", wanted "low"\n' in ran.out
+    for name in ("examples.yaml", "examples.test.yaml"):
+        (tmp_path / "rules" / name).unlink()
+    file.write_text(texts[3])
+    (tmp_path / "rules" / "10-mine.yaml").write_text(texts[2] + "unmatched: record\n")
+    assert (run(tmp_path, "check", "--offline").code, run(tmp_path, "test").code) == (FINE, FINE)
