@@ -48,6 +48,16 @@ def test_warnings_are_told_apart_from_errors_and_stop_nothing(folder: Path) -> N
     assert {problem["grade"] for problem in report["problems"]} == {"warning"}
 
 
+def test_a_file_of_rules_that_is_not_read_for_its_name_is_warned_of(folder: Path) -> None:
+    (folder / "rules" / "DB.YAML").write_text("rules: []\n")
+    ran = run(folder, "check")
+    assert ran.code == FINE
+    assert (
+        "rules/DB.YAML:1:1: warning: the file is not read: its name ends in '.YAML'\n"
+        "    rules are read from *.yaml and *.yml, in small letters: rename it\n"
+    ) in ran.err
+
+
 def test_of_a_rule_whose_labels_no_known_alert_has_nothing_is_said(folder: Path) -> None:
     dedup = "dedup: [payload.alert_idd]"
     rules(folder, GOOD.replace("match: {source: dd}", f"match: {{source: dd, labels.example: nobody's}}, {dedup}"))

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bridge.config.folders import visible
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Reading, Webhook
-from bridge.domain.errors import BridgeError, Grade, Problem
+from bridge.domain.errors import BridgeError, Grade, Place, Problem
 from bridge.entrypoints.cli import say
 from bridge.entrypoints.cli.sending import sample_bytes, sample_names
 from bridge.entrypoints.cli.traffic import Progress, readings_of, traffic
@@ -22,6 +23,7 @@ from bridge.rules.book import RuleBook
 from bridge.rules.payload_paths import SeenPayloads, Unmet, Unseen, unseen_paths
 from bridge.sources.base import Source
 
+RULE_SUFFIXES = (".yaml", ".yml")
 EVENTS_FOR_PATHS = 500  # the newest: enough to know what a sender's payloads hold
 SAMPLES_SAY_LITTLE = frozenset({"generic"})  # types whose payloads are whatever their sender likes
 TITLE_SHOWN_CHARS = 60
@@ -93,6 +95,24 @@ def _in_order(names: Iterable[str]) -> list[str]:
         return next((rank for words, rank in _RANKS if any(name.endswith(word) for word in words)), 0)
 
     return sorted(names, key=lambda name: (rank(name), name))
+
+
+# -- files
+
+
+def unread_files(rules_dir: Path, root: Path) -> tuple[Problem, ...]:
+    """A warning for each file that looks like rules or tests and is neither: `DB.YAML` would page nobody."""
+    hint = "rules are read from *.yaml and *.yml, in small letters: rename it"
+    return tuple(
+        Problem(
+            place=Place(file=path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()),
+            message=f"the file is not read: its name ends in '{path.suffix}'",
+            hint=hint,
+            grade=Grade.WARNING,
+        )
+        for path in visible(rules_dir)
+        if path.suffix not in RULE_SUFFIXES and path.suffix.lower() in RULE_SUFFIXES
+    )
 
 
 # -- paths

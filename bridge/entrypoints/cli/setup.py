@@ -91,7 +91,8 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
         settings = loaded.settings
         found = names_checked(loaded, offline=offline)
         known = checking.Known(settings=settings, folder=folder, offline=offline)
-        problems = (*loaded.warnings, *found.problems, *checking.path_problems(loaded.book, known))
+        unread = checking.unread_files(settings.rules_dir, settings.config_dir)
+        problems = (*loaded.warnings, *unread, *found.problems, *checking.path_problems(loaded.book, known))
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
             problems = (*problems, *checking.key_problems(proof, joins=joins))
