@@ -121,6 +121,15 @@ def test_a_silence_is_by_whoever_runs_the_command_whatever_a_variable_says(quiet
     assert made["author"] != "somebody-else"
 
 
+def test_a_silence_is_ended_once(quiet: Path) -> None:
+    made = run(quiet, "silences", "add", "labels.env=a", "--for", "1h", "--reason", "a test", "--json").json["id"]
+    first, again = (run(quiet, "silences", "expire", made) for _ in range(2))
+    since = first.out.removeprefix(f"silence {made} is over since ")
+    assert (again.code, again.out) == (FINE, f"silence {made} was over already, since {since}")
+    deeds = [one["action"] for one in run(quiet, "audit", "--json").json["items"]]
+    assert deeds == ["end", "silence"]
+
+
 def test_a_list_of_silences_says_that_more_of_them_hold(quiet: Path) -> None:
     for env in ("a", "b", "c"):
         assert run(quiet, "silences", "add", f"labels.env={env}", "--for", "1h", "--reason", "a test").code == FINE
