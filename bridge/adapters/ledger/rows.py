@@ -26,11 +26,12 @@ PENDING_AGAIN: Mapping[str, Any] = MappingProxyType(
         "reason": null(),
         "detail": null(),
         "done_at": null(),
+        "created_at": bindparam("at"),
         "next_at": bindparam("at"),
         "give_up_at": bindparam("new_give_up_at"),
     }
 )
-"""Columns of a delivery that was cancelled and is sent after all: it waits from then on."""
+"""Columns of a delivery that was cancelled and is sent after all: it waits from then on, and no longer than that."""
 
 
 def dumps(value: Any) -> str:

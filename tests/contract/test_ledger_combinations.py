@@ -1,0 +1,43 @@
+"""What only happens when things meet: storms, plan B, people and hours, over a ledger whose clock a test moves."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from bridge.adapters.ledger import Ledger
+from tests.contract.test_ledger_corners import FoldingPair
+from tests.contract.test_ledger_plan_b import critical
+from tests.contract.test_ledger_truth import there
+from tests.ledgers import ACCOUNT, claim, delivered, record, settle
+
+
+@pytest.fixture
+def folding_pair(ledger_url: str) -> Iterator[FoldingPair]:
+    made = FoldingPair(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+def oldest_wait_s(ledger: Ledger) -> float:
+    (lane,) = (one for one in ledger.lanes({ACCOUNT: ("6/min", "6/min")}) if one["account"] == ACCOUNT)
+    return float(lane["oldest_wait_s"] or 0)
+
+
+# -- plan B
+
+
+def test_what_a_carrier_spoke_for_has_not_waited_and_is_not_at_plan_b_at_once(folding_pair: FoldingPair) -> None:
+    """A storm's carrier is closed upstream after hours, and its folded go by themselves: nobody was late with them."""
+    ledger = folding_pair.ledger
+    settle(ledger, *(critical(f"x{n}") for n in range(20)))
+    record(ledger, claim(ledger), delivered("P1"))
+    folding_pair.later(timedelta(hours=7))
+    assert ledger.swept() == 1
+    record(ledger, claim(ledger), there(ledger.time()))
+    folding_pair.later(timedelta(minutes=61))
+    assert ledger.renewals_opened() == 1
+    assert ledger.plan_b_opened() == 0
+    assert oldest_wait_s(ledger) < 10
+    folding_pair.later(timedelta(minutes=5))
+    assert ledger.plan_b_opened() > 0, "the account had its time, and did not take them"
