@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger import Claimed, Ledger
+from bridge.domain.delivery import Action
 from tests.contract.test_ledger_corners import FoldingPair
-from tests.contract.test_ledger_plan_b import critical
+from tests.contract.test_ledger_plan_b import OTHER, accounts, critical
 from tests.contract.test_ledger_truth import there
 from tests.ledgers import ACCOUNT, claim, delivered, record, settle
 
@@ -41,3 +42,23 @@ def test_what_a_carrier_spoke_for_has_not_waited_and_is_not_at_plan_b_at_once(fo
     assert oldest_wait_s(ledger) < 10
     folding_pair.later(timedelta(minutes=5))
     assert ledger.plan_b_opened() > 0, "the account had its time, and did not take them"
+
+
+def test_who_resolves_a_carrier_by_hand_resolves_the_plan_b_of_all_it_carries(folding_pair: FoldingPair) -> None:
+    """Each of the first two was at plan B by itself, before the storm came and the first took the other along."""
+    ledger = folding_pair.ledger
+    settle(ledger, critical("first"), critical("second"))
+    ledger.paused(ACCOUNT)
+    assert ledger.plan_b_opened() == 2
+    for number in range(2):
+        record(ledger, claim(ledger, OTHER), delivered(f"B{number}"))
+    ledger.resumed(ACCOUNT)
+    settle(ledger, *(critical(f"x{n}") for n in range(12)))
+    carrier = claim(ledger)
+    record(ledger, carrier, delivered("P1"))
+    assert ledger.incident_resolved(carrier.delivery.incident).lanes == {ACCOUNT, OTHER}
+    while (ending := ledger.claim(OTHER)) is not None:
+        assert isinstance(ending, Claimed)
+        assert ending.delivery.action is Action.RESOLVE
+        record(ledger, ending, delivered(ending.delivery.upstream_id))
+    assert [state for account, state in accounts(ledger) if account == OTHER] == ["resolved", "resolved"]

@@ -1,6 +1,7 @@
 """What people do to incidents, each in one transaction under the lock of the incident's series, as settle takes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, select, update
@@ -49,12 +50,12 @@ class _Held:
 def resolve(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str) -> Done:
     """Its problems are over, a person says: what is upstream is resolved, what waits is never sent.
 
-    What stands for it at plan B ends with it, in one transaction: nobody would come back for that.
+    What stands at plan B for it, or for one that it carries, ends with it in one transaction: nobody would come back.
     """
-    stands_in = plan_b.standing_for(transaction, incident_id)
+    standing = plan_b.standing_for(transaction, incident_id)
     changes = Changes(now=transaction.now, routes=routes, new_id=new_id)
-    held = _held(transaction.connection, changes, incident_id, and_also=stands_in)
-    if plan_b.standing_for(transaction, incident_id) not in (stands_in, None):
+    held = _held(transaction.connection, changes, incident_id, and_also=standing)
+    if not set(standing).issuperset(plan_b.standing_for(transaction, incident_id)):
         raise IncidentError("another incident began to stand for it at plan B just now; look again")
     step = resolved_by_hand(held.incident, held.firing[0] if held.firing else _any_of(held))
     if isinstance(step, Refused):
@@ -66,13 +67,11 @@ def resolve(transaction: Transaction, routes: Mapping[str, Route], new_id: Calla
     _leave(changes, held)
     changes.apply(step)
     done = _written(transaction.connection, changes, incident_id, step.incident.state)
-    if stands_in is None:
-        return done
-    try:
-        other = resolve(transaction, routes, new_id, stands_in)
-    except IncidentError:  # its resolve is on its way already
-        return done
-    return replace(done, lanes=done.lanes | other.lanes)
+    for stands_in in standing:
+        with suppress(IncidentError):  # its resolve is on its way already
+            other = resolve(transaction, routes, new_id, stands_in)
+            done = replace(done, lanes=done.lanes | other.lanes)
+    return done
 
 
 def detach(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str) -> Done:
@@ -144,16 +143,16 @@ def note(
     return _written(connection, changes, incident_id, held.incident.state)
 
 
-def _held(connection: Connection, changes: Changes, incident_id: str, *, and_also: str | None = None) -> _Held:
+def _held(connection: Connection, changes: Changes, incident_id: str, *, and_also: Sequence[str] = ()) -> _Held:
     """The incident with its members, its series locked; of a folded one its carrier's as well, in sorted order.
 
-    So is the series of another incident, `and_also`, that the caller goes on to.
+    So are the series of other incidents, `and_also`, that the caller goes on to.
     """
     found = select(incidents).where(incidents.c.id == incident_id)
     row = connection.execute(found).mappings().one_or_none()
     if row is None:
         raise NoSuchIncident(f"there is no incident {incident_id[:80]}; see 'incident-bridge incidents'")
-    of_others = select(incidents.c.series).where(incidents.c.id.in_((row["carrier"], and_also)))
+    of_others = select(incidents.c.series).where(incidents.c.id.in_([row["carrier"], *and_also]))
     wanted = [row["series"], *connection.execute(of_others).scalars()]
     lock = select(series.c.id, series.c.next_no).where(series.c.id.in_(wanted)).order_by(series.c.id)
     changes.next_no.update({one.id: one.next_no for one in connection.execute(lock.with_for_update())})

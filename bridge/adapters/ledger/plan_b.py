@@ -93,10 +93,11 @@ def open_one(
     return fresh
 
 
-def standing_for(transaction: Transaction, incident: str) -> str | None:
-    """The live incident that stands for this one, if there is any."""
-    found = select(incidents.c.id).where(incidents.c.stands_for == incident, incidents.c.live)
-    return transaction.connection.execute(found).scalar()
+def standing_for(transaction: Transaction, incident: str) -> list[str]:
+    """The live incidents that stand for this one, and for those that it carries: these may have waited before it."""
+    of_them = incidents.c.stands_for.in_(_spoken_for(bindparam("incident")))
+    found = select(incidents.c.id).where(of_them, incidents.c.live).order_by(incidents.c.id)
+    return list(transaction.connection.execute(found, {"incident": incident}).scalars())
 
 
 def lagging(transaction: Transaction) -> list[str]:
