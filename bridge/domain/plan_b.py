@@ -1,7 +1,8 @@
 """Plan B: a critical page that its own account cannot take goes out through another one, once, and says so.
 
-In: how a create waits, and the state of its lane. Out: why it goes to plan B, or nothing; and the incident that stands
-for it there, with a plain create. The two are over together: the one that stands in has the other's firing members.
+In: how a page (a create, or a re-opening) waits, and the state of its lane. Out: why it goes to plan B, or nothing; and
+the incident that stands for it there, with a plain create. The two are over together: the one that stands in has the
+other's firing members.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule, Policy
-from bridge.domain.delivery import DeliveryState, NameRef, Reason
+from bridge.domain.delivery import Action, DeliveryState, LaneClass, NameRef, Phase, Reason, lane_class
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.lane import LaneState, is_failing
 
@@ -37,17 +38,21 @@ class PlanB:
         return "" if self.scope_field is None else self.defaults.get(self.scope_field, "")
 
 
-def why_now(state: DeliveryState, created_at: datetime, lane: LaneState, plan: PlanB, now: datetime) -> str | None:
-    """Why a create goes to plan B now; None: it does not. What is known to wait longer than allowed goes at once."""
+def why_now(
+    state: DeliveryState, action: Action, created_at: datetime, lane: LaneState, plan: PlanB, now: datetime
+) -> str | None:
+    """Why a page goes to plan B now; None: it does not. What is known to wait longer than allowed goes at once."""
     if state is DeliveryState.DEAD:
         return "could not deliver it"
     if lane.paused_at is not None:
         return "is paused by an operator"
     if is_failing(lane):
         return f"brought no usable answer {lane.failures} times in a row"
-    until = lane.create_parked_until
+    until, parked_why = lane.create_parked_until, lane.create_parked_why
+    if lane_class(action, Phase.SEND) is LaneClass.UPDATE:
+        until, parked_why = lane.update_parked_until, lane.update_parked_why
     if until is not None and until > now:
-        if lane.create_parked_why in _REFUSED:
+        if parked_why in _REFUSED:
             return "refuses the bridge's key"
         if until > created_at + plan.after:
             return f"takes no incidents until {until.isoformat(timespec='seconds')}"

@@ -1,16 +1,25 @@
 """What only happens when things meet: storms, plan B, people and hours, over a ledger whose clock a test moves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bridge.adapters.ledger import Claimed, Ledger
-from bridge.domain.delivery import Action
+from bridge.domain.decision import Policy
+from bridge.domain.delivery import Action, Reason, TransientFailure
 from tests.contract.test_ledger_corners import FoldingPair
-from tests.contract.test_ledger_plan_b import OTHER, accounts, critical
+from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
 from tests.contract.test_ledger_truth import there
-from tests.ledgers import ACCOUNT, claim, delivered, record, settle
+from tests.ledgers import ACCOUNT, claim, delivered, ends, record, settle
+
+
+@pytest.fixture
+def pair(ledger_url: str) -> Iterator[Pair]:
+    made = Pair(ledger_url)
+    yield made
+    made.ledger.close()
 
 
 @pytest.fixture
@@ -62,3 +71,30 @@ def test_who_resolves_a_carrier_by_hand_resolves_the_plan_b_of_all_it_carries(fo
         assert ending.delivery.action is Action.RESOLVE
         record(ledger, ending, delivered(ending.delivery.upstream_id))
     assert [state for account, state in accounts(ledger) if account == OTHER] == ["resolved", "resolved"]
+
+
+@pytest.mark.parametrize("away", ["paused", "refused", "slow"])
+def test_a_critical_that_fires_again_is_at_plan_b_when_its_account_does_not_reopen_it(pair: Pair, away: str) -> None:
+    ledger = pair.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], reopens=frozenset({"urgency"}))
+    again = Policy(reopen_within=timedelta(minutes=15))
+    settle(ledger, critical("a", policy=again))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, ends("a"))
+    record(ledger, claim(ledger), delivered("P1"))
+    if away == "paused":
+        ledger.paused(ACCOUNT)
+    settle(ledger, critical("a", policy=again))
+    if away == "refused":
+        record(ledger, claim(ledger), TransientFailure(reason=Reason.FORBIDDEN, detail="403"))
+    if away == "slow":
+        assert ledger.plan_b_opened() == 0
+        pair.later(AFTER)
+    assert ledger.plan_b_opened() == 1
+    assert ledger.plan_b_opened() == 0
+    page = claim(ledger, OTHER)
+    assert page.delivery.fields["title"] == "a is down"
+    assert page.delivery.fields["body"].endswith("all the details")
+    record(ledger, page, delivered("B1"))
+    settle(ledger, ends("a"))
+    assert accounts(ledger) == [(ACCOUNT, "resolved"), (OTHER, "resolving")]

@@ -1,4 +1,4 @@
-"""Plan B in the ledger: which critical creates wait too long, and the incidents that stand for theirs.
+"""Plan B in the ledger: which critical pages wait too long, and the incidents that stand for theirs.
 
 Derived from the rows at every look: no incident has two that stand for it (`incidents_stands_for`), and no series two
 at once, whoever looks at the same time and whenever a process dies.
@@ -33,7 +33,10 @@ _other = incidents.alias("other")
 
 
 def waiting(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple[str, str]]:
-    """(account, create) that go to plan B now, those that wait longest first, a bounded number."""
+    """(account, page) that go to plan B now, those that wait longest first, a bounded number.
+
+    A page is a create, or what re-opens an incident: both tell somebody who does not know of it.
+    """
     plans = {name: route.plan_b for name, route in routes.items() if route.plan_b is not None}
     if not plans:
         return []
@@ -42,19 +45,21 @@ def waiting(transaction: Transaction, routes: Mapping[str, Route]) -> list[tuple
     found: list[tuple[str, str]] = []
     for row in connection.execute(_unrepresented(list(plans))):
         plan, lane = plans[row.account], held.get(row.account)
-        if lane is not None and why_now(DeliveryState(row.state), row.created_at, lane, plan, now) is not None:
+        if lane is None:
+            continue
+        if why_now(DeliveryState(row.state), Action(row.action), row.created_at, lane, plan, now) is not None:
             found.append((row.account, row.id))
     return found[:AT_ONCE]
 
 
 def open_one(
-    transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], account: str, create: str
+    transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], account: str, page: str
 ) -> Incident | None:
-    """Another account's incident stands for that of a create, if it still has to: that one."""
+    """Another account's incident stands for that of a page, if it still has to: that one."""
     connection, now = transaction.connection, transaction.now
     plan = routes[account].plan_b
     lane = _lanes(connection, routes, now).get(account)
-    incident_id = connection.execute(select(deliveries.c.incident_id).where(deliveries.c.id == create)).scalar()
+    incident_id = connection.execute(select(deliveries.c.incident_id).where(deliveries.c.id == page)).scalar()
     if plan is None or lane is None or incident_id is None:
         return None
     of_incident = select(incidents).where(incidents.c.id == incident_id)
@@ -65,11 +70,12 @@ def open_one(
     changes.next_no[fresh_series] = _lock(connection, plan, incident.series, fresh_series)
     # only now is what was read certain to stay so
     incident = incident_from(connection.execute(of_incident).mappings().one())
-    row = connection.execute(select(deliveries).where(deliveries.c.id == create)).mappings().one()
+    row = connection.execute(select(deliveries).where(deliveries.c.id == page)).mappings().one()
     state = DeliveryState(row["state"])
     is_over = not incident.live or incident.firing == 0 or incident.severity is not Severity.CRITICAL
     waits = state in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEAD)
-    why = why_now(state, row["created_at"], lane, plan, now) if waits and not is_over else None
+    asked = state, Action(row["action"]), row["created_at"], lane, plan, now
+    why = why_now(*asked) if waits and not is_over else None
     told = exists().where(incidents.c.stands_for == incident.id, _represents(incidents))
     if why is None or connection.execute(select(told)).scalar():
         return None
@@ -86,7 +92,9 @@ def open_one(
         for member in _firing_of(connection, held.id):
             changes.put_member(moved(member, held.id, now)[0], is_new=False)
     fresh = stand_in(incident, plan, new_id=new_id(), now=now, members=len(inside), n=n)
-    changes.open(fresh, body_for(incident, body_in(row), plan, why))
+    # a re-opening says little, what its report would have opened with is kept beside it
+    body = incident.renewal if row["action"] == Action.REOPEN and incident.renewal is not None else body_in(row)
+    changes.open(fresh, body_for(incident, body, plan, why))
     for member in inside:
         changes.put_member(replace(member, incident=fresh.id, joined_at=now), is_new=True)
     changes.flush(connection)
@@ -183,13 +191,13 @@ def _ended_by_hand(one: Any) -> Any:
 
 
 def _unrepresented(accounts: list[str]) -> Any:
-    """Creates of critical incidents that nobody has been told of, each state through its own index."""
+    """Pages of critical incidents that nobody has been told of, each state through its own index."""
     of_each = [
-        select(deliveries.c.id, deliveries.c.account, deliveries.c.state, deliveries.c.created_at)
+        select(*(deliveries.c[name] for name in ("id", "account", "state", "action", "created_at")))
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
         .where(
             literal_column(f"deliveries.state = '{state.value}'"),
-            deliveries.c.action == Action.CREATE.value,
+            deliveries.c.action.in_((Action.CREATE.value, Action.REOPEN.value)),
             deliveries.c.account.in_(accounts),
             incidents.c.live,
             incidents.c.firing > 0,

@@ -123,8 +123,8 @@ class ForClock(Base):
         for one in lagging:
             self._written(partial(plan_b.catch_up, routes=self.routes, new_id=self.new_id, one=one))
         opened = 0
-        for a, c in waiting:
-            fresh = self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, create=c))
+        for a, p in waiting:
+            fresh = self._written(partial(plan_b.open_one, routes=self.routes, new_id=self.new_id, account=a, page=p))
             if fresh is not None:
                 told(fresh)
                 opened += 1
