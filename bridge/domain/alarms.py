@@ -60,7 +60,7 @@ class AccountView:
     name: str
     max_wait: timedelta
     lane: LaneState | None
-    waits_since: datetime | None  # when the oldest create that may go became due
+    waits_since: datetime | None  # of the oldest page, a create or a re-opening
     critical_dead: int = 0  # letters, creates of critical incidents
     plan_b: str | None = None  # the account that gets its critical incidents meanwhile
 

@@ -64,7 +64,7 @@ def test_what_waited_five_times_max_wait_is_an_alarm_and_what_is_held_back_on_pu
     settle(ledger, fires("a"))
     with ledger.database.writing() as transaction:
         us = timedelta(minutes=11) // timedelta(microseconds=1)
-        transaction.connection.execute(text(f"UPDATE deliveries SET next_at = next_at - {us}"))
+        transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
     assert keys(ledger) == [f"long_wait:{ACCOUNT}"]
     assert ledger.alarms_standing({ACCOUNT: timedelta(minutes=5)}) == ()
 

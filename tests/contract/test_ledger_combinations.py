@@ -2,17 +2,28 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Ledger
+from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
 from bridge.domain.decision import Policy
-from bridge.domain.delivery import Action, Reason, TransientFailure
+from bridge.domain.delivery import (
+    Action,
+    AttemptResult,
+    NothingFound,
+    PermanentFailure,
+    Phase,
+    Reason,
+    TransientFailure,
+    UnknownOutcome,
+)
 from tests.contract.test_ledger_corners import FoldingPair
 from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
-from tests.contract.test_ledger_truth import there
-from tests.ledgers import ACCOUNT, claim, delivered, ends, record, settle
+from tests.contract.test_ledger_truth import Moved, there
+from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, record, settle
+
+AGAIN = Policy(reopen_within=timedelta(minutes=15))
 
 
 @pytest.fixture
@@ -32,6 +43,19 @@ def folding_pair(ledger_url: str) -> Iterator[FoldingPair]:
 def oldest_wait_s(ledger: Ledger) -> float:
     (lane,) = (one for one in ledger.lanes({ACCOUNT: ("6/min", "6/min")}) if one["account"] == ACCOUNT)
     return float(lane["oldest_wait_s"] or 0)
+
+
+def resolved_a_moment_ago(ledger: Ledger) -> None:
+    """A critical incident that is re-opened when its problem fires again."""
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], reopens=frozenset({"urgency"}))
+    settle(ledger, critical("a", policy=AGAIN))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, ends("a"))
+    record(ledger, claim(ledger), delivered("P1"))
+
+
+def began(ledger: Ledger) -> datetime:
+    return datetime.fromisoformat(ledger.incidents(limit=1).items[0]["opened_at"])
 
 
 # -- plan B
@@ -76,15 +100,10 @@ def test_who_resolves_a_carrier_by_hand_resolves_the_plan_b_of_all_it_carries(fo
 @pytest.mark.parametrize("away", ["paused", "refused", "slow"])
 def test_a_critical_that_fires_again_is_at_plan_b_when_its_account_does_not_reopen_it(pair: Pair, away: str) -> None:
     ledger = pair.ledger
-    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], reopens=frozenset({"urgency"}))
-    again = Policy(reopen_within=timedelta(minutes=15))
-    settle(ledger, critical("a", policy=again))
-    record(ledger, claim(ledger), delivered("P1"))
-    settle(ledger, ends("a"))
-    record(ledger, claim(ledger), delivered("P1"))
+    resolved_a_moment_ago(ledger)
     if away == "paused":
         ledger.paused(ACCOUNT)
-    settle(ledger, critical("a", policy=again))
+    settle(ledger, critical("a", policy=AGAIN))
     if away == "refused":
         record(ledger, claim(ledger), TransientFailure(reason=Reason.FORBIDDEN, detail="403"))
     if away == "slow":
@@ -98,3 +117,61 @@ def test_a_critical_that_fires_again_is_at_plan_b_when_its_account_does_not_reop
     record(ledger, page, delivered("B1"))
     settle(ledger, ends("a"))
     assert accounts(ledger) == [(ACCOUNT, "resolved"), (OTHER, "resolving")]
+
+
+# -- alarms
+
+
+class Attended(Moved):
+    """A ledger whose worker and clock beat, however far a test moves its clock."""
+
+    def alarms(self) -> list[str]:
+        now = self.ledger.time()
+        for kind in ("worker", "clock"):
+            beat = Heartbeat(process=kind, kind=kind, host="h", pid=1, started_at=now, beat_at=now)
+            self.ledger.heartbeat(beat)
+        return [cause.key for cause in self.ledger.alarms_standing({ACCOUNT: timedelta(minutes=2)})]
+
+
+@pytest.fixture
+def attended(ledger_url: str) -> Iterator[Attended]:
+    made = Attended(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+def fails(claimed: Claimed) -> AttemptResult:
+    """An upstream that makes no incidents, and finds none when asked: it answers, so that it is not down."""
+    if claimed.delivery.phase is Phase.LOOK_UP:
+        return NothingFound(detail="")
+    return UnknownOutcome(reason=Reason.SERVER_ERROR, detail="500")
+
+
+def test_a_page_that_is_tried_again_and_again_is_an_alarm(attended: Attended) -> None:
+    settle(attended.ledger, critical("a"))
+    while attended.ledger.time() - began(attended.ledger) < timedelta(minutes=11):
+        found = attended.ledger.claim(ACCOUNT)
+        if isinstance(found, Claimed):
+            attended.ledger.record(finished(found, fails(found), jitter=1.0), claim_next=False)
+        attended.later(timedelta(seconds=20))
+    assert attended.alarms() == [f"long_wait:{ACCOUNT}"]
+
+
+def test_a_page_that_waits_to_be_reopened_is_an_alarm(attended: Attended) -> None:
+    ledger = attended.ledger
+    resolved_a_moment_ago(ledger)
+    ledger.paused(ACCOUNT)
+    settle(ledger, critical("a", policy=AGAIN))
+    attended.later(timedelta(minutes=9))
+    assert attended.alarms() == []
+    attended.later(timedelta(minutes=2))
+    assert attended.alarms() == [f"long_wait:{ACCOUNT}"]
+
+
+def test_a_letter_that_is_sent_again_has_not_waited_since_it_was_written(attended: Attended) -> None:
+    settle(attended.ledger, critical("a"))
+    create = claim(attended.ledger)
+    record(attended.ledger, create, PermanentFailure(reason=Reason.REFUSED, detail="no"))
+    attended.later(timedelta(hours=1))
+    attended.ledger.replayed(create.delivery.id)
+    assert attended.alarms() == []

@@ -1,9 +1,9 @@
 """What the alarms are made of, and when each was told last: one message per cause, whichever process finds it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, literal_column, select
 
 from bridge.adapters.ledger import books
 from bridge.adapters.ledger.changes import Route
@@ -12,7 +12,23 @@ from bridge.adapters.ledger.rows import lane_from
 from bridge.adapters.ledger.schema import alarms, deliveries, heartbeats, incidents, lanes
 from bridge.domain.alarms import AGAIN_AFTER, EVERY, AccountView, Cause, causes, is_due
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, DeliveryState, LaneClass
+from bridge.domain.delivery import Action, DeliveryState, Reason
+
+_REPLAYED = deliveries.c.reason == Reason.REPLAYED.value  # by a person, and not tried since
+_PAGES_WAIT = (
+    select(
+        deliveries.c.account,
+        func.min(case((_REPLAYED, deliveries.c.next_at), else_=deliveries.c.created_at)).label("since"),
+    )
+    .where(
+        literal_column(f"deliveries.state = '{DeliveryState.PENDING.value}'"),  # as its partial index says
+        deliveries.c.action.in_((Action.CREATE.value, Action.REOPEN.value)),
+    )
+    .group_by(deliveries.c.account)
+)
+"""Since when the oldest page of each account waits: whether in its line, for another attempt, or for an answer to what
+became of the last one. Each attempt that fails puts off the next one, so that what is due says nothing of it.
+"""
 
 
 def standing(
@@ -21,12 +37,7 @@ def standing(
     """Everything that needs a person now, told before or not. `max_waits`: of every configured account."""
     connection, now = transaction.connection, transaction.now
     states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
-    due = select(deliveries.c.account, func.min(deliveries.c.next_at)).where(
-        deliveries.c.state == DeliveryState.PENDING.value,
-        deliveries.c["class"] == LaneClass.CREATE.value,
-        deliveries.c.next_at <= now,
-    )
-    since: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(due.group_by(deliveries.c.account))}
+    since = {row.account: row.since for row in connection.execute(_PAGES_WAIT)}
     dead = (
         select(deliveries.c.account, func.count())
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
