@@ -468,7 +468,7 @@ class PureLedger:
             self._cancel(incident, action)
         for action in step.revive:
             of = [row for row in self.rows if row.incident == incident.id and row.action is action]
-            if of and of[-1].state == "cancelled":
+            if of and of[-1].state == "cancelled" and action is not Action.NOTE:  # nobody here writes one
                 of[-1].state = "pending"
         add = step.add
         if incident.telling.note_waits and add and Action.NOTE not in add:

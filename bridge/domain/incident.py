@@ -116,7 +116,8 @@ class Transition:
     reason: str | None = None
     add: tuple[Action, ...] = ()
     cancel: tuple[Action, ...] = ()  # unclaimed deliveries of these actions, before any is added
-    revive: tuple[Action, ...] = ()  # the last one of these actions, if it was cancelled: it has to be told after all
+    revive: tuple[Action, ...] = ()
+    """The last one of these actions, if it was cancelled, is told after all; of notes each one that somebody wrote."""
     replace_create: bool = False  # the unclaimed create takes the joining alert's body and order
     promotes: bool = False  # the unclaimed create takes the incident's severity for its order, and keeps its body
     renews: bool = False  # the renewal opens a new episode now, with the members that fire

@@ -134,7 +134,8 @@ def _again(
         telling=replace(telling, note_waits=notes),
     )
     add = (Action.REOPEN, Action.NOTE) if notes else (Action.REOPEN,)
-    return Transition(incident=opened, outcome=Outcome.JOINED, reason="fired again; re-opens its incident", add=add)
+    why, revive = "fired again; re-opens its incident", _goes_on(update=False)
+    return Transition(incident=opened, outcome=Outcome.JOINED, reason=why, add=add, revive=revive)
 
 
 def is_recent(ended: Incident, now: datetime) -> bool:
@@ -160,7 +161,7 @@ def _told(joined: Incident, member: Member | None, *, update: bool, cancel: tupl
         outcome=Outcome.JOINED,
         add=add,
         cancel=(*cancel, *((Action.UPDATE,) if update else ())),
-        revive=(Action.UPDATE,) if cancel and telling.has_updates and not update else (),
+        revive=_goes_on(update=telling.has_updates and not update) if cancel else (),
     )
 
 
@@ -285,7 +286,7 @@ def on_not_sent(incident: Incident, action: Action) -> Transition:
             return Transition(incident=replace(incident, state=IncidentState.PENDING))
         case Action.RESOLVE if incident.firing > 0 and incident.state is IncidentState.RESOLVING:
             again = replace(incident, state=IncidentState.OPEN, resolve_claimed=False, renewal=None)
-            return Transition(incident=again, cancel=(Action.RESOLVE,), revive=(Action.UPDATE,))
+            return Transition(incident=again, cancel=(Action.RESOLVE,), revive=_goes_on(update=True))
         case Action.RESOLVE:
             return Transition(incident=replace(incident, resolve_claimed=False))
         case Action.ACKNOWLEDGE | Action.UPDATE | Action.NOTE | Action.CHECK:
@@ -327,7 +328,7 @@ def on_delivered(
                 resolve_claimed=False,
                 resolved_at=now,
             )
-            return Transition(incident=again, add=(Action.REOPEN,))
+            return Transition(incident=again, add=(Action.REOPEN,), revive=_goes_on(update=False))
         case Action.RESOLVE:
             over = replace(incident, state=IncidentState.RESOLVED, live=False, resolved_at=now)
             return Transition(incident=over, renews=incident.firing > 0 and incident.renewal is not None)
@@ -370,7 +371,7 @@ def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition
         case Action.CREATE:
             state = IncidentState.SENDING if incident.claimed else IncidentState.PENDING
             over = incident.firing == 0
-            revive = () if over else (Action.UPDATE,)
+            revive = () if over else _goes_on(update=True)
             changed = replace(incident, state=state, reason=None)
             return Transition(incident=changed, add=_resolve(incident) if over else (), revive=revive)
         case Action.RESOLVE:
@@ -438,6 +439,11 @@ def _queued_resolve(incident: Incident) -> tuple[Action, ...]:
 
 def _resolve(incident: Incident) -> tuple[Action, ...]:
     return (Action.RESOLVE,) if incident.policy.on_resolve is OnResolve.RESOLVE else ()
+
+
+def _goes_on(*, update: bool) -> tuple[Action, ...]:
+    """What an end had cancelled and is told after all; a note that a Telling words says so itself."""
+    return (*((Action.UPDATE,) if update else ()), Action.NOTE)
 
 
 def _fires(telling: Telling) -> Telling:

@@ -121,7 +121,7 @@ def on_looked(incident: Incident, there: Reference, now: datetime, trust: Trust,
             back = replace(
                 incident, state=IncidentState.OPEN, confirmed_at=now, renews_at=None, resolved_at=None, reason=None
             )
-            return Transition(incident=replace(back, renewal=None))
+            return Transition(incident=replace(back, renewal=None), revive=(Action.NOTE,))
         case IncidentState.RESOLVED if not there.closed:
             return _open_after_all(incident, there, told)
     return Transition(incident=incident)

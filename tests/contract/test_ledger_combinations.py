@@ -3,25 +3,31 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
-from bridge.domain.decision import Policy
+from bridge.domain.alert import Seen
+from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import (
     Action,
     AttemptResult,
+    Delivered,
     NothingFound,
     PermanentFailure,
     Phase,
     Reason,
+    Reference,
     TransientFailure,
     UnknownOutcome,
 )
 from tests.contract.test_ledger_corners import FoldingPair
+from tests.contract.test_ledger_folding import DOWN, FORM, REFUSED, Lane, written
 from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
+from tests.contract.test_ledger_sightings import says
 from tests.contract.test_ledger_truth import Moved, there
-from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, record, settle
+from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, record, settle
 
 AGAIN = Policy(reopen_within=timedelta(minutes=15))
 
@@ -29,6 +35,20 @@ AGAIN = Policy(reopen_within=timedelta(minutes=15))
 @pytest.fixture
 def pair(ledger_url: str) -> Iterator[Pair]:
     made = Pair(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def lane(ledger_url: str) -> Iterator[Lane]:
+    made = Lane(ledger_url)
+    yield made
+    made.ledger.close()
+
+
+@pytest.fixture
+def moved(ledger_url: str) -> Iterator[Moved]:
+    made = Moved(ledger_url)
     yield made
     made.ledger.close()
 
@@ -175,3 +195,115 @@ def test_a_letter_that_is_sent_again_has_not_waited_since_it_was_written(attende
     attended.later(timedelta(hours=1))
     attended.ledger.replayed(create.delivery.id)
     assert attended.alarms() == []
+
+
+# -- notes that somebody wrote
+
+
+HELD = Policy(hold_resolve=timedelta(minutes=10))
+
+
+def sent_within(moved: Moved | Lane, by: timedelta, *, answer: AttemptResult | None = None) -> list[Claimed]:
+    """What goes out of the lane in that time; all of it works, unless it is answered otherwise."""
+    sent = []
+    for _ in range(by // timedelta(seconds=10)):
+        moved.later(timedelta(seconds=10))
+        while isinstance(found := moved.ledger.claim(ACCOUNT), Claimed):
+            sent.append(found)
+            record(moved.ledger, found, answer or delivered(found.delivery.upstream_id or "P1"))
+    return sent
+
+
+def actions(sent: list[Claimed]) -> list[tuple[str, str]]:
+    return [(one.delivery.action.value, str(one.delivery.fields.get("note", ""))) for one in sent]
+
+
+def noted(ledger: Ledger, **changes: Any) -> str:
+    """An open incident in which a person has just said something."""
+    settle(ledger, fires("a", **changes))
+    record(ledger, claim(ledger), Delivered(reference=Reference(id="P1", summary="It is down.")))
+    incident = str(ledger.incidents(limit=1).items[0]["id"])
+    ledger.incident_noted(incident, "I restart it")
+    return incident
+
+
+def test_a_persons_note_is_said_when_the_incident_goes_on_after_all(moved: Moved) -> None:
+    noted(moved.ledger, policy=HELD)
+    settle(moved.ledger, ends("a"))
+    assert actions(sent_within(moved, timedelta(minutes=2))) == []
+    settle(moved.ledger, fires("a", policy=HELD))
+    assert actions(sent_within(moved, timedelta(minutes=2))) == [("note", "I restart it")]
+    settle(moved.ledger, ends("a"))
+    settle(moved.ledger, fires("a", policy=HELD))
+    assert actions(sent_within(moved, timedelta(minutes=30))) == [], "once"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["after its resolve", "under its resolve"])
+def test_a_persons_note_is_said_when_the_incident_is_reopened(moved: Moved, late: bool) -> None:
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], reopens=frozenset({"urgency"}))
+    noted(ledger, policy=AGAIN)
+    settle(ledger, ends("a"))
+    moved.later(timedelta(minutes=1))
+    resolve = claim(ledger)
+    if late:
+        settle(ledger, fires("a", policy=AGAIN))
+    record(ledger, resolve, delivered())
+    if not late:
+        settle(ledger, fires("a", policy=AGAIN))
+    assert actions(sent_within(moved, timedelta(minutes=2))) == [("reopen", ""), ("note", "I restart it")]
+
+
+def test_a_persons_note_that_may_have_arrived_is_looked_for_before_it_is_said_again(moved: Moved) -> None:
+    noted(moved.ledger, policy=HELD)
+    moved.later(timedelta(minutes=1))
+    note = claim(moved.ledger)
+    settle(moved.ledger, ends("a"))
+    record(moved.ledger, note, UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    settle(moved.ledger, fires("a", policy=HELD))
+    again = claim(moved.ledger).delivery
+    assert (again.id, again.phase) == (note.delivery.id, Phase.LOOK_UP)
+
+
+def test_a_persons_note_is_added_to_the_summary_as_it_is_by_then(moved: Moved) -> None:
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], fold=replace(FORM, body_field="summary", written=written))
+    noted(ledger, policy=HELD, key_rule=KeyRule.FOR_EVER)
+    settle(ledger, ends("a"))
+    assert sent_within(moved, timedelta(minutes=2)) == []
+    settle(ledger, fires("a", policy=HELD, key_rule=KeyRule.FOR_EVER))
+    (said,) = sent_within(moved, timedelta(minutes=2))
+    assert said.delivery.fields == {"note": "I restart it", "summary": "It is down."}
+
+
+def test_a_persons_note_is_said_when_somebody_opens_again_what_was_closed_upstream(moved: Moved) -> None:
+    noted(moved.ledger)
+    for closed in (True, False):
+        seen = Seen.CLOSED if closed else Seen.OPEN
+        moved.later(timedelta(seconds=1))
+        settle(moved.ledger, says(seen, moved.now()))
+    assert actions(sent_within(moved, timedelta(minutes=2))) == [("note", "I restart it")]
+
+
+def test_what_joined_a_carrier_is_said_when_that_goes_on_after_all(lane: Lane) -> None:
+    lane.storm(20, policy=HELD)
+    lane.sends()
+    lane.storm(2, "late", policy=HELD)
+    lane.later()
+    assert lane.ledger.claim(ACCOUNT) is None, "they are to be told in a note"
+    settle(lane.ledger, *(ends(f"x{n}") for n in range(20)), ends("late0"), ends("late1"))
+    assert actions(sent_within(lane, timedelta(minutes=2))) == []
+    settle(lane.ledger, fires("late0", policy=HELD))
+    (note,) = actions(sent_within(lane, timedelta(minutes=2)))
+    assert note == ("note", "2 more alerts of this kind:\n- error: late0 is down\n- error: late1 is down")
+
+
+def test_a_list_of_what_folded_is_not_said_when_its_carrier_comes_back_alone(lane: Lane) -> None:
+    lane.storm(20)
+    carrier = lane.sends(DOWN)
+    lane.storm(2, "late")
+    lane.later()
+    lane.sends(REFUSED)
+    lane.ledger.replayed(carrier.delivery.id)
+    sent = sent_within(lane, timedelta(minutes=10))
+    assert not [one for one in sent if one.delivery.action is Action.NOTE]

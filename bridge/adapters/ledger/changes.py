@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, or_, select, update
 
-from bridge.adapters.ledger import folded
+from bridge.adapters.ledger import folded, untold
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
 from bridge.adapters.ledger.rows import (
     PENDING_AGAIN,
@@ -186,6 +186,7 @@ class Changes:
     _revivals: list[dict[str, Any]] = field(default_factory=list)
     _replaces: list[dict[str, Any]] = field(default_factory=list)
     _promotions: list[dict[str, Any]] = field(default_factory=list)
+    _goes_on: set[str] = field(default_factory=set)  # incidents whose notes of others are told after all
     _last: dict[str, str] = field(default_factory=dict)  # series -> the incident opened last
     _touched_series: set[str] = field(default_factory=set)
 
@@ -226,7 +227,10 @@ class Changes:
         for action in transition.cancel:
             self.cancel(incident.id, action, Reason.SUPERSEDED if action in transition.add else over)
         for action in transition.revive:
-            self._revive(incident, action)
+            if action is Action.NOTE:
+                self._goes_on.add(incident.id)
+            else:
+                self._revive(incident, action)
         add = transition.add
         if incident.telling.note_waits and add and Action.NOTE not in add:  # it waits for others: they go before it
             self.cancel(incident.id, Action.NOTE, Reason.SUPERSEDED)
@@ -348,6 +352,8 @@ class Changes:
             folded.follow(connection, self, incident)
         _CANCEL.run(connection, self._cancels)
         _REVIVE.run(connection, self._revivals)
+        for one in sorted(self._goes_on & self._changed_incidents.keys()):
+            untold.tell_after_all(connection, self, self._changed_incidents[one])
         _REPLACE_CREATE.run(connection, self._replaces)
         _PROMOTE.run(connection, self._promotions)
         # a superseded incident must stop being live before its successor starts

@@ -672,7 +672,7 @@ class LaneWork:
 
     def _follow(self, transition: Transition, old: Incident) -> None:
         changes = self._changes()
-        if transition.add or transition.renews:
+        if transition.add or transition.renews or Action.NOTE in transition.revive:
             self._load_next_no(changes, old.series)
         changes.apply(transition)
         if transition.renews and old.renewal is not None:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select
 
+from bridge.adapters.ledger import untold
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.rows import body_in, incident_from, is_by_hand, member_from
+from bridge.adapters.ledger.rows import body_in, incident_from, member_from
 from bridge.adapters.ledger.schema import deliveries, incidents, members, series
 from bridge.adapters.ledger.telling import linked, with_what_was_told
 from bridge.domain import keys
-from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.domain.delivery import Action
 from bridge.domain.incident import CreateBody, Incident
 from bridge.domain.transitions import moved
 from bridge.domain.truth import is_over_quietly
@@ -35,28 +36,6 @@ _CREATE = Statement(
     .where(deliveries.c.incident_id == bindparam("incident"), deliveries.c.action == Action.CREATE.value)
     .order_by(deliveries.c.no.desc())
     .limit(1)
-)
-_NOTES = Statement(
-    select(deliveries)
-    .where(
-        deliveries.c.incident_id == bindparam("incident"),
-        deliveries.c.action == Action.NOTE.value,
-        or_(
-            deliveries.c.state == DeliveryState.PENDING.value,
-            and_(
-                deliveries.c.state == DeliveryState.CANCELLED.value,
-                deliveries.c.reason != Reason.DISCARDED.value,
-                deliveries.c.reason != Reason.TAKEN_ALONG.value,
-            ),
-        ),
-    )
-    .order_by(deliveries.c.no)
-    .with_for_update()  # a worker may be about to claim one: it goes with that one, then, and not along
-)
-_TAKEN_ALONG = Statement(
-    update(deliveries)
-    .where(deliveries.c.id == bindparam("of_delivery"))
-    .values(state=DeliveryState.CANCELLED.value, reason=Reason.TAKEN_ALONG.value, done_at=bindparam("at"))
 )
 _INCIDENT = Statement(select(incidents).where(incidents.c.id == bindparam("incident")))
 
@@ -79,7 +58,7 @@ def renew(
     changes.put(replace(ended, live=False, firing=0, renewal=None, renews_at=None))
     if not firing:
         return  # what fires belongs to incidents folded into it, and these go on by themselves
-    opens, unsaid = linked(body, ended), _unsaid(connection, ended, now)
+    opens, unsaid = linked(body, ended), untold.taken_along(connection, ended, now)
     if unsaid:  # a person's words are about this problem: it goes by itself, not inside of another's incident
         opens = replace(opens, fold_key="", fold_target="")
     worst = min((member_from(row).severity for row in firing), key=lambda one: one.rank)
@@ -96,13 +75,6 @@ def renew(
 def next_n(connection: Connection, series_id: str, episode_id: str) -> int:
     """How many incidents of a series were claimed with this episode id: the n of the next one."""
     return int(_NEXT_N.rows(connection, series=series_id, episode=episode_id)[0]["n"])
-
-
-def _unsaid(connection: Connection, ended: Incident, now: datetime) -> tuple[str, ...]:
-    """A person's notes that the incident that ended was not told: they leave it, for the one that takes its place."""
-    waiting = [row for row in _NOTES.rows(connection, incident=ended.id) if is_by_hand(row)]
-    _TAKEN_ALONG.run(connection, [{"of_delivery": row["id"], "at": now} for row in waiting])
-    return tuple(body_in(row).fields["note"] for row in waiting)
 
 
 def with_renewal(connection: Connection, incident: Incident) -> Incident:
