@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
-from bridge.domain.alert import Seen
+from bridge.domain.alert import Seen, Severity
 from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import (
     Action,
     AttemptResult,
     Delivered,
+    KeyIsOpen,
     NothingFound,
     PermanentFailure,
     Phase,
@@ -22,7 +23,7 @@ from bridge.domain.delivery import (
     TransientFailure,
     UnknownOutcome,
 )
-from tests.contract.test_ledger_corners import FoldingPair
+from tests.contract.test_ledger_corners import FoldingPair, urgent
 from tests.contract.test_ledger_folding import DOWN, FORM, REFUSED, Lane, written
 from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
 from tests.contract.test_ledger_sightings import says
@@ -307,3 +308,58 @@ def test_a_list_of_what_folded_is_not_said_when_its_carrier_comes_back_alone(lan
     lane.ledger.replayed(carrier.delivery.id)
     sent = sent_within(lane, timedelta(minutes=10))
     assert not [one for one in sent if one.delivery.action is Action.NOTE]
+
+
+# -- what people have open still
+
+
+def opened_again_by_a_person(moved: Moved | Lane, name: str, severity: Severity) -> None:
+    """Resolved by the bridge, opened again by a person, and left to people: what fires next is another episode."""
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], rises=frozenset({"urgency"}))
+    settle(ledger, urgent(name, severity))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, ends(name))
+    record(ledger, claim(ledger), delivered("P1"))
+    moved.later(timedelta(minutes=20))
+    settle(ledger, says(Seen.OPEN, ledger.time(), upstream_id="P1"))
+    assert ledger.incidents(limit=1).items[0]["reason"] == "reopened_upstream"
+
+
+def adopts(moved: Moved | Lane) -> None:
+    """The next create is refused, for its key is open, and the look-up finds the incident that people have open."""
+    record(moved.ledger, claim(moved.ledger), KeyIsOpen(detail="matching dedup key already exists"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1", adopted=True))
+
+
+def test_a_critical_that_meets_what_people_have_open_is_told_there(moved: Moved) -> None:
+    opened_again_by_a_person(moved, "a", Severity.WARNING)
+    settle(moved.ledger, urgent("a", Severity.CRITICAL))
+    adopts(moved)
+    sent = sent_within(moved, timedelta(minutes=1))
+    assert actions(sent) == [("update", ""), ("note", "1 more alert of this kind:\n- critical: a is down")]
+    assert sent[0].delivery.fields == {"urgency": "high"}
+
+
+def test_what_is_no_more_severe_is_named_where_people_have_it_open_and_changes_nothing(moved: Moved) -> None:
+    opened_again_by_a_person(moved, "a", Severity.CRITICAL)
+    settle(moved.ledger, urgent("a", Severity.WARNING), urgent("b", Severity.WARNING))
+    adopts(moved)
+    (note,) = actions(sent_within(moved, timedelta(minutes=1)))
+    assert note == ("note", "2 more alerts of this kind:\n- warning: a is down (2 alerts)")
+
+
+def test_a_storm_that_meets_what_people_have_open_is_listed_there(lane: Lane) -> None:
+    opened_again_by_a_person(lane, "a", Severity.WARNING)
+    settle(lane.ledger, urgent("a", Severity.CRITICAL))
+    lane.storm(20)
+    adopts(lane)
+    (note,) = [said for action, said in actions(sent_within(lane, timedelta(minutes=1))) if action == "note"]
+    assert note.startswith("21 more alerts of this kind:\n- critical: a is down\n- error: x")
+
+
+def test_a_create_that_finds_its_own_incident_says_nothing_twice(moved: Moved) -> None:
+    settle(moved.ledger, fires("a"))
+    record(moved.ledger, claim(moved.ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1", adopted=True))
+    assert sent_within(moved, timedelta(minutes=1)) == []

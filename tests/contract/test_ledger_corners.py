@@ -471,7 +471,10 @@ def test_the_sweep_leaves_what_a_later_episode_took_over(moved: Moved) -> None:
     settle(moved.later(timedelta(minutes=1)), fires("a", parts=("x",)))
     record(moved.ledger, claim(moved.ledger), KeyIsOpen(detail="open"))
     record(moved.ledger, claim(moved.later(timedelta(seconds=20))), delivered("P1", adopted=True))
-    moved.later(timedelta(minutes=15)).swept()
+    note = claim(moved.later(timedelta(minutes=15)))
+    record(moved.ledger, note, delivered("P1"))
+    assert note.delivery.action is Action.NOTE
+    moved.ledger.swept()
     assert moved.ledger.claim(ACCOUNT) is None
     assert sorted(states(moved.ledger)) == ["open", "resolved"]
 

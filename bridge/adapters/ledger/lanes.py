@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
 
 from bridge.adapters.holders import holder
-from bridge.adapters.ledger import fetches, probes, renewals
+from bridge.adapters.ledger import adopted, fetches, probes, renewals
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, restarted
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
@@ -519,9 +519,9 @@ class LaneWork:
         )
         detail = storable(getattr(finished.result, "detail", ""))[:RESPONSE_MAX_CHARS] or None
         match step:
-            case Done(reference=told, adopted=adopted):
+            case Done(reference=told, adopted=was_adopted):
                 reference = None if told is None else _kept(told)
-                state = DeliveryState.ADOPTED if adopted else DeliveryState.DELIVERED
+                state = DeliveryState.ADOPTED if was_adopted else DeliveryState.DELIVERED
                 self._finish(row, state, None, detail)
                 if claimed.delivery.action is Action.CHECK and reference is not None:
                     self._looked(incident, reference)
@@ -531,6 +531,8 @@ class LaneWork:
                     self._follow(done, incident)
                     if claimed.delivery.action is Action.CREATE and reference is not None and reference.closed:
                         self._looked(done.incident, reference)
+                    elif claimed.delivery.action is Action.CREATE and was_adopted:
+                        self._joins_earlier(done.incident, row)
                 recorded = Recorded(state=state, reason=None)
             case RetryIn():
                 recorded = self._retry(row, incident, step, detail)
@@ -677,6 +679,18 @@ class LaneWork:
         changes.apply(transition)
         if transition.renews and old.renewal is not None:
             self._renew(changes, transition.incident, old.renewal)
+        changes.flush(self.connection)
+
+    def _joins_earlier(self, incident: Incident, row: Row) -> None:
+        """A create was answered with what is open already: if that is of an earlier episode, it is told the rest."""
+        earlier = adopted.earlier_episode(self.connection, incident)
+        if earlier is None:
+            return
+        changes = self._changes()
+        self._load_next_no(changes, incident.series)
+        adopted.joins(
+            self.connection, changes, incident, earlier, row, self.routes.get(incident.account, _UNROUTED).rises
+        )
         changes.flush(self.connection)
 
     def _renew(self, changes: Changes, ended: Incident, body: CreateBody) -> None:
