@@ -302,8 +302,7 @@ def _summary_in(incident: Any) -> str:
 
 def _created(delivery: Delivery, incident: Mapping[str, Any], reference: Reference) -> AttemptResult:
     """A 2xx to a create: a repeated key is answered with the incident it made, however long ago that was."""
-    since = wire.made_since(delivery)
-    is_earlier = wire.created_at(incident, since) < since or reference.id in delivery.owned
+    is_earlier = wire.is_made_before(delivery, incident) or reference.id in delivery.owned
     if is_earlier and reference.closed:
         return KeySpent(reference=reference, detail="the key's incident is over since before this delivery")
     return Delivered(reference=reference, adopted=is_earlier or reference.closed)

@@ -431,7 +431,10 @@ def _found(delivery: Delivery, content: Any, answered_at: datetime | None) -> At
     if chosen is None:
         return NothingFound(detail=f"none of {len(ours)} incidents under this key is this delivery's")
     newest = max(chosen, key=lambda incident: wire.created_at(incident, LONG_AGO))
-    return Delivered(reference=_reference_of(newest), adopted=True, detail="found under its key")
+    reference = _reference_of(newest)
+    if reference is not None:
+        reference = replace(reference, made_before=wire.is_made_before(delivery, newest))
+    return Delivered(reference=reference, adopted=True, detail="found under its key")
 
 
 def _is_ours(delivery: Delivery, incident: Mapping[str, Any]) -> bool:
@@ -463,8 +466,7 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     if creates and not _may_be_ours(delivery, incident):
         detail = f"HTTP {answer.status}, but with an incident of another key: the answer to another call"
         return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=True)
-    since = wire.made_since(delivery)
-    return Delivered(reference=reference, adopted=creates and wire.created_at(incident, since) < since)
+    return Delivered(reference=reference, adopted=creates and wire.is_made_before(delivery, incident))
 
 
 def _may_be_ours(delivery: Delivery, incident: Mapping[str, Any]) -> bool:

@@ -172,6 +172,12 @@ def created_at(incident: Mapping[str, Any], unsaid: datetime) -> datetime:
     return instant_in(incident.get("created_at")) or unsaid
 
 
+def is_made_before(delivery: Delivery, incident: Mapping[str, Any]) -> bool:
+    """Whether an incident was there before a delivery was first tried; not, where the upstream does not say when."""
+    since = made_since(delivery)
+    return created_at(incident, since) < since
+
+
 def reference_in(incident: Any, url_field: str, *, closed: Callable[[Mapping[str, Any]], bool]) -> Reference | None:
     """The incident an answer shows; None when it has no id that can be used."""
     identifier = identifier_in(within(incident, "id"))

@@ -161,6 +161,7 @@ class Reference:
     closed: bool = False  # already over there when we learned of it
     summary: str | None = None  # as it stands there, where a note becomes a part of it
     changed_at: datetime | None = None  # when it was closed, or its status changed last, as far as the upstream says
+    made_before: bool = False  # found for a create, and made before that was first tried: it says nothing of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -363,3 +363,20 @@ def test_a_create_that_finds_its_own_incident_says_nothing_twice(moved: Moved) -
     record(moved.ledger, claim(moved.ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
     record(moved.ledger, claim(moved.ledger), delivered("P1", adopted=True))
     assert sent_within(moved, timedelta(minutes=1)) == []
+
+
+def test_a_critical_that_meets_an_incident_nobody_here_knows_is_told_there(moved: Moved) -> None:
+    """The answer to the first create never came, and it became too old; its incident is open all the same."""
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], rises=frozenset({"urgency"}))
+    settle(ledger, urgent("a", Severity.WARNING))
+    record(ledger, claim(ledger), UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    moved.later(timedelta(hours=25))
+    assert ledger.given_up() == 1
+    settle(ledger, urgent("a", Severity.CRITICAL))
+    record(ledger, claim(ledger), KeyIsOpen(detail="matching dedup key already exists"))
+    found = Reference(id="P1", made_before=True)
+    record(ledger, claim(ledger), Delivered(reference=found, adopted=True))
+    sent = sent_within(moved, timedelta(minutes=1))
+    assert actions(sent) == [("update", ""), ("note", "1 more alert of this kind:\n- critical: a is down")]
+    assert sent[0].delivery.fields == {"urgency": "high"}

@@ -1,4 +1,5 @@
-"""A create that was answered with the incident of an earlier episode: people have that open (again) under our key.
+"""A create that was answered with an incident it did not make, which is open under its key: that of an earlier episode,
+maybe one whose answer never came, or somebody else's.
 
 Nothing of what the create was to say is there. It is told as of a problem that joins: what is more severe as an update,
 what fires as a list in a note.
@@ -15,6 +16,7 @@ from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import Row, body_in, incident_from
 from bridge.adapters.ledger.schema import incidents
 from bridge.adapters.ledger.telling import part_of
+from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action
 from bridge.domain.folding import Listed, by_severity, joined_note
 from bridge.domain.incident import CreateBody, Incident, IncidentState
@@ -43,16 +45,25 @@ def earlier_episode(connection: Connection, incident: Incident) -> Incident | No
 
 
 def joins(
-    connection: Connection, changes: Changes, incident: Incident, earlier: Incident, row: Row, rises: Collection[str]
+    connection: Connection,
+    changes: Changes,
+    incident: Incident,
+    earlier: Incident | None,
+    row: Row,
+    rises: Collection[str],
 ) -> None:
     """What the create of an open incident was to say is told there; `row` is that create.
 
-    Its series is locked, and the series' next number is known.
+    Of an incident that nobody here knows (`earlier` is None) a critical makes a critical one, in case it is none. Its
+    series is locked, and the series' next number is known.
     """
     if incident.state is not IncidentState.OPEN:
         return
-    if incident.severity.rank < earlier.severity.rank:
-        known = with_renewal(connection, earlier).renewal
+    is_worse = (
+        incident.severity is Severity.CRITICAL if earlier is None else incident.severity.rank < earlier.severity.rank
+    )
+    if is_worse:
+        known = None if earlier is None else with_renewal(connection, earlier).renewal
         was = {} if known is None else known.fields
         wanted = part_of(body_in(row), rises)
         differs = [name for name, value in wanted.fields.items() if was.get(name) != value]

@@ -531,8 +531,8 @@ class LaneWork:
                     self._follow(done, incident)
                     if claimed.delivery.action is Action.CREATE and reference is not None and reference.closed:
                         self._looked(done.incident, reference)
-                    elif claimed.delivery.action is Action.CREATE and was_adopted:
-                        self._joins_earlier(done.incident, row)
+                    elif claimed.delivery.action is Action.CREATE and was_adopted and reference is not None:
+                        self._joins_earlier(done.incident, row, reference)
                 recorded = Recorded(state=state, reason=None)
             case RetryIn():
                 recorded = self._retry(row, incident, step, detail)
@@ -681,16 +681,15 @@ class LaneWork:
             self._renew(changes, transition.incident, old.renewal)
         changes.flush(self.connection)
 
-    def _joins_earlier(self, incident: Incident, row: Row) -> None:
-        """A create was answered with what is open already: if that is of an earlier episode, it is told the rest."""
+    def _joins_earlier(self, incident: Incident, row: Row, there: Reference) -> None:
+        """A create was answered with what was open already, and not made by it: that is told the rest."""
         earlier = adopted.earlier_episode(self.connection, incident)
-        if earlier is None:
+        if earlier is None and not there.made_before:
             return
         changes = self._changes()
         self._load_next_no(changes, incident.series)
-        adopted.joins(
-            self.connection, changes, incident, earlier, row, self.routes.get(incident.account, _UNROUTED).rises
-        )
+        rises = self.routes.get(incident.account, _UNROUTED).rises
+        adopted.joins(self.connection, changes, incident, earlier, row, rises)
         changes.flush(self.connection)
 
     def _renew(self, changes: Changes, ended: Incident, body: CreateBody) -> None:
