@@ -380,3 +380,17 @@ def test_a_critical_that_meets_an_incident_nobody_here_knows_is_told_there(moved
     sent = sent_within(moved, timedelta(minutes=1))
     assert actions(sent) == [("update", ""), ("note", "1 more alert of this kind:\n- critical: a is down")]
     assert sent[0].delivery.fields == {"urgency": "high"}
+
+
+# -- dead letters
+
+
+@pytest.mark.parametrize("again", ["b", "a"], ids=["by another problem", "and is less severe now"])
+def test_what_takes_the_place_of_a_dead_critical_pages_as_one_while_it_fires(moved: Moved, again: str) -> None:
+    ledger = moved.ledger
+    settle(ledger, urgent("a", Severity.CRITICAL))
+    record(ledger, claim(ledger), REFUSED)
+    settle(ledger, urgent(again, Severity.WARNING))
+    create = claim(ledger).delivery
+    fires_still = again == "b"
+    assert (create.fields["title"], create.fields["urgency"]) == ("a is down", "high" if fires_still else "low")

@@ -81,7 +81,7 @@ def test_a_critical_that_moved_along_goes_first(ledger: Ledger) -> None:
     dead_with_two(ledger)
     settle(ledger, fires("other"))
     settle(ledger, fires("m1", parts=("x",)))
-    assert claim(ledger).delivery.fields["title"] == "m1 is down"
+    assert claim(ledger).delivery.fields["title"] == "m2 is down", "the critical's words, before those of others"
 
 
 def test_what_ended_while_its_incident_was_dead_stays_behind(ledger: Ledger) -> None:

@@ -490,6 +490,7 @@ def _begin(
     """Open the next incident of a series; what came before it is named in its body."""
     if step.supersedes is not None:
         world.changes.put(step.supersedes)
+        body = _words(world, step.supersedes, problem, decision, body)  # before its problems move on
     fresh = _open(world, one, alert, decision, step.telling)
     if step.supersedes is not None:
         fresh = _take_over(world, step.supersedes, fresh, problem)
