@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -50,12 +50,18 @@ class Up:
         self._seen: set[int] = set()
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *options: str) -> "subprocess.Popen[bytes]":
-        """`up` in the folder; what it says goes to the files `out` and `err`."""
-        with (self.folder / "out").open("ab") as out, (self.folder / "err").open("ab") as err:
-            command = [*CLI, "up", "--workers", "2", *options]
+    def start(
+        self, *options: str, env: Mapping[str, str] | None = None, err: int | None = None
+    ) -> "subprocess.Popen[bytes]":
+        """`up` in the folder; what it says goes to the files `out` and `err`, or to that descriptor."""
+        with (self.folder / "out").open("ab") as out, (self.folder / "err").open("ab") as err_file:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment(), stdout=out, stderr=err, start_new_session=True
+                [*CLI, "up", "--workers", "2", *options],
+                cwd=self.folder,
+                env=environment(**(env or {})),
+                stdout=out,
+                stderr=err_file if err is None else err,
+                start_new_session=True,
             )
         self._started.append(process)
         return process
@@ -145,6 +151,12 @@ def test_killed_it_takes_everything_along(up: Up) -> None:
     eventually(lambda: up.tree() == set(), ORPHANS_GONE_S, lambda: str(up.tree()))
     up.start()  # and nothing it left behind is in the way
     up.ready()
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(up: Up) -> None:
+    nowhere = "http://127.0.0.1:9"
+    up.start(env={"HTTP_PROXY": nowhere, "http_proxy": nowhere, "NO_PROXY": "", "no_proxy": ""})
+    up.eventually(lambda: f"Incident Bridge runs at {up.url}" in up.err(), 25.0)
 
 
 def test_whatever_is_killed_comes_back_and_nothing_is_forgotten(up: Up) -> None:
