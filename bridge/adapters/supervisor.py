@@ -321,7 +321,8 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if command is None:
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a shell would inherit that
-            self._die_with(parent)
+            os.close(self._lifeline_write)
+            die_with(parent, self._lifeline_read)
             nothing = os.open(os.devnull, os.O_RDONLY)
             os.dup2(nothing, 0)
             os.close(nothing)
@@ -344,19 +345,22 @@ class Supervisor:
                 sys.stderr.flush()
             os._exit(code)
 
-    def _die_with(self, parent: int) -> None:
-        """End this child when the supervisor ends, however that happens. (Without prctl, as on macOS, only our own
-        commands do: the thread that watches does not survive a shell's exec.)"""
-        os.close(self._lifeline_write)
-        if sys.platform == "linux":
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
-                raise OSError(ctypes.get_errno(), "prctl")
-            os.close(self._lifeline_read)
-        else:
-            threading.Thread(target=_watch_lifeline, args=(self._lifeline_read,), daemon=True).start()
-        if os.getppid() != parent:  # it died before that took hold
-            os._exit(1)
+
+def die_with(parent: int, lifeline: int) -> None:
+    """End this process, which `parent` has just forked, when that one ends, however that happens.
+
+    `lifeline` is the reading end of a pipe whose other end only the parent holds: without prctl, as on macOS, a thread
+    watches it. (That does not survive a shell's exec.)
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+        os.close(lifeline)
+    else:
+        threading.Thread(target=_watch_lifeline, args=(lifeline,), daemon=True).start()
+    if os.getppid() != parent:  # it died before that took hold
+        os._exit(1)
 
 
 def _watch_lifeline(descriptor: int) -> None:

@@ -1,5 +1,6 @@
 """`incident-bridge init` and `up`, as a new user runs them: everything starts, comes back, and ends together."""
 
+import fcntl
 import os
 import re
 import signal
@@ -151,6 +152,22 @@ def test_killed_it_takes_everything_along(up: Up) -> None:
     eventually(lambda: up.tree() == set(), ORPHANS_GONE_S, lambda: str(up.tree()))
     up.start()  # and nothing it left behind is in the way
     up.ready()
+
+
+def test_killed_while_it_starts_it_leaves_nobody_who_keeps_the_next_one_out(up: Up) -> None:
+    process = up.start()
+    up.eventually(lambda: children_of(process.pid))  # the one that looks at the ledger
+    process.kill()
+    process.wait()
+    lock = up.folder / "var" / "up.lock"
+
+    def is_free() -> bool:
+        with lock.open() as file, suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    up.eventually(is_free, ORPHANS_GONE_S)
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(up: Up) -> None:

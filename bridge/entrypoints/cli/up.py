@@ -4,8 +4,9 @@ import fcntl
 import importlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -128,12 +129,32 @@ def _ledger_is_current(loaded: Any, meanwhile: Callable[[], None]) -> None:
 
     settings = loaded.settings
     origin = wiring.origin(settings, loaded.digest, "start of up")
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("fork")) as apart:
+    with _process_apart() as apart:
         upgraded = apart.submit(_upgraded, settings.ledger, wiring.stored_book(loaded), origin)
         meanwhile()
         before, after = upgraded.result()
     if before is not None and before != after:
         say(f"the ledger went from version {before} to {after}")
+
+
+@contextmanager
+def _process_apart() -> Iterator[ProcessPoolExecutor]:
+    """One forked process that ends with this one: left behind by a kill, it would hold var/up.lock for ever."""
+    from bridge.adapters.supervisor import die_with
+
+    lifeline, ours = os.pipe()
+
+    def begin(parent: int) -> None:
+        os.close(ours)
+        die_with(parent, lifeline)
+
+    fork = get_context("fork")
+    try:
+        with ProcessPoolExecutor(1, mp_context=fork, initializer=begin, initargs=(os.getpid(),)) as apart:
+            yield apart
+    finally:
+        os.close(lifeline)
+        os.close(ours)
 
 
 def _upgraded(url: str, book: Any, origin: Any) -> tuple[str | None, str]:
