@@ -112,6 +112,26 @@ def up(tmp_path: Path) -> Iterator[Up]:
     made.close()
 
 
+def _is_of_ours(pid: int) -> bool:
+    """Whether it is one of the processes that `up` starts again."""
+    commands = {one: command for one, _, command in processes()}
+    return "herald" not in commands.get(pid, "herald")
+
+
+def _accepted(url: str) -> bool:
+    """Whether an alert was accepted; a sender's next try may find the next web process."""
+    try:
+        return requests.post(f"{url}/webhooks/lab", json={"title": "Checkout is down"}, timeout=20).status_code == 202
+    except requests.RequestException:
+        return False
+
+
+def _states(url: str) -> list[str]:
+    """The states of all deliveries."""
+    items = requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"]
+    return [item["state"] for item in items]
+
+
 def _status(address: str) -> int:
     try:
         return requests.get(address, timeout=5).status_code
@@ -168,6 +188,22 @@ def test_killed_while_it_starts_it_leaves_nobody_who_keeps_the_next_one_out(up: 
         return False
 
     up.eventually(is_free, ORPHANS_GONE_S)
+
+
+def test_it_outlives_whoever_reads_its_log(up: Up) -> None:
+    read, write = os.pipe()
+    up.start(err=write)
+    os.close(write)
+    up.eventually(lambda: _status(f"{up.url}/readyz") == 200)
+    os.close(read)
+    (first,) = up._started
+    killed = [pid for pid in children_of(first.pid) if _is_of_ours(pid)]
+    for pid in killed:  # each is a line of the supervisor's
+        os.kill(pid, signal.SIGKILL)
+    up.eventually(lambda: len(set(children_of(first.pid)) - set(killed)) >= len(killed))
+    up.eventually(lambda: _accepted(up.url))
+    up.eventually(lambda: _states(up.url) == ["delivered"])
+    assert first.poll() is None
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(up: Up) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bridge import __version__
+from bridge.adapters import streams
 from bridge.domain.errors import BridgeError, ConfigError
 from bridge.entrypoints.cli.groups import Group, ReaderGone
 from bridge.entrypoints.cli.tables import counted, harmless, problems_printed
@@ -219,6 +220,7 @@ def _unusable(error: OSError) -> str:
 
 def main() -> None:
     """The `incident-bridge` command."""
+    streams.open_missing()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a title holds letters that not every locale has
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bridge.adapters import streams
 from bridge.entrypoints.cli import config_option, say, unused_config_option
 
 PORT_MAX = 65535
@@ -18,6 +19,7 @@ def _started(kind: str, config: Path) -> Any:
     from bridge import wiring
     from bridge.adapters import logs
 
+    streams.outlast_readers()
     logs.configure(kind)
     loaded = click.get_current_context().obj or wiring.load(config)
     wiring.refuse_sandbox_in_earnest(loaded.settings)
@@ -137,6 +139,7 @@ def sandbox(listen: str, journal: Path | None) -> int:
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port[:6]) > PORT_MAX:
         raise click.UsageError(f"--listen takes host:port, not '{listen}'")
+    streams.outlast_readers()
     stop = _on_signal()
     try:
         server = SandboxServer(host, int(port), journal=journal)

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from bridge.adapters import streams
 from bridge.config.texts import text_in
 from bridge.entrypoints.cli import config_option, prepared, say
 
@@ -34,6 +35,7 @@ def up(demo: bool, workers: int, config: Path) -> int:
     from bridge import wiring
     from bridge.adapters.supervisor import Supervisor, commands_in
 
+    streams.outlast_readers()
     os.environ["BRIDGE_CONFIG"] = str(config.absolute())
     os.environ["BRIDGE_SANDBOX"] = "1"
     os.environ[wiring.WATCH_VARIABLE] = "1"
