@@ -12,8 +12,8 @@ EVERY_S = 10.0
 class Pulse:
     """A thread that beats until it is stopped; an orderly stop takes the heartbeat back."""
 
-    def __init__(self, ledger: Ledger, heartbeat: Heartbeat) -> None:
-        self._ledger, self._heartbeat = ledger, heartbeat
+    def __init__(self, ledger: Ledger, heartbeat: Heartbeat, every_s: float = EVERY_S) -> None:
+        self._ledger, self._heartbeat, self._every_s = ledger, heartbeat, every_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -36,5 +36,7 @@ class Pulse:
                 self._ledger.heartbeat(self._heartbeat)
             except LedgerUnavailable as error:
                 logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
-            if self._stop.wait(EVERY_S):
+            except Exception:  # noqa: BLE001 - the outermost frame of the thread: who stops beating is taken for dead
+                logs.get().error(logs.TASK_FAILED, task="heartbeat", exc_info=True)
+            if self._stop.wait(self._every_s):
                 return

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
 from bridge.adapters.files import FileLock, Meanwhile
 from bridge.adapters.ledger.schema import from_us
@@ -24,6 +24,18 @@ from bridge.domain.errors import LedgerUnavailable
 
 BUSY_TIMEOUT_MS = 5000
 _NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", type_=BigInteger))
+NO_WRITES = "the ledger takes no writes: its server is read-only"
+READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
+# A server whose machine or network is gone says nothing, and TCP by itself waits for a quarter of an hour for it, two
+# hours where it has nothing to send. What the address says of these (libpq's own words) goes before.
+PATIENCE = {
+    "connect_timeout": "5",  # s, of each address
+    "tcp_user_timeout": "10000",  # ms that what we sent may go unacknowledged
+    "keepalives_idle": "10",  # s
+    "keepalives_interval": "3",  # s
+    "keepalives_count": "3",
+}
+_IS_READ_ONLY = "SHOW transaction_read_only"
 WRITE = "ib_write"  # execution option: this transaction writes
 
 
@@ -57,6 +69,7 @@ class Database:
             self.engine = engine or _postgresql_engine(url)
         driver: Any = self.engine.dialect.dbapi
         self._trouble += (driver.OperationalError, driver.InterfaceError)
+        self._internal = (InternalError, driver.InternalError)
 
     def in_child(self) -> "Database":
         """The same database for a process forked from this one, which has closed its own.
@@ -95,6 +108,12 @@ class Database:
             connection.close()
             raise
         self._kept = connection
+
+    def write_tried(self) -> None:
+        """A transaction that writes can be begun now. Raises LedgerUnavailable."""
+        with self.writing() as transaction:
+            if not self.is_sqlite and transaction.connection.exec_driver_sql(_IS_READ_ONLY).scalar() == "on":
+                raise LedgerUnavailable(NO_WRITES)
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -136,6 +155,11 @@ class Database:
             if is_contention(error):
                 raise
             raise LedgerUnavailable(f"the ledger did not answer: {getattr(error, 'orig', error)}") from error
+        except self._internal as error:
+            if _sqlstate(error) != READ_ONLY:
+                raise
+            self.engine.dispose()  # the server of before a failover: whoever takes writes now has the next connection
+            raise LedgerUnavailable(NO_WRITES) from error
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
@@ -149,13 +173,18 @@ def is_contention(error: BaseException) -> bool:
 
     A deadlock, a failed serialisation, or a row that must be there once and was written by somebody else first.
     """
-    cause = getattr(error, "orig", error)
-    once_only = isinstance(cause, sqlite3.IntegrityError)
-    return once_only or getattr(cause, "sqlstate", None) in {"40P01", "40001", "23505"}
+    once_only = isinstance(getattr(error, "orig", error), sqlite3.IntegrityError)
+    return once_only or _sqlstate(error) in {"40P01", "40001", "23505"}
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", error), "sqlstate", None)
 
 
 def _postgresql_engine(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+    patient = make_url(url)
+    patient = patient.update_query_dict({name: value for name, value in PATIENCE.items() if name not in patient.query})
+    return create_engine(patient, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -83,7 +83,10 @@ class Flushing:
 
     def _run(self) -> None:
         while not self._stop.wait(FLUSH_EVERY_S):
-            self._tally.flush(self._ledger)
+            try:
+                self._tally.flush(self._ledger)
+            except Exception:  # noqa: BLE001 - the outermost frame of the thread
+                logs.get().error(logs.TASK_FAILED, task="tally", exc_info=True)
 
 
 class Collector:

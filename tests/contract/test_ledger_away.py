@@ -1,0 +1,98 @@
+"""A PostgreSQL that fails over, or whose machine is gone: said in time, and over once there is one that works."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from bridge.adapters.ledger import Heartbeat, Ledger
+from bridge.adapters.ledger.engine import PATIENCE, Database
+from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.beating import Pulse
+from tests.e2e.processes import eventually
+from tests.ledgers import fires, open_ledger, settle, sqlite_url
+
+ANSWER_WITHIN_S = 10.0
+
+
+@pytest.fixture
+def address(postgres: str) -> str:
+    return postgres.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port where calls are taken and never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def _beat() -> Heartbeat:
+    now = datetime.now(UTC)
+    return Heartbeat(process="worker@h:1", kind="worker", host="h", pid=1, started_at=now, beat_at=now)
+
+
+WRITES: tuple[Callable[[Ledger], object], ...] = (  # through SQLAlchemy, and as a webhook takes
+    lambda ledger: ledger.heartbeat(_beat()),
+    lambda ledger: settle(ledger, fires("p")),
+)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_the_server_of_before_a_failover_is_unavailable_once_and_then_left_alone(
+    address: str, write: Callable[[Ledger], object]
+) -> None:
+    ledger = open_ledger(address)
+    with ledger.database.engine.connect() as connection:  # back in the pool, it is the only one there
+        connection.execute(text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"))
+        connection.commit()
+    assert not ledger.is_writable()
+    with pytest.raises(LedgerUnavailable, match="read-only"):
+        write(ledger)
+    assert ledger.is_writable()
+    write(ledger)
+    ledger.close()
+
+
+def test_a_server_that_never_answers_is_unavailable_in_time(silent: int) -> None:
+    database = Database(f"postgresql+psycopg://bridge@127.0.0.1:{silent}/bridge")
+    started = time.monotonic()
+    with pytest.raises(LedgerUnavailable), database.reading():
+        pass
+    assert time.monotonic() - started < ANSWER_WITHIN_S
+
+
+def test_a_connection_gives_up_a_machine_that_is_gone_unless_the_address_says_otherwise(address: str) -> None:
+    joint = "&" if "?" in address else "?"
+    for own, expected in ({}, PATIENCE), ({"tcp_user_timeout": "77"}, PATIENCE | {"tcp_user_timeout": "77"}):
+        database = Database(address + joint + "&".join(f"{name}={value}" for name, value in own.items()))
+        with database.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            assert expected.items() <= driver.info.get_parameters().items()
+        database.close()
+
+
+class _BrokenOnce(Ledger):
+    """A ledger whose first heartbeat fails by our own fault."""
+
+    broke = False
+
+    def heartbeat(self, beat: Heartbeat) -> None:
+        if not self.broke:
+            self.broke = True
+            raise ValueError("a bug")
+        super().heartbeat(beat)
+
+
+def test_a_process_that_works_is_not_taken_for_dead_because_one_heartbeat_broke(tmp_path: Path) -> None:
+    ledger = _BrokenOnce(open_ledger(sqlite_url(tmp_path)).database, {})
+    pulse = Pulse(ledger, _beat(), every_s=0.05)
+    pulse.start()
+    eventually(lambda: [one["kind"] for one in ledger.alive(timedelta(seconds=30))] == ["worker"])
+    pulse.stop()
+    ledger.close()
