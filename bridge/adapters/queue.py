@@ -146,6 +146,12 @@ class Queue:
             waiting, running = pipe.execute()
         return int(waiting) + int(running)
 
+    def first(self) -> bytes | None:
+        """The job that a worker would take next, by its id."""
+        with _translated():
+            found: bytes | None = self._redis.lindex(self._queue.key, 0)
+            return found
+
     def is_fresh(self) -> bool:
         """True once for every new or emptied Redis: what was enqueued before is gone."""
         with _translated():

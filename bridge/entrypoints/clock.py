@@ -1,6 +1,6 @@
 """The clock: turns due lanes into jobs every 250 ms, looks after the rest every 10 s. Any number may run.
 
-Without Redis for 10 s it drains the lanes itself: pages go out, slower.
+Without Redis for 10 s, or without a worker that takes jobs for 15 s, it drains the lanes itself: pages go out, slower.
 """
 
 import threading
@@ -24,6 +24,7 @@ UPKEEP_S = 10.0
 PRUNE_S = 600.0
 OUTSTANDING_MAX = 64
 DRAIN_ITSELF_AFTER_S = 10.0
+UNTAKEN_AFTER_S = 15.0  # for the same job at the head of the line; above the 12 s that a drain may take
 BROKEN_REST_S = 1.0  # after a round that failed by our own fault
 
 
@@ -41,6 +42,8 @@ class Clock:
     bodies_max_bytes: int | None = None  # of each source
     _lost_at: float | None = None
     _drains_itself: bool = False
+    _first: bytes | None = None  # job in the line, and since when it is the first
+    _first_at: float = 0.0
     _upkeep_at: float = field(default=0.0)
     _prune_at: float = field(default=0.0)
 
@@ -61,12 +64,17 @@ class Clock:
     def tick(self, stop: threading.Event) -> None:
         """One round: jobs for due lanes, and now and then the upkeep."""
         try:
-            self._send_jobs()
+            alone = self._is_untaken()
+            if not alone:
+                self._send_jobs()
             self._found()
         except QueueUnavailable as error:
             self._lost(error)
-            if self._lost_at is not None and self.monotonic() - self._lost_at >= DRAIN_ITSELF_AFTER_S:
-                self._drain_itself(stop)
+            alone = self._lost_at is not None and self.monotonic() - self._lost_at >= DRAIN_ITSELF_AFTER_S
+        if alone:
+            self._drain_itself(stop)
+        else:
+            self._drains_itself = False
         if self.monotonic() >= self._upkeep_at:
             self._upkeep_at = self.monotonic() + UPKEEP_S
             self._upkeep()
@@ -83,6 +91,16 @@ class Clock:
             except QueueUnavailable:
                 self.ledger.lanes_disarmed(lane)
                 raise
+
+    def _is_untaken(self) -> bool:
+        """Whether no worker takes jobs: all of them hang, or look for them at another Redis."""
+        first = self.queue.first()
+        if first != self._first:
+            self._first, self._first_at = first, self.monotonic()
+        untaken = first is not None and self.monotonic() - self._first_at >= UNTAKEN_AFTER_S
+        if untaken and not self._drains_itself:
+            logs.get().error(logs.JOBS_UNTAKEN, since_s=round(self.monotonic() - self._first_at, 1))
+        return untaken
 
     def _drain_itself(self, stop: threading.Event) -> None:
         if not self._drains_itself:  # the jobs that lanes were armed for are out of reach: do not wait for their leases
@@ -106,7 +124,7 @@ class Clock:
     def _found(self) -> None:
         if self._lost_at is not None:
             logs.get().info(logs.QUEUE_BACK, away_s=round(self.monotonic() - self._lost_at, 1))
-            self._lost_at, self._drains_itself = None, False
+            self._lost_at = None
 
     def _upkeep(self) -> None:
         self.ledger.given_up(_log_given_up)

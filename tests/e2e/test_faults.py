@@ -42,6 +42,7 @@ from tests.e2e.processes import (
 pytestmark = pytest.mark.e2e
 
 RECOVERY_S = 35.0  # DESIGN section 11: a lease of 30 s, and what it takes to notice and send again
+UNTAKEN_WITHIN_S = 40.0  # 15 s until the clock notices, and what a lease may add
 FAULTY = (sys.executable, "-m", "tests.e2e.faulty")
 FATES = {  # a file of the doomed processes, which is also the alert's title, to the account the alert goes to
     f"{AFTER_CLAIM} pd": "pd1",
@@ -218,6 +219,21 @@ def _is_armed(bridge: Bridge) -> bool:
     """Whether the clock counts on a job it sent."""
     with closing(sqlite3.connect(bridge.ledger)) as connection:
         return bool(connection.execute("SELECT 1 FROM lanes WHERE armed_until IS NOT NULL").fetchall())
+
+
+def test_what_no_worker_takes_the_clock_sends_itself(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge:
+        worker = bridge.running["worker"]
+        worker.send_signal(signal.SIGSTOP)
+        for number in range(3):
+            bridge.deliver(alert(f"untaken {number}"))
+        for number in range(3):
+            bridge.arrives(f"untaken {number}", within_s=UNTAKEN_WITHIN_S)
+        assert "jobs_untaken" in bridge.said("clock")
+        worker.send_signal(signal.SIGCONT)
+        bridge.deliver(alert("taken"))
+        bridge.arrives("taken")
+        _exactly_one_each(bridge, ["untaken 0", "untaken 1", "untaken 2", "taken"])
 
 
 def test_what_came_in_while_the_upstreams_were_away_is_delivered_when_they_are_back(bridge: Bridge) -> None:
