@@ -314,6 +314,22 @@ def test_a_child_that_is_told_to_stop_before_it_can_hear_it_stops_all_the_same()
         web.wait()
 
 
+FEW_FILES = 400  # fewer than there are connections below, shared by two processes
+CROWD = 1000
+
+
+def test_more_connections_than_descriptors_end_no_process(tmp_path: Path) -> None:
+    with Bridge(tmp_path, start=()) as bridge, ExitStack() as crowd:
+        bridge.start("web", ["/bin/sh", "-c", f'ulimit -n {FEW_FILES}; exec "$0" "$@"', *CLI, "serve"])
+        bridge.answers()
+        children = set(children_of(bridge.running["web"].pid))
+        for _ in range(CROWD):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", bridge.port), timeout=20))
+        crowd.close()
+        bridge.deliver(alert("after the crowd"))
+        assert set(children_of(bridge.running["web"].pid)) == children
+
+
 def test_told_to_stop_the_web_process_answers_what_it_began_to_receive(tmp_path: Path) -> None:
     with Bridge(tmp_path) as bridge, socket.create_connection(("127.0.0.1", bridge.port), timeout=15.0) as sender:
         body = b'{"title": "sent while it stops"}'

@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import re
+import resource
 import signal
 import socket
 import struct
@@ -32,6 +33,9 @@ SLACK_S = 1.0  # a read may end this much after the deadline, so that the timeou
 UNSENT_MAX_BYTES = 64 * 1024
 LEAVE_FOR_S = 0.0005  # a connection that a process with fewer should have; so often at most
 LEAVE_TIMES = 4
+CONNECTIONS_MAX = 2000  # of a process
+FILES_OF_OUR_OWN = 256  # what a process may have open beside them: the ledger's, by as many threads as read at once
+CONNECTIONS_MIN = 64
 AHEAD_MAX = 2  # connections that a process may have more than the one with the fewest
 
 
@@ -129,6 +133,28 @@ class Shares:
     def is_ahead(self, number: int) -> bool:
         """Whether somebody else should have the next one."""
         return number > min(self._counts) + AHEAD_MAX
+
+
+def connections_allowed() -> int:
+    """How many connections a process may hold without running out of descriptors, once it may have all it can get.
+
+    gunicorn's children end when they cannot take a connection, and every request under way with them. Whoever comes
+    when there are as many as this waits in the kernel's line.
+    """
+    wanted = CONNECTIONS_MAX + FILES_OF_OUR_OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _is_less(soft, wanted):
+        soft = hard if _is_less(hard, wanted) else wanted
+        with suppress(OSError, ValueError):  # macOS has a limit below the one that it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not _is_less(soft, wanted):
+        return CONNECTIONS_MAX
+    return max(CONNECTIONS_MIN, soft - FILES_OF_OUR_OWN)
+
+
+def _is_less(limit: int, number: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < number
 
 
 def _keep_to_one_cpu(_arbiter: Any, worker: Any) -> None:
@@ -271,7 +297,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "worker_class": "bridge.entrypoints.web.server.PatientWorker",
             "workers": self._processes,
             "threads": self._threads,
-            "worker_connections": 2000,
+            "worker_connections": connections_allowed(),
             "backlog": 2048,
             "timeout": 60,
             "graceful_timeout": GRACEFUL_S,
