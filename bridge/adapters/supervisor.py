@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -127,7 +127,10 @@ def _say(text: str) -> None:
 
 
 class Supervisor:
-    """Runs the commands until it is told to stop, by SIGTERM, SIGINT or `terminate`."""
+    """Runs the commands until it is told to stop: by SIGTERM, SIGINT, `terminate`, or the end of its terminal.
+
+    SIGHUP with the terminal still there, or without one from the start, is a wish to reload.
+    """
 
     def __init__(
         self,
@@ -135,15 +138,20 @@ class Supervisor:
         *,
         prepare: Callable[[list[str]], Callable[[], int]],
         counts: Mapping[str, int] | None = None,
+        reloads: Container[str] = (),
         grace_s: float = GRACE_S,
         say: Callable[[str], None] = _say,
     ) -> None:
         """`counts` says how many processes a name gets (1). `prepare` reads one of our own command lines, without the
-        program's name, in this process; what it answers is called in a forked child, and answers the exit code."""
+        program's name, in this process; what it answers is called in a forked child, and answers the exit code.
+        `reloads` are those of our own commands that SIGHUP is passed on to."""
         self._prepare = prepare
         self._grace_s = grace_s
         self._say = say
         self._children: list[_Child] = []
+        self._reloads = reloads
+        self._has_terminal = _has_terminal()
+        self._hung_up = False
         self._signals = 0
         self._signal_at = float("-inf")
         self._wake_read, self._wake_write = -1, -1
@@ -170,15 +178,15 @@ class Supervisor:
         """
         self._wake_read, self._wake_write = _pipe()
         self._lifeline_read, self._lifeline_write = _pipe()
-        before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-        }
+        before = {number: signal.signal(number, self._note) for number in self._heard()}
         gc.collect()
         holes_filled()
         gc.freeze()  # what lives now is the children's too; the collector would touch, hence copy, every page of it
         try:
             while not self._signals:
                 self._reap()
+                if self._hung_up:
+                    self._after_hangup()
                 self._start_due()
                 if not self._running() and not self._waiting():
                     break
@@ -191,8 +199,28 @@ class Supervisor:
             for descriptor in (self._wake_read, self._wake_write, self._lifeline_read, self._lifeline_write):
                 os.close(descriptor)
 
+    @staticmethod
+    def _heard() -> list[signal.Signals]:
+        """The signals we take note of. Started by `nohup`, SIGHUP is ignored and stays so."""
+        ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        return [signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, *([] if ignores_hangup else [signal.SIGHUP])]
+
+    def _after_hangup(self) -> None:
+        """SIGHUP came: from a terminal that is gone, or from somebody who wants a reload."""
+        self._hung_up = False
+        if self._has_terminal and not _has_terminal():
+            self.terminate()
+            return
+        for child in self._running():
+            if child.argv and child.argv[0] in self._reloads:
+                self._say(f"{child.name} is told to reload")
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid or 0, signal.SIGHUP)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD and time.monotonic() - self._signal_at > ONE_SIGNAL_S:
+        if number == signal.SIGHUP:
+            self._hung_up = True
+        elif number != signal.SIGCHLD and time.monotonic() - self._signal_at > ONE_SIGNAL_S:
             self._signals += 1
             self._signal_at = time.monotonic()
         if self._wake_write >= 0:
@@ -283,7 +311,7 @@ class Supervisor:
 
     def _fork(self, child: _Child) -> int:
         """Start a child. Signals wait meanwhile: the child must not take one with our handlers still in place."""
-        handled = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+        handled = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
         command = None if child.argv is None else self._prepared(child.argv)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         parent = os.getpid()
@@ -319,8 +347,10 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # who reloads hears it again once it can
             if command is None:
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a shell would inherit that
+                for number in (signal.SIGPIPE, signal.SIGHUP):  # ignored here, and a shell would inherit that
+                    signal.signal(number, signal.SIG_DFL)
             os.close(self._lifeline_write)
             die_with(parent, self._lifeline_read)
             nothing = os.open(os.devnull, os.O_RDONLY)
@@ -344,6 +374,15 @@ class Supervisor:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def die_with(parent: int, lifeline: int) -> None:

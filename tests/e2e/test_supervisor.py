@@ -1,10 +1,12 @@
 """The processes of `up` with real processes and real signals: what ends comes back, and nothing is left behind."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -38,6 +40,12 @@ def polite():
     note("finished")
     return 0
 
+def reloading():
+    signal.signal(signal.SIGHUP, lambda *_: note("reloaded"))
+    note("ready")
+    while True:
+        signal.pause()
+
 def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note("ready")
@@ -69,7 +77,8 @@ def prepare(argv):
     return globals()[argv[0]]
 
 supervisor = Supervisor(
-    commands_in((folder / "Procfile").read_text()), prepare=prepare, counts={"many": 3}, grace_s=grace_s
+    commands_in((folder / "Procfile").read_text()), prepare=prepare, counts={"many": 3}, grace_s=grace_s,
+    reloads=("reloading",),
 )
 for name in sys.argv[3:]:
     supervisor.add(name, [name], restart=name != "once")
@@ -102,11 +111,19 @@ class Up:
         self.folder = folder
         self.process: subprocess.Popen[bytes]
 
-    def start(self, procfile: str, *, grace_s: float = 20.0, add: tuple[str, ...] = ()) -> None:
+    def start(
+        self, procfile: str, *, grace_s: float = 20.0, add: tuple[str, ...] = (), terminal: int | None = None
+    ) -> None:
+        """`terminal` is the descriptor of one that it is to have."""
+
+        def begin() -> None:
+            if terminal is not None:
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
         (self.folder / "Procfile").write_text(procfile)
         with (self.folder / "said").open("ab") as said:
             command = [sys.executable, "-c", UP, str(self.folder), str(grace_s), *add]
-            self.process = subprocess.Popen(command, stderr=said, start_new_session=True)
+            self.process = subprocess.Popen(command, stderr=said, start_new_session=True, preexec_fn=begin)
 
     def said(self) -> str:
         return (self.folder / "said").read_text()
@@ -230,6 +247,33 @@ def test_told_to_stop_it_lets_everything_finish(up: Up, number: signal.Signals) 
     assert len(up.notes("finished")) == 4
     assert up.said().endswith("incident-bridge: stopped\n")
     assert len(up.started()) == 4
+
+
+def test_a_hangup_is_a_wish_to_reload_and_ends_nothing(up: Up) -> None:
+    up.start("web: incident-bridge reloading\nworker: incident-bridge polite\nshell: sleep 60\n")
+    eventually(lambda: len(up.notes("ready")) == 2)
+    started = up.started()
+    up.process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(up.notes("reloaded")) == 1)
+    up.process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(up.notes("reloaded")) == 2)
+    for pid in up.pids("worker"):
+        os.kill(pid, signal.SIGHUP)
+    up.process.terminate()
+    assert up.process.wait(WITHIN_S) == 0
+    assert len(up.notes("finished")) == 1
+    assert up.started() == started
+
+
+def test_when_its_terminal_is_closed_it_lets_everything_finish(up: Up) -> None:
+    ours, its = os.openpty()
+    up.start("web: incident-bridge reloading\nworker: incident-bridge polite\n", terminal=its)
+    os.close(its)
+    eventually(lambda: len(up.notes("ready")) == 2)
+    os.close(ours)
+    up.process.wait(WITHIN_S)
+    assert len(up.notes("finished")) == 1
+    assert up.notes("reloaded") == []
 
 
 def test_what_does_not_finish_within_the_grace_is_killed(up: Up) -> None:

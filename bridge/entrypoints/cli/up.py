@@ -29,8 +29,8 @@ SANDBOX_PORT = 8081
 def up(demo: bool, workers: int, config: Path) -> int:
     """Run everything on this machine: the Procfile's processes, Redis, and the sandbox where an account uses it.
 
-    Whatever ends is started again. Rules and templates that change are checked, tested and put in force. Ctrl-C stops
-    everything in order; nothing that was accepted is lost.
+    Whatever ends is started again. Rules and templates that change are checked, tested and put in force, at
+    once on SIGHUP. Ctrl-C, or closing the terminal, stops everything in order; nothing that was accepted is lost.
     """
     from bridge import wiring
     from bridge.adapters.supervisor import Supervisor, commands_in
@@ -51,7 +51,9 @@ def up(demo: bool, workers: int, config: Path) -> int:
     procfile = _procfile(settings)
     commands = commands_in(text_in(procfile, str(procfile)), str(procfile))
     theirs = wiring.with_ledger(loaded)
-    supervisor = Supervisor(commands, counts={"worker": workers}, prepare=partial(prepared, inherited=theirs))
+    supervisor = Supervisor(
+        commands, counts={"worker": workers}, reloads=("serve",), prepare=partial(prepared, inherited=theirs)
+    )
     trial = any(account.sandbox for account in settings.accounts.values())
     if trial and wiring.SANDBOX_URL_VARIABLE not in os.environ:  # else somebody runs one of their own
         port = _sandbox_port()
