@@ -6,25 +6,34 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+SECRET_BYTES = 32
 Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: then the lock is ours
 
 
 def secret_kept_in(path: Path) -> str:
-    """A random secret, drawn by whoever asks first and kept in that file for everybody after."""
+    """A random secret, drawn by whoever asks first and kept in that file for everybody after.
+
+    One that a power failure cut short is drawn anew: half of it, or nothing at all, is no secret.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    drawn = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(drawn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
-    with suppress(FileExistsError):
-        os.link(drawn, path)
-    drawn.unlink()
-    return path.read_text(encoding="ascii")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        kept = file.read()
+        if len(kept.strip()) >= 2 * SECRET_BYTES:
+            return kept
+        drawn = secrets.token_hex(SECRET_BYTES)
+        file.seek(0)
+        file.truncate()
+        file.write(drawn)
+        file.flush()
+        os.fsync(file.fileno())
+    return drawn
 
 
 def replace_text(path: Path, text: str) -> None:

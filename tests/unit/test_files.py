@@ -5,11 +5,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bridge.adapters.files import FileLock, replace_text
+from bridge.adapters.files import SECRET_BYTES, FileLock, replace_text, secret_kept_in
 
 HOLD = """
 import sys
@@ -133,6 +134,22 @@ def test_without_company_it_costs_microseconds(tmp_path: Path) -> None:
         return (time.perf_counter() - started) / 200
 
     assert min(one_s() for _ in range(20)) < 50e-6  # 3 on an idle machine
+
+
+@pytest.mark.parametrize("left", ["", "0123456789"])
+def test_a_secret_that_was_cut_short_is_drawn_anew_and_then_kept(tmp_path: Path, left: str) -> None:
+    path = tmp_path / "session.key"
+    path.write_text(left)
+    secret = secret_kept_in(path)
+    assert len(bytes.fromhex(secret)) == SECRET_BYTES
+    assert secret_kept_in(path) == path.read_text() == secret
+
+
+def test_a_secret_is_drawn_once_whoever_asks_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "session.key"
+    with ThreadPoolExecutor(8) as threads:
+        assert len(set(threads.map(secret_kept_in, [path] * 8))) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_is_replaced_whole_with_its_mode_and_through_its_link(tmp_path: Path) -> None:
