@@ -62,6 +62,10 @@ class QueueUnavailable(BridgeError):
     """Redis does not answer. Nothing is lost by it: the clock works without."""
 
 
+class QueueMisnamed(BridgeError):
+    """The address of Redis asks for something that no connection has."""
+
+
 class JobRefused(BridgeError):
     """A job asks for something other than `drain` or `upkeep`."""
 
@@ -358,13 +362,21 @@ def run_worker(
 
 def _client(url: str, read_timeout_s: float) -> Any:
     """A client that tries each command once, and not for long. RESP2: it needs no handshake."""
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_timeout=read_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    try:
+        client: Any = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=read_timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing; else every single command would say so
+    except (TypeError, ValueError) as error:  # '… unexpected keyword argument 'x'', 'Invalid value for 'x' …'
+        option = str(error).split("'")[1::2][-1:]
+        about = f"option '{option[0]}'" if option else "something"
+        raise QueueMisnamed(f"the address of 'redis:' has {about} that cannot be; mend it and start again") from error
+    return client
 
 
 def _rq_queue(connection: Any) -> RqQueue:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import redis
 
-from bridge.adapters.queue import DRAIN, UPKEEP, Queue, QueueUnavailable
+from bridge.adapters.queue import DRAIN, UPKEEP, Queue, QueueMisnamed, QueueUnavailable
 from bridge.adapters.valkey import ValkeyKeeper
 
 pytestmark = pytest.mark.e2e
@@ -440,6 +440,14 @@ def test_without_redis_everything_says_so_at_once(tmp_path: Path) -> None:
             call()
         assert "hidden" not in str(caught.value)
     assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_connection", "10"), ("db", "one")])
+def test_an_address_that_no_connection_can_be_made_from_is_said_at_the_start(option: str, value: str) -> None:
+    with pytest.raises(QueueMisnamed, match=f"option '{option}'"):
+        Queue(f"redis://:a-password@127.0.0.1:1/0?{option}={value}")
+    for good in ("unix:///x.sock", "rediss://u:p@h:1/3?ssl_cert_reqs=none", "redis://h:1/0?health_check_interval=3"):
+        Queue(good)
 
 
 def test_a_redis_that_hangs_costs_one_timeout_and_not_one_per_poke(tmp_path: Path) -> None:
