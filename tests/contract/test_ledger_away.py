@@ -58,6 +58,20 @@ def test_the_server_of_before_a_failover_is_unavailable_once_and_then_left_alone
     ledger.close()
 
 
+def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+    settle(ledger, fires("p"))
+    ledger.close()
+    file = tmp_path / "bridge.db"
+    for damage in (lambda whole: b"x" * 4096 + whole[4096:], lambda whole: whole[:4096] + b"x" * (len(whole) - 4096)):
+        whole = file.read_bytes()
+        file.write_bytes(damage(whole))
+        with pytest.raises(LedgerUnavailable, match="is damaged"):
+            ledger.heartbeat(_beat())
+        ledger.close()
+        file.write_bytes(whole)
+
+
 def test_a_server_that_never_answers_is_unavailable_in_time(silent: int) -> None:
     database = Database(f"postgresql+psycopg://bridge@127.0.0.1:{silent}/bridge")
     started = time.monotonic()

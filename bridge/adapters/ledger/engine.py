@@ -24,6 +24,8 @@ from bridge.domain.errors import LedgerUnavailable
 
 BUSY_TIMEOUT_MS = 5000
 _NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", type_=BigInteger))
+DAMAGED = "is damaged, or no ledger at all; restore a backup, as deploy/README.md says"
+PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
 NO_WRITES = "the ledger takes no writes: its server is read-only"
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 # A server whose machine or network is gone says nothing, and TCP by itself waits for a quarter of an hour for it, two
@@ -160,10 +162,12 @@ class Database:
                 raise
             self.engine.dispose()  # the server of before a failover: whoever takes writes now has the next connection
             raise LedgerUnavailable(NO_WRITES) from error
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            if _is_damaged(error):
+                raise LedgerUnavailable(f"{self.file} {DAMAGED}") from error
+            if not getattr(error, "connection_invalidated", False):
                 raise
-            raise LedgerUnavailable(f"the connection to the ledger broke: {error.orig}") from error
+            raise LedgerUnavailable(f"the connection to the ledger broke: {getattr(error, 'orig', error)}") from error
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's files cannot be used: {error}") from error
 
@@ -175,6 +179,12 @@ def is_contention(error: BaseException) -> bool:
     """
     once_only = isinstance(getattr(error, "orig", error), sqlite3.IntegrityError)
     return once_only or _sqlstate(error) in {"40P01", "40001", "23505"}
+
+
+def _is_damaged(error: BaseException) -> bool:
+    """Whether SQLite finds something in its file that it cannot have written."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & PRIMARY_CODE
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _sqlstate(error: BaseException) -> str | None:
