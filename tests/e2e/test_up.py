@@ -260,6 +260,19 @@ def test_a_port_in_use_is_refused_with_a_sentence(up: Up) -> None:
     assert "started" not in up.err()
 
 
+def test_a_folder_that_cannot_be_used_is_refused_with_a_sentence(up: Up) -> None:
+    (up.folder / "var").touch()
+    assert up.start().wait(WITHIN_S) == 1
+    assert re.search(r"^incident-bridge: .*/var cannot be read or written: File exists; name", up.err(), re.MULTILINE)
+    assert "Traceback" not in up.err()
+
+
+def test_a_procfile_without_a_command_starts_nothing(up: Up) -> None:
+    (up.folder / "Procfile").write_text("# web: incident-bridge serve\n")
+    assert up.start().wait(WITHIN_S) == 1
+    assert "Procfile names no command; write one, or delete it" in up.err()
+
+
 def test_a_broken_configuration_starts_nothing(up: Up) -> None:
     (up.folder / "rules" / "mine.yaml").write_text("rules: [{id: x, match: {severty: critical}, incident: {}}]\n")
     assert up.start().wait(WITHIN_S) == 1

@@ -50,6 +50,8 @@ def up(demo: bool, workers: int, config: Path) -> int:
     _ledger_is_current(loaded, meanwhile=_preload)
     procfile = _procfile(settings)
     commands = commands_in(text_in(procfile, str(procfile)), str(procfile))
+    if not commands:
+        raise wiring.StartRefused(f"{procfile} names no command; write one, or delete it: then the shipped one holds")
     theirs = wiring.with_ledger(loaded)
     supervisor = Supervisor(
         commands, counts={"worker": workers}, reloads=("serve",), prepare=partial(prepared, inherited=theirs)
