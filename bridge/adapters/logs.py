@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -62,6 +63,16 @@ def configure(process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """A thread ended by an exception that nobody caught: a line like any other, and not Python's many."""
+    if failed.exc_type is SystemExit:
+        return
+    thread = "" if failed.thread is None else failed.thread.name
+    raised = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+    get().error(TASK_FAILED, task=thread, exc_info=raised)
 
 
 class _JsonLines(logging.Formatter):

@@ -2,13 +2,15 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.e2e.processes import ANSWER_WITHIN_S, CLI, SECRETS, Bridge, alert
+from tests.e2e.processes import ANSWER_WITHIN_S, CLI, SECRETS, Bridge, alert, environment
 
 pytestmark = pytest.mark.e2e
 CONCERNS = {  # event of a line -> what it has beside time, level and process
@@ -17,6 +19,19 @@ CONCERNS = {  # event of a line -> what it has beside time, level and process
     "webhook_rejected": {"source", "reason"},
     "action_done": {"action", "actor", "how"},
 }
+
+
+BREAKS = """
+import threading
+from bridge.adapters import logs
+logs.configure("web")
+for why in (ValueError("a bug"), SystemExit()):
+    def broken():
+        raise why
+    thread = threading.Thread(target=broken, name="poker")
+    thread.start()
+    thread.join()
+"""
 
 
 def lines_of(bridge: Bridge) -> list[dict[str, Any]]:
@@ -67,3 +82,11 @@ def test_every_line_says_whom_it_concerns_and_every_change_is_in_log_and_audit(t
         ("pause", "account io", "loopback"),
     ]
     assert not any(secret in json.dumps(lines) for secret in (*SECRETS.values(), "wrong-secret-123456"))
+
+
+def test_a_thread_that_breaks_is_one_line_as_well() -> None:
+    command = [sys.executable, "-c", BREAKS]
+    said = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30, check=True).stderr
+    (line,) = [json.loads(one) for one in said.splitlines()]
+    assert (line["event"], line["task"], line["process"], line["level"]) == ("task_failed", "poker", "web", "error")
+    assert line["exception"].endswith("ValueError: a bug")
