@@ -33,6 +33,17 @@ pytestmark = pytest.mark.e2e
 WITHIN_S = 30.0
 ORPHANS_GONE_S = 5.0
 ALL = ("web", "worker.1", "worker.2", "clock", "sandbox")
+STARTS = """
+import signal
+from bridge.entrypoints.cli.up import _process_apart
+try:
+    with _process_apart() as apart:
+        apart.submit(int).result()
+        print("ready", flush=True)
+        signal.pause()
+except KeyboardInterrupt:
+    print("stopped")
+"""
 
 
 class Up:
@@ -188,6 +199,17 @@ def test_killed_while_it_starts_it_leaves_nobody_who_keeps_the_next_one_out(up: 
         return False
 
     up.eventually(is_free, ORPHANS_GONE_S)
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback() -> None:
+    command = [sys.executable, "-c", STARTS]
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=WITHIN_S) == ("stopped\n", "")
 
 
 def test_it_outlives_whoever_reads_its_log(up: Up) -> None:

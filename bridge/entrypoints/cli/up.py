@@ -3,6 +3,7 @@
 import fcntl
 import importlib
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -151,6 +152,7 @@ def _process_apart() -> Iterator[ProcessPoolExecutor]:
     lifeline, ours = os.pipe()
 
     def begin(parent: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, which waits for what is under way
         os.close(ours)
         die_with(parent, lifeline)
 
