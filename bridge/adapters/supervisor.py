@@ -348,6 +348,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # who reloads hears it again once it can
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # in the background it may log to the terminal all the same
             if command is None:
                 for number in (signal.SIGPIPE, signal.SIGHUP):  # ignored here, and a shell would inherit that
                     signal.signal(number, signal.SIG_DFL)

@@ -46,6 +46,12 @@ def reloading():
     while True:
         signal.pause()
 
+def talk():
+    with open("/dev/tty", "w") as terminal:
+        terminal.write("talks")
+    note("talked")
+    return polite()
+
 def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note("ready")
@@ -274,6 +280,20 @@ def test_when_its_terminal_is_closed_it_lets_everything_finish(up: Up) -> None:
     up.process.wait(WITHIN_S)
     assert len(up.notes("finished")) == 1
     assert up.notes("reloaded") == []
+
+
+def test_a_terminal_that_stops_whoever_writes_in_the_background_stops_none(up: Up) -> None:
+    ours, its = os.openpty()
+    modes = termios.tcgetattr(its)
+    modes[3] |= termios.TOSTOP  # `stty tostop`
+    termios.tcsetattr(its, termios.TCSANOW, modes)
+    up.start("talker: incident-bridge talk\nshell: echo talks > /dev/tty; exec sleep 60\n", terminal=its)
+    eventually(lambda: len(up.notes("talked")) == 1)
+    eventually(lambda: title(up.pids("shell")[0]) == "sleep 60")
+    up.process.terminate()
+    up.process.wait(WITHIN_S)
+    os.close(ours)
+    os.close(its)
 
 
 def test_what_does_not_finish_within_the_grace_is_killed(up: Up) -> None:
