@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 import structlog
@@ -17,7 +18,7 @@ import structlog
 from bridge.adapters.ledger import Receipt
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import Unverifiable
-from bridge.entrypoints.web.receiver import without_secrets
+from bridge.entrypoints.web.redacting import without_secrets
 from bridge.sources import SOURCES
 from bridge.sources.base import QueryAuth, SignatureAuth, Signs
 from tests.receiving import Desk
@@ -239,6 +240,42 @@ def test_a_header_that_repeats_the_secret_of_the_address_is_not_stored() -> None
     webhook = Webhook(source="q", headers=headers, body=b"{}", received_at=datetime.now(UTC))
     source: Any = SOURCES["generic"](name="q", auth=auth)
     assert without_secrets(source, webhook).headers == {"x-kept": "50% of it"}
+
+
+SPELLED = 'pa+ss/wo"rd\\ 4ü'
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        SPELLED,
+        json.dumps(SPELLED)[1:-1],
+        json.dumps(SPELLED, ensure_ascii=False)[1:-1],
+        json.dumps(SPELLED)[1:-1].replace("/", "\\/"),
+        json.dumps(SPELLED)[1:-1].replace("+", "\\u002B").replace('\\"', "\\u0022"),
+        quote(SPELLED),
+        quote(SPELLED, safe=""),
+        quote_plus(SPELLED),
+        quote(SPELLED).replace("%2B", "%2b").replace("%C3%BC", "%c3%bc"),
+        quote_plus(json.dumps(SPELLED)[1:-1].replace("/", "\\/")),
+    ],
+)
+def test_a_secret_is_not_stored_however_a_body_spells_it(spelled: str) -> None:
+    source: Any = SOURCES["generic"](name="q", auth=QueryAuth(parameter="token", secrets=(SPELLED,)))
+    content = f"before {spelled} between {spelled}, after".encode()
+    webhook = Webhook(source="q", headers={}, body=content, received_at=datetime.now(UTC))
+    assert without_secrets(source, webhook).body == b"before [redacted] between [redacted], after"
+
+
+def test_a_body_in_which_a_secret_was_spelled_as_json_can_still_be_read() -> None:
+    said = {"token": SPELLED, "url": f"https://here/?t={SPELLED}&n=1", "ends": f"{SPELLED}\\"}
+    source: Any = SOURCES["generic"](name="q", auth=QueryAuth(parameter="token", secrets=(SPELLED,)))
+    webhook = Webhook(source="q", headers={}, body=json.dumps(said).encode(), received_at=datetime.now(UTC))
+    assert json.loads(without_secrets(source, webhook).body) == {
+        "token": "[redacted]",
+        "url": "https://here/?t=[redacted]&n=1",
+        "ends": "[redacted]\\",
+    }
 
 
 @pytest.mark.parametrize("secret", ["312800", "-12.5e10"])

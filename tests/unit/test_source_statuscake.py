@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Status, Webhook
 from bridge.domain.errors import SignatureError
-from bridge.entrypoints.web.receiver import without_secrets
+from bridge.entrypoints.web.redacting import without_secrets
 from bridge.sources.base import NoAuth, SignatureAuth
 from bridge.sources.statuscake import StatusCake
 

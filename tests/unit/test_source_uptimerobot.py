@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Status, Webhook
-from bridge.entrypoints.web.receiver import without_secrets
+from bridge.entrypoints.web.redacting import without_secrets
 from bridge.sources.base import HeaderAuth, NoAuth, QueryAuth
 from bridge.sources.uptimerobot import UptimeRobot
 

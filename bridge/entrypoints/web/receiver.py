@@ -4,15 +4,13 @@ A 2xx means: on disk. Everything refused is a clear sentence, and whatever could
 """
 
 import json
-import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import unquote, unquote_plus, urlencode
 
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException
@@ -22,17 +20,12 @@ from bridge.adapters.ledger import Receipt, Settled, receipt
 from bridge.domain.alert import Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
+from bridge.entrypoints.web.redacting import without_secrets
 from bridge.sources.base import Introduces, NoAuth, SignatureAuth, Source
-from bridge.sources.body import FORM_MEDIA_TYPE
 
 REJECTED_KEEPS_BYTES = 64 * 1024
 RETRY_AFTER_S = "10"  # below the 60 s that Zendesk accepts (SOURCES.md, section 3)
 READ_CHUNK = 64 * 1024
-_SECRET_WORDS = ("auth", "token", "secret", "signature", "cookie", "key", "password", "credential", "session")
-_REDACTED = b"[redacted]"
-_REDACTED_NUMBER = b"0"  # may stand in a text and as a JSON number, with what came before it and what comes after
-_NUMERIC = "0123456789.eE+-"  # what a JSON number is made of
-REDACT_MIN_CHARS = 6  # a shorter secret would blot out ordinary text
 AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
 
 _JSON = json.JSONEncoder(separators=(",", ":"))
@@ -189,11 +182,6 @@ def _header_name(variable: str) -> str:
     return variable[5:].lower().replace("_", "-")
 
 
-@lru_cache(maxsize=1024)
-def _sounds_secret(header: str) -> bool:
-    return any(word in header for word in _SECRET_WORDS)
-
-
 def _body(incoming: Request, limit: int) -> bytes:
     """The body, counted in bytes read, whatever Content-Length says. Raises _TooLarge, or OSError when it stalls."""
     stream = incoming.environ["wsgi.input"]
@@ -215,78 +203,6 @@ def _body(incoming: Request, limit: int) -> bytes:
         if size > limit:
             raise _TooLarge(b"".join(parts)[:REJECTED_KEEPS_BYTES])
     return b"".join(parts)
-
-
-def without_secrets(source: Source, webhook: Webhook) -> Webhook:
-    """The webhook as it may be stored: no credentials in its headers, none of the source's secrets in its body."""
-    secrets = tuple(_secrets_of(source))
-    its_own = getattr(source.auth, "header", None)
-    kept = {
-        name: value
-        for name, value in webhook.headers.items()
-        if not _sounds_secret(name) and name != its_own and not _holds_one(value, secrets)
-    }
-    body = webhook.body
-    if not body and (body := _query_as_form(source, webhook, secrets)):
-        kept["content-type"] = FORM_MEDIA_TYPE
-    for secret in secrets:
-        if len(secret) >= REDACT_MIN_CHARS:
-            body = _redacted(body, secret)
-    return replace(webhook, headers=MappingProxyType(kept), body=body, query=MappingProxyType({}))
-
-
-def _redacted(body: bytes, secret: str) -> bytes:
-    """A body without a secret, as readable as before.
-
-    One of digits is not looked for inside longer numbers: times and ids hold such digits by chance, and without them an
-    alert would be another one, or nobody could read it.
-    """
-    if _is_numeric(secret):
-        return re.sub(_standing(secret).encode(), _REDACTED_NUMBER, body)
-    return body.replace(secret.encode(), _REDACTED)
-
-
-def _is_numeric(secret: str) -> bool:
-    return not secret.strip(_NUMERIC)
-
-
-def _standing(secret: str) -> str:
-    """The pattern of a secret that no digits continue; those of an escape before it (%22, \\u0022) do not count.
-
-    It begins with the secret itself, for that is quickly looked for in a large body.
-    """
-    text = re.escape(secret)
-    escaped = rf"(?<=%[0-9A-Fa-f][0-9]{text})|(?<=\\u[0-9A-Fa-f]{{3}}[0-9]{text})"
-    return rf"{text}(?![0-9])(?:(?<![0-9]{text})|{escaped})"
-
-
-def _holds(value: str, secret: str) -> bool:
-    return re.search(_standing(secret), value) is not None if _is_numeric(secret) else secret in value
-
-
-def _holds_one(value: str, secrets: tuple[str, ...]) -> bool:
-    """Whether a header repeats a secret: as it is, as it stands in an address, or in whatever says who somebody is."""
-    if any(_holds(value, secret) for secret in secrets) or value.lower().startswith(("basic ", "bearer ")):
-        return True
-    said = (unquote(value), unquote_plus(value)) if "%" in value or "+" in value else ()
-    return any(_holds(one, secret) for one in said for secret in secrets)
-
-
-def _query_as_form(source: Source, webhook: Webhook, secrets: tuple[str, ...]) -> bytes:
-    """What a request without a body says in its address (UptimeRobot, StatusCake), as the form it might have been."""
-    said = [
-        (name, value)
-        for name, value in webhook.query.items()
-        if name != getattr(source.auth, "parameter", None)
-        and not any(word in name.lower() for word in _SECRET_WORDS)
-        and not any(_holds(value, secret) for secret in secrets)
-    ]
-    return urlencode(said, errors="replace").encode()
-
-
-def _secrets_of(source: Source) -> Iterable[str]:
-    auth = source.auth
-    return (one for one in (*getattr(auth, "secrets", ()), *getattr(auth, "passwords", ())) if one)
 
 
 def _unauthorized(receiver: Receiver, source: Source, error: SignatureError) -> Response:
