@@ -1,6 +1,7 @@
 """The web process over real sockets: what it accepts, what it refuses and how, and whom it lets read."""
 
 import base64
+import http.client
 import json
 import socket
 import sqlite3
@@ -208,6 +209,45 @@ def _sent_whole(bridge: Bridge, length: bytes, body: bytes) -> bytes:
         connection.sendall(head + b"\r\n\r\n" + body)
         while piece := connection.recv(65536):
             answer += piece
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("path", "head", "body", "status", "stays"),
+    [
+        ("lab", "Content-Length: 3000000", b"x" * 3_000_000, 413, False),
+        ("lab", "Transfer-Encoding: chunked", b"300000\r\n" + b"x" * 0x300000 + b"\r\n0\r\n\r\n", 413, False),
+        ("lab", "Transfer-Encoding: chunked", b"none\r\n", 400, False),
+        ("none", "Content-Length: 3000000", b"x" * 3_000_000, 404, False),
+        ("none", "Transfer-Encoding: chunked", b"1\r\nx\r\n0\r\n\r\n", 404, False),
+        ("lab", "Content-Encoding: br\r\nContent-Length: 3000000", b"x" * 3_000_000, 415, False),
+        ("none", "Content-Length: 3000", b"x" * 3_000, 404, True),
+        ("lab", "Content-Length: 3000", b"x" * 3_000, 400, True),
+        ("lab", "Transfer-Encoding: chunked", b"1\r\nx\r\n0\r\n\r\n", 400, True),
+    ],
+)
+def test_an_answer_says_truly_whether_the_next_webhook_may_come_the_same_way(
+    bridge: Bridge, path: str, head: str, body: bytes, status: int, stays: bool
+) -> None:
+    good = json.dumps(alert()).encode()
+    with closing(_connection(bridge)) as connection:
+        connection.sendall(f"POST /webhooks/{path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode() + body)
+        first = _answer(connection)
+        assert (first.status, first.getheader("Connection")) == (status, "keep-alive" if stays else "close")
+        if stays:
+            connection.sendall(
+                b"POST /webhooks/lab HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(good), good)
+            )
+            assert _answer(connection).status == 202
+        else:
+            assert connection.recv(1) == b""
+
+
+def _answer(connection: socket.socket) -> http.client.HTTPResponse:
+    """The next answer, read to its end."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    answer.read()
     return answer
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import ThreadWorker
 
 from bridge.adapters import cpu
@@ -31,6 +32,7 @@ LINGER_S = 2.0  # for a client to hang up, once it has our last answer
 GRACEFUL_S = 20
 SLACK_S = 1.0  # a read may end this much after the deadline, so that the timeout need not be set for every one
 UNSENT_MAX_BYTES = 64 * 1024
+THROWN_AWAY_MAX_BYTES = 64 * 1024  # of an unread body, between two requests: gunicorn's own _DRAIN_MAX_BYTES
 LEAVE_FOR_S = 0.0005  # a connection that a process with fewer should have; so often at most
 LEAVE_TIMES = 4
 CONNECTIONS_MAX = 2000  # of a process
@@ -329,4 +331,29 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """Called in each child: the WSGI application."""
-        return self._make_app()
+        return saying_when_it_ends(self._make_app())
+
+
+def saying_when_it_ends(app: Any) -> Any:
+    """The application, but each answer says so when its connection ends with it.
+
+    gunicorn drops the header an application says that with, and after a promise to stay it hangs up on whoever has more
+    of a body to send than it will throw away: the sender's next webhook then goes down a connection that is gone.
+    """
+
+    def answered(environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            if ("Connection", "close") in headers or _is_left_unread(environ["wsgi.input"].reader):
+                start_response.__self__.force_close()
+            return start_response(status, headers, *more)
+
+        return app(environ, start)
+
+    return answered
+
+
+def _is_left_unread(reader: Any) -> bool:
+    """Whether gunicorn hangs up because of what nobody read of a body: too much of it, or chunks, however many."""
+    if isinstance(reader, ChunkedReader):
+        return reader.parser is not None
+    return bool(getattr(reader, "length", 0) >= THROWN_AWAY_MAX_BYTES)
