@@ -219,6 +219,15 @@ def test_events_are_found_by_account_label_and_time(ledger: Ledger) -> None:
     assert found(q="a") == 1
 
 
+@pytest.mark.parametrize("words", ["Überlast in Škoda", "überlast", "ÜBERLAST IN ŠKODA IS", "škoda IS down"])
+def test_a_title_is_found_in_capitals_and_in_small_letters_of_any_alphabet(ledger: Ledger, words: str) -> None:
+    settle(ledger, fires("Überlast in Škoda"))
+    settle(ledger, fires("Uberlast in Skoda"))
+    (event,) = ledger.events(EventQuery(q=words)).items
+    (line,) = ledger.event_lines([event["id"]])[event["id"]]
+    assert line["title"] == "Überlast in Škoda is down"
+
+
 def test_a_filtered_page_says_where_it_stopped_and_the_next_goes_on_there(ledger: Ledger) -> None:
     settle(ledger, fires("rare", rule="rare"))
     for number in range(7):

@@ -197,6 +197,10 @@ def _postgresql_engine(url: str) -> Engine:
     return create_engine(patient, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
 
 
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
+
+
 def _sqlite_engine(url: str) -> Engine:
     engine = create_engine(
         url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False, "cached_statements": 512}
@@ -214,6 +218,7 @@ def _sqlite_engine(url: str) -> Engine:
             "wal_autocheckpoint=2000",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("lower", 1, _lower, deterministic=True)  # SQLite's own knows ASCII alone
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
