@@ -431,3 +431,37 @@ def test_no_get_changes_anything(ledger: Ledger) -> None:
         walked.append(path)
     assert len(walked) > 15
     assert contents(ledger) == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(f"/{kind}/x%00" for kind in ("events", "incidents", "dead")),
+        *(f"/events/%00/{more}" for more in ("dry", "test.zip")),
+        *(f"/incidents?{name}=x%00" for name in ("state", "account", "before")),
+        *(f"/dead?account=a&{name}=%00" for name in ("account", "rule", "reason", "before")),
+        *(f"/events?{name}=%00" for name in ("q", "before", "label")),
+        *(
+            "/playground?event=%00",
+            "/quiet?event=%00",
+            "/quiet?match=%00",
+            "/audit?actor=a&actor=%00",
+            "/rules?file=%00",
+        ),
+    ],
+)
+def test_a_page_asked_for_with_a_nul_is_refused_in_a_sentence(ledger: Ledger, address: str) -> None:
+    answer = Browser(web_app(ledger)).get(address)
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    assert "NUL" in answer.text
+
+
+def test_a_form_with_a_nul_changes_nothing(ledger: Ledger) -> None:
+    browser = Browser(web_app(ledger))
+    for path, form in (
+        ("/dead/x/discard", {"reason": "\x00"}),
+        ("/dead/bulk", {"account": "\x00", "rule": "r", "reason": "x"}),
+        ("/lanes/%00/pause", {}),
+    ):
+        assert browser.post(path, **form).status_code == 400, path
+    assert ledger.audit(limit=1).items == ()

@@ -15,8 +15,8 @@ def add(routes: Blueprint, ledger: Ledger) -> None:
 
     @routes.get("/audit")
     def audit() -> str:
-        filters = {name: request.args.get(name, "").replace("\x00", "")[:200] for name in _FILTERS}
-        before = request.args.get("before", "").replace("\x00", "")[:200] or None
+        filters = {name: request.args.get(name, "")[:200] for name in _FILTERS}
+        before = request.args.get("before", "")[:200] or None
         page = ledger.audit(limit=SHOWN, before=before, **filters)
         kept = {name: value for name, value in filters.items() if value}
         older = None if page.next is None else "?" + urlencode({**kept, "before": page.next})

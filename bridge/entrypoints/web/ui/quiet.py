@@ -51,7 +51,7 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
         form, problems = _form(request.args), no_problems
         event_id = request.args.get("event", "")
         if event_id and not form.match:
-            event = None if "\x00" in event_id else on.ledger.event(event_id)
+            event = on.ledger.event(event_id)
             alerts = [] if event is None else [one for one in event["alerts"] if one["status"] is not None]
             if not alerts:
                 return _page(on, form, (f"There is no alert in an event {event_id[:80]}",)), 404
@@ -83,7 +83,7 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
 
     @routes.post("/quiet/<silence_id>/end")
     def end(silence_id: str) -> Any:
-        ended = None if "\x00" in silence_id else on.ledger.silence_ended(silence_id, current().name)
+        ended = on.ledger.silence_ended(silence_id, current().name)
         if ended is None:
             return auditing.not_done("There is no such silence.", "/quiet")
         if on.keeper is not None:
@@ -110,7 +110,7 @@ def _page(on: Quiet, form: Form, problems: tuple[str, ...] = (), preview: Previe
 
 def _form(given: Mapping[str, str]) -> Form:
     def text(name: str) -> str:
-        return given.get(name, "").replace("\x00", "").replace("\r\n", "\n")[:TEXT_MAX_CHARS].strip()
+        return given.get(name, "").replace("\r\n", "\n")[:TEXT_MAX_CHARS].strip()
 
     who = current()
     known = "" if who.how is How.LOOPBACK else who.name

@@ -19,6 +19,8 @@ def guard(routes: Blueprint, gate: Gate) -> None:
     def _guard() -> Any:
         if request.endpoint == "ui.static":
             return None
+        if _holds_nul():
+            return _problem("There is nothing with the character NUL in it here", 400)
         if request.method not in access.SAFE_METHODS:
             try:
                 validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
@@ -54,6 +56,12 @@ def guard(routes: Blueprint, gate: Gate) -> None:
         gate.end_session()
         auditing.did("logout")
         return redirect("/login" if gate.has_logins else "/", 303)
+
+
+def _holds_nul() -> bool:
+    """Whether the address or the form has a NUL in it: nobody types one, and PostgreSQL refuses to be asked about it."""
+    said = (*request.args.items(multi=True), *request.form.items(multi=True), *(request.view_args or {}).items())
+    return any("\x00" in text for pair in said for text in pair)
 
 
 def _problem(sentence: str, status: int) -> tuple[str, int]:
