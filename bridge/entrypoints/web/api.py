@@ -3,21 +3,19 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, request
 from flask_wtf.csrf import validate_csrf
 
-from bridge.adapters.ledger import EventQuery, Ledger, Page
+from bridge.adapters.ledger import Ledger, Page
 from bridge.adapters.ledger.letters import LetterError, NoSuchLetter
 from bridge.domain.access import How
 from bridge.entrypoints.reloading import Reloader, book_json
-from bridge.entrypoints.web import access, auditing, openapi, reloads, shadows, silences
+from bridge.entrypoints.web import access, asked, auditing, openapi, reloads, shadows, silences
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.incident_actions import add_incident_actions
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.queries import BadQuery, paging, text_of
 from bridge.entrypoints.web.receiver import answer
 
 Read = Callable[..., Response]
@@ -57,10 +55,12 @@ def blueprint(api: Api) -> Blueprint:
             return answer(415, error="send a JSON body with Content-Type: application/json")
         if any("\x00" in text for text in (request.view_args or {}).values()):  # PostgreSQL refuses to be asked
             return answer(404, error="there is nothing of this id")
+        if request.method == "POST":
+            asked.read_content()
         return None
 
-    @routes.errorhandler(BadQuery)
-    def _bad_query(error: BadQuery) -> Response:
+    @routes.errorhandler(asked.Unclear)
+    def _unclear(error: asked.Unclear) -> Response:
         return answer(400, error=str(error))
 
     @routes.errorhandler(LetterError)
@@ -82,7 +82,7 @@ def blueprint(api: Api) -> Blueprint:
 def _add_reads(routes: Blueprint, api: Api) -> None:
     @routes.get("/events")
     def events() -> Response:
-        return _list(api.ledger.events(event_query()))
+        return _list(api.ledger.events(asked.event_query()))
 
     @routes.get("/events/<event_id>")
     def event(event_id: str) -> Response:
@@ -90,7 +90,7 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/incidents")
     def incidents() -> Response:
-        return _list(api.ledger.incidents(state=text_of("state"), account=text_of("account"), **paging()))
+        return _list(api.ledger.incidents(state=asked.text("state"), account=asked.text("account"), **asked.paging()))
 
     @routes.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
@@ -98,8 +98,8 @@ def _add_reads(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/deliveries")
     def deliveries() -> Response:
-        state, account, of = text_of("state"), text_of("account"), text_of("incident")
-        return _list(api.ledger.deliveries(state=state, account=account, incident=of, **paging()))
+        state, account, of = asked.text("state"), asked.text("account"), asked.text("incident")
+        return _list(api.ledger.deliveries(state=state, account=account, incident=of, **asked.paging()))
 
     @routes.get("/deliveries/<delivery_id>")
     def delivery(delivery_id: str) -> Response:
@@ -124,7 +124,7 @@ def _add_audit(routes: Blueprint, api: Api) -> None:
 
     @routes.get("/audit")
     def audit() -> Response:
-        return _list(api.ledger.audit(actor=text_of("actor"), action=text_of("action"), **paging()))
+        return _list(api.ledger.audit(actor=asked.text("actor"), action=asked.text("action"), **asked.paging()))
 
 
 def _add_actions(routes: Blueprint, api: Api) -> None:
@@ -136,10 +136,9 @@ def _add_actions(routes: Blueprint, api: Api) -> None:
 
     @routes.post("/deliveries/<delivery_id>/discard")
     def discard(delivery_id: str) -> Response:
-        content = request.get_json(silent=True)
-        reason = content.get("reason") if isinstance(content, dict) else None
+        reason = asked.content().get("reason")
         if not isinstance(reason, str) or not reason.strip():
-            raise BadQuery('a discarded letter needs a reason: {"reason": "why nobody has to be told"}')
+            raise asked.Unclear('a discarded letter needs a reason: {"reason": "why nobody has to be told"}')
         api.ledger.discarded(delivery_id, reason)
         return _json({"delivery": delivery_id, "state": "cancelled"})
 
@@ -153,37 +152,6 @@ def _add_lane_actions(routes: Blueprint, api: Api) -> None:
         if action == "resume":
             api.poke(frozenset({lane}))
         return _json({"account": account, "lane": lane, "paused": action == "pause"})
-
-
-def event_query() -> EventQuery:
-    """The filters of the request's query. Raises BadQuery."""
-    return EventQuery(
-        source=text_of("source"),
-        state=text_of("state"),
-        rule=text_of("rule"),
-        outcome=text_of("outcome"),
-        q=text_of("q"),
-        since=_since(text_of("since")),
-        until=_since(text_of("until"), "until"),
-        account=text_of("account"),
-        label=text_of("label"),
-        **paging(),
-    )
-
-
-def _since(text: str | None, name: str = "since") -> datetime | None:
-    """RFC 3339, or an age such as 15m, 24h, 7d."""
-    if text is None:
-        return None
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    try:
-        if text[-1] in units and text[:-1].isascii() and text[:-1].isdigit() and len(text) < 8:
-            return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
-        instant = datetime.fromisoformat(text.replace(" ", "+"))
-    except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
-        example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"
-        raise BadQuery(f"{name} is {example}, not '{text[:40]}'") from None
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 def _list(page: Page) -> Response:

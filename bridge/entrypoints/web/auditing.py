@@ -13,7 +13,7 @@ from flask import Blueprint, Response, flash, g, redirect, request
 from bridge.adapters import logs
 from bridge.domain.access import Deed
 from bridge.domain.errors import LedgerUnavailable
-from bridge.entrypoints.web import access
+from bridge.entrypoints.web import access, asked
 
 VALUE_MAX_CHARS = 300
 _SECRET_WORDS = ("token", "secret", "password", "credential", "auth", "session", "cookie", "key")
@@ -68,11 +68,7 @@ def _by_itself() -> tuple[str, str, Mapping[str, object]]:
 
 def said() -> dict[str, object]:
     """The fields of this request's form or JSON object, shortened, and none that may hold a secret."""
-    if request.mimetype == "application/json":
-        content = request.get_json(silent=True)
-        fields: Mapping[str, Any] = content if isinstance(content, dict) else {}
-    else:
-        fields = request.form.to_dict()
+    fields: Mapping[str, Any] = {**request.form.to_dict(), **asked.content()}
     return {
         str(name)[:80]: value if isinstance(value, bool | int | float) else str(value)[:VALUE_MAX_CHARS]
         for name, value in fields.items()

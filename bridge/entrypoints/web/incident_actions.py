@@ -1,12 +1,12 @@
 """POST /api/v1/incidents/<id>/resolve, /detach, /resend and /note: what people do to an incident by hand."""
 
 from collections.abc import Callable
-from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.hands import Done, IncidentError, NoSuchIncident
+from bridge.entrypoints.web import asked
 from bridge.entrypoints.web.receiver import answer
 
 ACTIONS = ("resolve", "detach", "resend", "note")
@@ -35,8 +35,7 @@ def add_incident_actions(routes: Blueprint, ledger: Ledger, poke: Callable[[froz
 
     @routes.post("/incidents/<incident_id>/<any(resolve, detach, resend, note):action>")
     def incident_action(incident_id: str, action: str) -> Response:
-        content: Any = request.get_json(silent=True)
-        text = content.get("text") if isinstance(content, dict) else None
+        text = asked.content().get("text")
         if action == "note" and not (isinstance(text, str) and text.strip()):
             return answer(400, error='a note needs a text: {"text": "what everybody should know"}')
         done = done_by_hand(ledger, incident_id, action, str(text or ""))

@@ -1,14 +1,15 @@
 """POST /api/v1/reload; and what /readyz and /metrics say of the rules in force."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client.core import GaugeMetricFamily
 
 from bridge.adapters.ledger import RulesState
 from bridge.domain.access import Role
 from bridge.entrypoints.reloading import Reloader, ReloadRefused, State, instant_text
-from bridge.entrypoints.web import auditing
+from bridge.entrypoints.web import asked, auditing
 from bridge.entrypoints.web.access import current, needs
 from bridge.entrypoints.web.receiver import answer
 
@@ -20,25 +21,31 @@ def add_routes(routes: Blueprint, reloader: Reloader | None) -> None:
     @needs(Role.ADMIN)
     def reload() -> Response:
         """200: taken, unchanged, or a dry run that found nothing wrong. 422: refused, with every problem."""
-        content = request.get_json(silent=True)
-        asked: dict[str, Any] = content if isinstance(content, dict) else {}
-        is_dry = asked.get("dry_run") is True
+        is_dry, digest = _wanted(asked.content())
         if is_dry:
             auditing.nothing_done()
         if reloader is None:
             return answer(503, error="this process has no rules to reload")
-        digest = asked.get("digest")
         try:
-            done = reloader.reload(
-                f"the API ({current().name})",
-                dry_run=is_dry,
-                digest=digest if isinstance(digest, str) else None,
-            )
+            done = reloader.reload(f"the API ({current().name})", dry_run=is_dry, digest=digest)
         except ReloadRefused as error:
             return answer(409, error=str(error))
         response = answer(422 if done.state is State.REFUSED else 200, **done.as_json())
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _wanted(content: Mapping[str, Any]) -> tuple[bool, str | None]:
+    """Whether a reload is only tried, and of which files. Raises Unclear: no typing error puts rules in force."""
+    unknown = sorted(content.keys() - {"dry_run", "digest"})
+    if unknown:
+        raise asked.Unclear(f"unknown key '{unknown[0][:40]}'; a reload has: dry_run, digest")
+    is_dry, digest = content.get("dry_run", False), content.get("digest")
+    if not isinstance(is_dry, bool):
+        raise asked.Unclear("'dry_run' is true or false")
+    if digest is not None and not isinstance(digest, str):
+        raise asked.Unclear("'digest' is a text")
+    return is_dry, digest
 
 
 def rules_told(state: RulesState) -> dict[str, Any]:

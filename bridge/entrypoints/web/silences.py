@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.silences import LIST_MAX
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, previewed
+from bridge.entrypoints.web import asked
 from bridge.entrypoints.web.access import current, harmless
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.queries import paging
 from bridge.entrypoints.web.receiver import answer
 
 
@@ -21,7 +22,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
 
     @routes.get("/silences")
     def silences() -> Response:
-        page = ledger.silences(**paging())
+        page = ledger.silences(**asked.paging(LIST_MAX))
         return _fresh(answer(200, items=list(page.items), next=page.next))
 
     @routes.get("/silences/<silence_id>")
@@ -32,7 +33,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
     def add() -> Response:
         if keeper is None:
             return answer(503, error="this process has no rules to read a silence with")
-        made = added(ledger, keeper.settings, draft_of(_content()))
+        made = added(ledger, keeper.settings, draft_of(asked.content()))
         keeper.look()
         return _fresh(answer(201, **made))
 
@@ -41,7 +42,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
     def preview() -> Response:
         if keeper is None:
             return answer(503, error="this process has no rules to read a silence with")
-        content = _content()
+        content = asked.content()
         found = previewed(ledger, keeper.settings, content.get("match"), criticals=content.get("criticals") is True)
         return _fresh(answer(200, **preview_json(found)))
 
@@ -76,11 +77,6 @@ def _text(content: dict[str, Any], name: str) -> str:
     if value is not None and not isinstance(value, str):
         raise SilenceRefused([f"'{name}' is a text"])
     return value or ""
-
-
-def _content() -> dict[str, Any]:
-    content = request.get_json(silent=True)
-    return content if isinstance(content, dict) else {}
 
 
 def _one(found: dict[str, Any] | None, wanted: str) -> Response:

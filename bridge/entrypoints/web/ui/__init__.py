@@ -20,10 +20,9 @@ from bridge.domain.decision import Outcome
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.reloading import Reloader
-from bridge.entrypoints.web import api, auditing
+from bridge.entrypoints.web import asked, auditing
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.keeper import Keeper
-from bridge.entrypoints.web.queries import BadQuery
 from bridge.entrypoints.web.receiver import refused
 from bridge.entrypoints.web.ui import audit, first, incident_pages, quiet, reloads, rule_page, sessions, words
 from bridge.entrypoints.web.ui.events import add_event_actions, curl_of
@@ -149,8 +148,8 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
     def events() -> str | tuple[str, int]:
         problem, page = None, Page(items=(), next=None)
         try:
-            page = _with_lines(ledger, ledger.events(api.event_query()))
-        except BadQuery as error:
+            page = _with_lines(ledger, ledger.events(asked.event_query()))
+        except asked.Unclear as error:
             problem = str(error)
         if request.headers.get("X-Rows-Only"):
             return render_template("rows.html", events=page)

@@ -59,7 +59,7 @@ def guard(routes: Blueprint, gate: Gate) -> None:
 
 
 def _holds_nul() -> bool:
-    """Whether the address or the form has a NUL in it: nobody types one, and PostgreSQL refuses to be asked about it."""
+    """Whether the address or the form has a NUL in it: nobody types one, and PostgreSQL takes none."""
     said = (*request.args.items(multi=True), *request.form.items(multi=True), *(request.view_args or {}).items())
     return any("\x00" in text for pair in said for text in pair)
 
