@@ -12,6 +12,7 @@ from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.delivery import NothingFound, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from tests.ledgers import (
     MovedDatabase,
+    alert,
     claim,
     delivered,
     ends,
@@ -213,9 +214,16 @@ def test_events_are_found_by_account_label_and_time(ledger: Ledger) -> None:
 
     assert (found(account="pd"), found(account="other")) == (1, 0)
     assert (found(label="team=db"), found(label="team")) == (0, 0)
+    assert (found(label="status=firing"), found(label="source"), found(label="title")) == (0, 0, 0), (
+        "these are no labels"
+    )
+    labels = {"env": 'prod "eu"', "status": "red}"}
+    settle(ledger, replace(fires("b"), reading=alert("b", labels=labels)))
+    assert (found(label="status=red}"), found(label="status"), found(label='env=prod "eu"')) == (1, 1, 1)
+    assert (found(label="env=prod"), found(label="env=red}")) == (0, 0)
     now = datetime.now(UTC)
-    assert (found(until=now + timedelta(minutes=1)), found(until=now - timedelta(hours=1))) == (2, 0)
-    assert (found(since=now - timedelta(minutes=1)), found(since=now + timedelta(hours=1))) == (2, 0)
+    assert (found(until=now + timedelta(minutes=1)), found(until=now - timedelta(hours=1))) == (3, 0)
+    assert (found(since=now - timedelta(minutes=1)), found(since=now + timedelta(hours=1))) == (3, 0)
     assert found(q="a") == 1
 
 

@@ -141,7 +141,8 @@ def _of_alerts(query: EventQuery) -> list[ColumnElement[bool]]:
     if query.label:
         name, _, value = query.label.partition("=")
         pair = f"{dumps(name.strip())}:{dumps(value.strip())}" if value.strip() else f"{dumps(name.strip())}:"
-        wanted.append(alerts.c.document.like(f'%"labels":{{%{_escaped(pair)}%}}%', escape="\\"))
+        inside = f'%"labels":{{%{_escaped(pair)}%}},"links":%'  # not what follows the labels: status, severity, title
+        wanted.append(alerts.c.document.like(inside, escape="\\"))
     return wanted
 
 
