@@ -320,7 +320,7 @@ def test_every_change_asks_for_a_token_of_its_form_and_a_role(ledger: Ledger) ->
 
 
 def test_a_silence_is_ended_in_the_name_of_who_ended_it(ledger: Ledger, app: Flask) -> None:
-    by_page, by_session, by_token = (quiet(ledger) for _ in range(3))
+    by_page, by_session, by_token = (quiet(ledger, reason) for reason in ("page", "session", "token"))
     browser = Browser(app)
     browser.log_in("operate", password("operate"))
     browser.post(f"/quiet/{by_page}/end")
@@ -393,7 +393,7 @@ def contents(ledger: Ledger) -> dict[str, list[Any]]:
         }
 
 
-def quiet(ledger: Ledger) -> str:
+def quiet(ledger: Ledger, reason: str = "b") -> str:
     """A silence; its id."""
     now = ledger.time()
     made = Silence(
@@ -402,7 +402,7 @@ def quiet(ledger: Ledger) -> str:
         starts_at=now,
         ends_at=now + timedelta(hours=1),
         author="a",
-        reason="b",
+        reason=reason,
     )
     return str(ledger.silence_added(made)["id"])
 

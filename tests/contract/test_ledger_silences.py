@@ -1,8 +1,10 @@
 """Silences in the ledger, on both databases: what they hide, what they never hide, and what is left of them."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from bridge.adapters.ledger import Ledger
@@ -60,8 +62,40 @@ def test_before_it_begins_and_after_its_end_a_silence_hides_nothing(ledger: Ledg
     assert silenced(ledger, "b", over, later, holds)["silence"] == holds.id
 
 
+def test_a_second_click_is_no_second_silence(ledger: Ledger) -> None:
+    added: list[str] = []
+    both = [
+        threading.Thread(target=lambda: added.append(ledger.silence_added(silence(ledger))["id"])) for _ in range(6)
+    ]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert (len(added), len(set(added))) == (6, 1)
+    ledger.silence_ended(added[0], "somebody")
+    assert ledger.silences_standing() == (), "nothing goes on hiding after its end"
+    again = ledger.silence_added(silence(ledger))
+    assert (again["state"], again["id"] in added) == ("active", False), "what was ended may be silenced anew"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"match": {"labels.env": "dev"}},
+        {"author": "another"},
+        {"reason": "another"},
+        {"criticals": True},
+        {"ends_at": datetime.now(UTC) + 2 * HOUR},
+        {"starts_at": datetime.now(UTC)},
+    ],
+)
+def test_a_silence_that_differs_in_anything_is_another(ledger: Ledger, change: dict[str, Any]) -> None:
+    first, second = (ledger.silence_added(silence(ledger, **more))["id"] for more in ({}, change))
+    assert first != second
+
+
 def test_a_silence_ended_by_hand_hides_nothing_more_whoever_does_not_know_it_yet(ledger: Ledger) -> None:
-    held, other = silence(ledger), silence(ledger)
+    held, other = silence(ledger), silence(ledger, reason="another test")
     for one in (held, other):
         ledger.silence_added(one)
     assert silenced(ledger, "a", held, other)["silence"] == held.id
@@ -122,7 +156,7 @@ def test_an_unknown_silence_is_none(ledger: Ledger) -> None:
 
 def test_those_that_hold_are_listed_before_those_that_are_over_page_by_page(ledger: Ledger) -> None:
     now = datetime.now(UTC)
-    holds, coming, newer = silence(ledger), silence(ledger, starts_at=now + HOUR / 2), silence(ledger)
+    holds, coming, newer = silence(ledger), silence(ledger, starts_at=now + HOUR / 2), silence(ledger, reason="newer")
     for one in (holds, coming, newer):
         ledger.silence_added(one)
     ledger.silence_ended(newer.id, "somebody")
@@ -135,7 +169,7 @@ def test_those_that_hold_are_listed_before_those_that_are_over_page_by_page(ledg
 
 def test_silences_that_were_over_before_the_history_begins_are_let_go(ledger: Ledger) -> None:
     ledger.silence_added(silence(ledger))
-    kept = silence(ledger)
+    kept = silence(ledger, reason="kept")
     ledger.silence_added(kept)
     with ledger.database.writing() as transaction:
         transaction.connection.execute(

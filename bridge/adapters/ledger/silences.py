@@ -25,6 +25,7 @@ COUNTED_MAX = 20_000  # silenced alerts that a list of silences counts, newest f
 PREVIEW_SCAN = 20_000  # alerts that a preview looks at, newest first
 PREVIEW_SHOWN = 20
 PAGE = 500  # alerts read at once
+TWINS_WITHIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,16 @@ class Preview:
     note: str | None = None  # when not everything was looked at
 
 
-def add(transaction: Transaction, silence: Silence) -> None:
-    """A silence is on record; every process takes it within two seconds."""
+def add(transaction: Transaction, silence: Silence) -> str:
+    """A silence is on record, and every process takes it within two seconds; its id.
+
+    The same one again, a moment later, is a second click on its button and not a second silence: it would go on hiding
+    after somebody ended the first.
+    """
+    books.silences_changed(transaction)  # and lets one after the other look for its twin
+    twin = _twin(transaction, silence)
+    if twin is not None:
+        return twin
     row = {
         "id": silence.id,
         "match": dumps(dict(silence.match)),
@@ -51,7 +60,22 @@ def add(transaction: Transaction, silence: Silence) -> None:
         "created_at": transaction.now,
     }
     transaction.connection.execute(insert(silences), row)
-    books.silences_changed(transaction)
+    return silence.id
+
+
+def _twin(transaction: Transaction, silence: Silence) -> str | None:
+    """The id of a silence that was added a moment ago, still holds, and is this one but for that moment."""
+    found = select(silences.c.id).where(
+        silences.c.created_at > transaction.now - TWINS_WITHIN,
+        silences.c.ended_at.is_(None),
+        silences.c.match == dumps(dict(silence.match)),
+        silences.c.author == storable(silence.author),
+        silences.c.reason == storable(silence.reason),
+        silences.c.criticals == silence.criticals,
+        silences.c.starts_at.between(silence.starts_at - TWINS_WITHIN, silence.starts_at + TWINS_WITHIN),
+        silences.c.ends_at.between(silence.ends_at - TWINS_WITHIN, silence.ends_at + TWINS_WITHIN),
+    )
+    return transaction.connection.execute(found.limit(1)).scalar()
 
 
 def end(transaction: Transaction, silence_id: str, by: str) -> dict[str, Any] | None:

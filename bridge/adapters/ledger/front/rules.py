@@ -63,11 +63,10 @@ class ForRules(Base):
             return books.stored(transaction, book_hash)
 
     def silence_added(self, silence: Silence) -> dict[str, Any]:
-        """A silence holds; answers it as the API shows it."""
+        """A silence holds; answers it as the API shows it, or the one just like it that was added a moment ago."""
 
         def added(transaction: Transaction) -> dict[str, Any]:
-            silences.add(transaction, silence)
-            return silences.one(transaction, silence.id) or {}
+            return silences.one(transaction, silences.add(transaction, silence)) or {}
 
         return self._written(added)
 
