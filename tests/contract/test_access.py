@@ -17,6 +17,7 @@ from bridge.config.models import ProxySettings, TokenSettings, UserSettings
 from bridge.domain.access import GUESSES_AT_ONCE, Role
 from bridge.domain.delivery import PermanentFailure, Reason
 from bridge.domain.silences import Silence
+from bridge.entrypoints.web.ui.letters import BULK_MAX
 from tests.ledgers import MovedDatabase, claim, fires, ledger_of, record, route, settle
 from tests.web_apps import Browser, web_app
 
@@ -379,6 +380,19 @@ def test_many_letters_are_discarded_as_they_were_shown_and_each_is_in_the_audit(
     assert {(one["action"], one["object"], one["detail"]["reason"]) for one in lines} == {
         ("discard", f"delivery {one}", "known") for one in shown
     }
+
+
+def test_letters_that_were_shown_are_found_again_whatever_has_died_meanwhile(ledger: Ledger) -> None:
+    shown = letters(ledger, 1)
+    (cause,) = ledger.dead_causes()
+    form = {"do": "replay", "sure": "yes", **{name: cause[name] for name in ("account", "rule", "reason")}}
+    letters(ledger, BULK_MAX)
+    browser = Browser(web_app(ledger))
+    browser._post("/dead/bulk", data={"csrf_token": browser.token(), "id": shown, **form})
+    assert "1 letter back in line" in browser.get("/").text
+    assert [(one["action"], one["object"]) for one in ledger.audit(limit=5).items] == [
+        ("replay", f"delivery {shown[0]}")
+    ]
 
 
 def contents(ledger: Ledger) -> dict[str, list[Any]]:

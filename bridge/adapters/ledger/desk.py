@@ -1,6 +1,6 @@
 """What the pages ask beyond the API: dead letters by their cause, an incident's reports, and its place in the lane."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -50,10 +50,19 @@ def causes(transaction: Transaction) -> list[dict[str, Any]]:
 
 
 def letters(
-    transaction: Transaction, *, account: str, rule: str, reason: str, limit: int, before: str | None = None
+    transaction: Transaction,
+    *,
+    account: str,
+    rule: str,
+    reason: str,
+    limit: int,
+    before: str | None = None,
+    among: Collection[str] = (),
 ) -> Page:
-    """The dead letters of one cause, newest first, each with the title of its incident."""
+    """The dead letters of one cause, newest first, each with the title of its incident; `among` these, when given."""
     statement = _of_cause(account, rule, reason).order_by(deliveries.c.id.desc())
+    if among:
+        statement = statement.where(deliveries.c.id.in_(among))
     if before:
         statement = statement.where(deliveries.c.id < before)
     wanted = max(1, min(limit, LIMIT_MAX))

@@ -1,6 +1,6 @@
 """The ledger as it is read: what the API, the pages and the command line show. Nothing here writes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -50,10 +50,20 @@ class ForReading(Base):
         with self.database.reading() as transaction:
             return desk.causes(transaction)
 
-    def dead_letters(self, *, account: str, rule: str, reason: str, limit: int, before: str | None = None) -> Page:
-        """The dead letters of one cause, newest first."""
+    def dead_letters(
+        self,
+        *,
+        account: str,
+        rule: str,
+        reason: str,
+        limit: int,
+        before: str | None = None,
+        among: Collection[str] = (),
+    ) -> Page:
+        """The dead letters of one cause, newest first; those of them that are `among` these ids, when any are given."""
+        cause = {"account": account, "rule": rule, "reason": reason}
         with self.database.reading() as transaction:
-            return desk.letters(transaction, account=account, rule=rule, reason=reason, limit=limit, before=before)
+            return desk.letters(transaction, **cause, limit=limit, before=before, among=among)
 
     def opening_event(self, incident_id: str) -> tuple[str, int] | None:
         """The event that opened an incident, and the position of the alert in it."""

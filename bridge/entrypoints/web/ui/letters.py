@@ -164,8 +164,7 @@ class Letters:
         cause = {name: request.form.get(name, "")[:200] for name in ("account", "rule", "reason")}
         does = request.form.get("do", "")
         ids = [one for one in request.form.getlist("id") if one][:BULK_MAX]
-        page = self._ledger.dead_letters(**cause, limit=BULK_MAX)
-        chosen = [one for one in page.items if not ids or one["id"] in ids]
+        chosen = self._ledger.dead_letters(**cause, limit=BULK_MAX, among=ids).items
         known = self._cause(cause)
         if not chosen or known is None:
             return auditing.not_done("None of these is a dead letter any more.", "/dead")
@@ -184,7 +183,7 @@ class Letters:
             )
         return self._done([one["id"] for one in chosen], does, why, cause["account"])
 
-    def _done(self, ids: list[str], does: str, why: str, account: str) -> Any:
+    def _done(self, ids: Sequence[str], does: str, why: str, account: str) -> Any:
         done, refused = 0, []
         auditing.nothing_done()  # but letter by letter
         for one in ids:
