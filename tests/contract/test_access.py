@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 from flask import Flask
 from sqlalchemy import text
@@ -479,3 +480,40 @@ def test_a_form_with_a_nul_changes_nothing(ledger: Ledger) -> None:
     ):
         assert browser.post(path, **form).status_code == 400, path
     assert ledger.audit(limit=1).items == ()
+
+
+HTML = {"Accept": "text/html,*/*;q=0.8"}
+
+
+def test_a_person_reads_of_a_refusal_on_a_page_and_a_program_in_json(ledger: Ledger) -> None:
+    browser = Browser(web_app(ledger))
+    token = browser.token()
+    for path, form, status in (
+        ("/nothing", None, 404),
+        ("/rules/reload", None, 405),
+        ("/incidents/x/note", {"csrf_token": token, "text": "x" * (1 << 20)}, 413),
+    ):
+        method = "GET" if form is None else "POST"
+        page = browser._post(path, method=method, data=form, headers=HTML)
+        assert (page.status_code, page.mimetype) == (status, "text/html"), path
+        assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+        assert 'href="/"' in page.text
+        said = browser._post(path, method=method, data=form)
+        assert (said.status_code, said.mimetype) == (status, "application/json"), path
+        assert page.headers.get("Allow") == said.headers.get("Allow")
+    assert browser._post("/api/v1/reload", method="GET", headers=HTML).mimetype == "application/json"
+
+
+def test_a_page_that_fails_is_a_page_and_its_traceback_is_in_the_log(ledger: Ledger) -> None:
+    app = web_app(ledger)
+
+    def fails() -> str:
+        raise ZeroDivisionError("of this test")
+
+    app.view_functions["ui.audit"] = fails
+    with structlog.testing.capture_logs() as logged:
+        page = Browser(app).get("/audit", headers=HTML)
+        said = Browser(app).get("/audit")
+    assert (page.status_code, page.mimetype, "of this test" in page.text) == (500, "text/html", False)
+    assert (said.status_code, said.mimetype) == (500, "application/json")
+    assert [(one["event"], str(one["exc_info"])) for one in logged] == [("request_failed", "of this test")] * 2

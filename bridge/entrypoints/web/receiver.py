@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from flask import Blueprint, Request, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from bridge.adapters import logs
 from bridge.adapters.ledger import Receipt, Settled, receipt
@@ -253,7 +253,21 @@ def _reject(
 
 def refused(error: HTTPException) -> Response:
     """What Flask refuses, in its first sentence."""
-    return answer(error.code or 500, error=(error.description or error.name).split(". ")[0])
+    response = answer(error.code or 500, error=(error.description or error.name).split(". ")[0])
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def failed(error: Exception) -> Response:
+    """What we did wrong: the log has the traceback."""
+    logs.get().error(logs.REQUEST_FAILED, method=request.method, path=line(request.path), exc_info=error)
+    return answer(500, error="this is a fault of Incident Bridge; its log says more")
+
+
+def line(path: str) -> str:
+    """An address as a log on a terminal may show it."""
+    return path if path.isprintable() else ascii(path)
 
 
 def answer(status: int, /, *, retry_after: str | None = None, close: bool = False, **content: Any) -> Response:

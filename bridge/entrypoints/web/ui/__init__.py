@@ -45,6 +45,12 @@ LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
 INCIDENTS_MAX = 20  # told of one event whole; a batch may concern any number
 _FOR_PROGRAMS = ("/api/", "/webhooks/")
+_TOLD = {
+    404: "There is no such page here",
+    405: "This address takes a form; there is no page to read at it",
+    413: "That is more than a form may hold; nothing was changed",
+    500: "This is a fault of Incident Bridge; its log says more",
+}
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -114,15 +120,10 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
             "sandboxed": ui.sandboxed,
         }
 
-    @routes.app_errorhandler(404)
-    def _lost(error: HTTPException) -> Response:
-        """A person who mistyped an address reads a page; a program gets its JSON, and so does what is for programs."""
-        if request.path.startswith(_FOR_PROGRAMS) or "text/html" not in request.accept_mimetypes.values():
-            return refused(error)
-        return _headers(Response(render_template("problem.html", sentence="There is no such page here"), 404))
-
     @routes.after_request
     def _headers(response: Response) -> Response:
+        if response.status_code == 500:
+            response = _for_people(response)
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -133,6 +134,21 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     @routes.errorhandler(LedgerUnavailable)
     def _unavailable(error: LedgerUnavailable) -> tuple[str, int]:
         return render_template("problem.html", sentence=f"The ledger does not answer: {error}"), 503
+
+    def _refused(error: HTTPException) -> Response:
+        return _headers(_for_people(refused(error)))
+
+    for status in (404, 405, 413):  # of no page, or before there is one
+        routes.app_errorhandler(status)(_refused)
+
+
+def _for_people(response: Response) -> Response:
+    """A person reads a page with the way back; a program gets its JSON, and so does what is for programs."""
+    if request.path.startswith(_FOR_PROGRAMS) or "text/html" not in request.accept_mimetypes.values():
+        return response
+    response.set_data(render_template("problem.html", sentence=_TOLD[response.status_code]))
+    response.mimetype = "text/html"
+    return response
 
 
 def _add_pages(routes: Blueprint, ui: Ui) -> None:
