@@ -9,6 +9,7 @@ import pytest
 
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
+from bridge.domain.alert import Severity
 from bridge.domain.delivery import NothingFound, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from tests.ledgers import (
     MovedDatabase,
@@ -234,6 +235,26 @@ def test_a_title_is_found_in_capitals_and_in_small_letters_of_any_alphabet(ledge
     (event,) = ledger.events(EventQuery(q=words)).items
     (line,) = ledger.event_lines([event["id"]])[event["id"]]
     assert line["title"] == "Überlast in Škoda is down"
+
+
+def test_of_a_batch_those_alerts_are_listed_that_were_asked_for_or_tell_most(ledger: Ledger) -> None:
+    settle(ledger, fires("again", severity=Severity.CRITICAL))
+    batch = [
+        *(fires("again", severity=Severity.CRITICAL), fires("warns", severity=Severity.WARNING), ends("nobody")),
+        *(fires("unsaid", rule="rare"), fires("critical", severity=Severity.CRITICAL)),
+    ]
+    settle(ledger, *batch)
+    event = ledger.events(EventQuery(limit=1)).items[0]["id"]
+
+    def told(most: int | None, **query: str) -> list[str]:
+        lines = ledger.event_lines([event], most, EventQuery(**query))[event]  # type: ignore[arg-type]
+        return [line["fingerprint"] for line in lines]
+
+    assert told(None) == ["again", "warns", "nobody", "unsaid", "critical"]
+    assert told(9) == ["critical", "nobody", "unsaid", "warns", "again"]
+    assert told(2) == ["critical", "nobody"]
+    asked = ({"rule": "rare"}, {"outcome": "duplicate"}, {"q": "WARNS is"}, {"q": "nobody"}, {"account": "pd"})
+    assert [told(1, **one) for one in asked] == [["unsaid"], ["again"], ["warns"], ["nobody"], ["critical"]]
 
 
 def test_a_filtered_page_says_where_it_stopped_and_the_next_goes_on_there(ledger: Ledger) -> None:

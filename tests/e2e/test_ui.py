@@ -67,6 +67,15 @@ def acted(bridge: Bridge, path: str, *, at: str = "/", **form: str) -> requests.
         return browser.post(bridge.url + path, data={"csrf_token": token, **form}, timeout=ANSWER_WITHIN_S)
 
 
+def test_a_batch_takes_a_few_rows_of_a_list_and_a_link_to_the_rest(bridge: Bridge) -> None:
+    event = bridge.deliver({"alerts": [alert(f"many {number}") for number in range(400)]})["event"]
+    for path in ("/", "/events", "/events?q=many+399"):
+        text = page(bridge, path)
+        assert f'href="/events/{event}">and 395 more alerts of the same webhook</a>' in text
+        assert len(text) < 50_000
+    assert "many 399" in page(bridge, "/events?q=many+399"), "what was searched for is among the few"
+
+
 def test_the_first_page_says_whether_anybody_is_needed_and_what_came_last(bridge: Bridge) -> None:
     bridge.deliver(alert("seen on the first page"))
     bridge.arrives("seen on the first page")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, literal, or_, select
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger.changes import UNROUTED, Route
@@ -29,7 +29,7 @@ from bridge.adapters.ledger.schema import (
     lanes,
     members,
 )
-from bridge.domain.alert import Severity
+from bridge.domain.alert import SEVERITY_WHEN_ABSENT, Severity
 from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, LaneClass
 from bridge.domain.folding import carried, is_still_behind
@@ -74,6 +74,9 @@ class EventQuery:
     def asks_alerts(self) -> bool:
         """Whether an event's alerts decide."""
         return any((self.rule, self.outcome, self.account, self.label))
+
+
+EVERYTHING = EventQuery()
 
 
 def rfc3339(instant: datetime | None) -> str | None:
@@ -163,13 +166,16 @@ def _events_of(connection: Connection, q: str) -> list[str]:
 
 def _titled(q: str, floor: str | None, before: str | None) -> Select[Any]:
     """Ids of events with these words in the title of an alert."""
-    pattern = f"%{_escaped(q.lower())}%"
-    conditions: list[ColumnElement[bool]] = [func.lower(alerts.c.title).like(pattern, escape="\\")]
+    conditions = [_has_words(q)]
     if floor is not None:
         conditions.append(alerts.c.event_id >= floor)
     if before is not None:
         conditions.append(alerts.c.event_id < before)
     return select(alerts.c.event_id).distinct().where(*conditions)
+
+
+def _has_words(q: str) -> ColumnElement[bool]:
+    return func.lower(alerts.c.title).like(f"%{_escaped(q.lower())}%", escape="\\")
 
 
 def event_item(row: Row) -> dict[str, Any]:
@@ -183,16 +189,40 @@ def event_item(row: Row) -> dict[str, Any]:
     }
 
 
-def event_alerts(transaction: Transaction, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """A short line per alert of these events: title, status, outcome, rule, incident."""
+def event_alerts(
+    transaction: Transaction, ids: Sequence[str], most: int | None = None, query: EventQuery = EVERYTHING
+) -> dict[str, list[dict[str, Any]]]:
+    """A short line per alert of these events: title, status, outcome, rule, incident.
+
+    Of each event `most` lines, the most telling first: what a query asks for, then what is no repetition, then what is
+    severe. A list of batches would be megabytes long otherwise.
+    """
+    keys = ("title", "status", "severity", "outcome", "rule", "fingerprint", "incident_id", "event_id", "position")
+    wanted = select(*(alerts.c[key] for key in keys)).where(alerts.c.event_id.in_(ids))
+    if most is not None:
+        number = func.row_number().over(partition_by=alerts.c.event_id, order_by=_telling_first(query)).label("number")
+        numbered = wanted.add_columns(number).subquery()
+        wanted = select(numbered).where(numbered.c.number <= most).order_by(numbered.c.event_id, numbered.c.number)
+    else:
+        wanted = wanted.order_by(alerts.c.event_id, alerts.c.position)
     found: dict[str, list[dict[str, Any]]] = {}
-    rows = transaction.connection.execute(
-        select(alerts).where(alerts.c.event_id.in_(ids)).order_by(alerts.c.event_id, alerts.c.position)
-    ).mappings()
-    for row in rows:
-        line = {key: row[key] for key in ("title", "status", "severity", "outcome", "rule", "fingerprint")}
+    for row in transaction.connection.execute(wanted).mappings():
+        line = {key: row[key] for key in keys[:6]}
         found.setdefault(row["event_id"], []).append({**line, "incident": row["incident_id"]})
     return found
+
+
+def _telling_first(query: EventQuery) -> list[ColumnElement[Any]]:
+    asked = _of_alerts(query)
+    if query.q:
+        asked.append(or_(alerts.c.fingerprint == query.q, _has_words(query.q)))
+    rank = {one.value: one.rank for one in Severity}
+    return [
+        case((and_(*asked), 0), else_=1) if asked else literal(0),
+        case((alerts.c.outcome == Outcome.DUPLICATE.value, 1), else_=0),
+        case(rank, value=alerts.c.severity, else_=SEVERITY_WHEN_ABSENT.rank),
+        alerts.c.position,
+    ]
 
 
 Payloads = Callable[[str, Mapping[str, str], bytes], Sequence[Any]]  # source, headers, body -> payload per alert

@@ -18,9 +18,12 @@ class ForReading(Base):
         with self.database.reading() as transaction:
             return reads.list_events(transaction, query)
 
-    def event_lines(self, ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    def event_lines(
+        self, ids: Sequence[str], most: int | None = None, query: EventQuery = reads.EVERYTHING
+    ) -> dict[str, list[dict[str, Any]]]:
+        """A line per alert of these events; of each event `most`, those first that a query asks for."""
         with self.database.reading() as transaction:
-            return reads.event_alerts(transaction, ids)
+            return reads.event_alerts(transaction, ids, most, query)
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         with self.database.reading() as transaction:

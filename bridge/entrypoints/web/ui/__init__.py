@@ -43,6 +43,7 @@ PAGES = (
 )
 LATEST = 12
 DELIVERIES_MAX = 50  # shown of one incident
+LINES_SHOWN = 5  # alerts of one event in a list; a batch may hold any number
 INCIDENTS_MAX = 20  # told of one event whole; a batch may concern any number
 _FOR_PROGRAMS = ("/api/", "/webhooks/")
 _TOLD = {
@@ -156,15 +157,13 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
 
     @routes.get("/")
     def now() -> str:
-        return render_template(
-            "now.html", **first.page_of(ui, _with_lines(ledger, ledger.events(EventQuery(limit=LATEST))))
-        )
+        return render_template("now.html", **first.page_of(ui, _listed(ledger, EventQuery(limit=LATEST))))
 
     @routes.get("/events")
     def events() -> str | tuple[str, int]:
         problem, page = None, Page(items=(), next=None)
         try:
-            page = _with_lines(ledger, ledger.events(asked.event_query()))
+            page = _listed(ledger, asked.event_query())
         except asked.Unclear as error:
             problem = str(error)
         if request.headers.get("X-Rows-Only"):
@@ -279,8 +278,10 @@ def _done(sentence: str, lane: str | None) -> Any:
     return redirect("/", 303)
 
 
-def _with_lines(ledger: Ledger, page: Page) -> Page:
-    lines = ledger.event_lines([item["id"] for item in page.items])
+def _listed(ledger: Ledger, query: EventQuery) -> Page:
+    """A page of events, each with the lines of its most telling alerts."""
+    page = ledger.events(query)
+    lines = ledger.event_lines([item["id"] for item in page.items], LINES_SHOWN, query)
     return replace(page, items=tuple({**item, "lines": lines.get(item["id"], [])} for item in page.items))
 
 

@@ -14,6 +14,7 @@ from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
 
 RECENT = 20
+LINES_READ = 5  # of one event, for a title
 FOLDER = "playground-test"
 README = f"""\
 A rule text of the playground, a payload, and a test of what the rule makes of it. Unpack it beside bridge.yaml, and run
@@ -145,7 +146,7 @@ def _marked(rules: str, result: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def _recent(ledger: Ledger) -> list[dict[str, Any]]:
     page = ledger.events(EventQuery(state="accepted", limit=RECENT))
-    lines = ledger.event_lines([one["id"] for one in page.items])
+    lines = ledger.event_lines([one["id"] for one in page.items], LINES_READ)
     return [
         {**one, "title": next((line["title"] for line in lines.get(one["id"], ()) if line["title"]), "(no title)")}
         for one in page.items
