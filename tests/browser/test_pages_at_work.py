@@ -3,13 +3,16 @@
 import io
 import re
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from argon2 import PasswordHasher
 
 from tests.browser.conftest import WIDE, Look
 from tests.browser.scene import Scene
+from tests.e2e.processes import Bridge
 
 pytestmark = pytest.mark.e2e
 
@@ -124,6 +127,24 @@ def test_an_open_incident_takes_a_note_is_sent_again_and_let_go(look: Look, brid
     look.press("Detach")
     assert said(look) == "Detached."
     assert "detached" in look.text()
+
+
+def test_a_live_tail_whose_login_is_over_leads_to_the_login(chromium: Any, tmp_path: Path) -> None:
+    ui = {"auth": {"username": "ops", "password_hash": "${UI_HASH}"}}
+    env = {"UI_HASH": PasswordHasher(time_cost=1, memory_cost=1024).hash("a password")}
+    context = chromium.new_context(viewport=WIDE)
+    with Bridge(tmp_path, start=["web"], ui=ui, env=env) as closed:
+        first, second = context.new_page(), context.new_page()
+        first.goto(f"{closed.url}/events")
+        first.get_by_label("Name").fill("ops")
+        first.get_by_label("Password").fill("a password")
+        first.get_by_role("button", name="Log in").click()
+        first.get_by_label("live").check()
+        second.goto(closed.url)
+        second.get_by_role("button", name="log out").click()
+        first.bring_to_front()
+        first.wait_for_url("**/login", timeout=10_000)
+        context.close()
 
 
 def test_a_lane_is_paused_and_resumed(look: Look, bridge: Scene) -> None:

@@ -72,10 +72,9 @@ def _problem(sentence: str, status: int) -> tuple[str, int]:
 def _refused(gate: Gate, refusal: Refusal) -> Any:
     if refusal.status != 401 or not gate.has_logins:
         return _problem(refusal.sentence, refusal.status)
-    if request.method != "GET":
+    if request.method != "GET" or access.TAIL in request.headers:  # the tail would show the login among its rows
         return _problem("Log in first", 401)
-    if access.TAIL not in request.headers:
-        session["wanted"] = request.full_path.rstrip("?")
+    session["wanted"] = request.full_path.rstrip("?")
     return redirect("/login", 303)
 
 

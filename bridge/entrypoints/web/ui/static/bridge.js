@@ -22,6 +22,7 @@ if (live) {
     if (document.hidden || rows.contains(document.activeElement)) return;
     try {
       const answer = await fetch(location.href, { headers: { "X-Rows-Only": "1" } });
+      if (answer.status === 401) return location.reload(); // logged out meanwhile: to the login, and back
       const text = answer.ok ? await answer.text() : shown;
       live.parentElement.title = answer.ok ? "" : "the bridge does not answer just now";
       if (text !== shown) { rows.innerHTML = text; local(rows); shown = text; }
