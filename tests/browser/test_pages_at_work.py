@@ -2,7 +2,9 @@
 
 import io
 import re
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,24 @@ def test_an_open_incident_takes_a_note_is_sent_again_and_let_go(look: Look, brid
     look.press("Detach")
     assert said(look) == "Detached."
     assert "detached" in look.text()
+
+
+def test_a_second_click_on_a_button_does_nothing_twice(look: Look, bridge: Scene) -> None:
+    title = "Refunds hang"
+    event = bridge.tells("pd", title, account="pd")
+    bridge.arrives(title)
+    incident = bridge.incident_of(event)
+    bridge.eventually(lambda: "open" in look.at(f"/incidents/{incident}").inner_text("h1"))
+    look.page.get_by_label("Note").fill("said once")
+    button = look.page.get_by_role("button", name="Add note").element_handle()
+    with closing(sqlite3.connect(bridge.folder / "var" / "bridge.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # the answer takes its time
+        look.page.evaluate("button => { button.click(); setTimeout(() => button.click(), 300); }", button)
+        look.page.wait_for_timeout(800)
+        other.execute("ROLLBACK")
+    look.page.locator(".said").wait_for()
+    notes = [one for one in bridge.get(f"deliveries?incident={incident}")["items"] if one["action"] == "note"]
+    assert len(notes) == 1
 
 
 def test_a_live_tail_whose_login_is_over_leads_to_the_login(chromium: Any, tmp_path: Path) -> None:

@@ -35,6 +35,15 @@ if (live) {
   live.addEventListener("change", follow);
   follow();
 }
+// A second click sends nothing twice. A form whose answer is a download stays, and may be sent again.
+const SENT_MS = 3000;
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => delete form.dataset.sent, SENT_MS);
+});
 for (const button of document.querySelectorAll("button.copy")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
