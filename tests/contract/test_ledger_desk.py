@@ -11,6 +11,7 @@ from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import NothingFound, PermanentFailure, Reason, TransientFailure, UnknownOutcome
+from bridge.entrypoints.web.ui.incident_pages import MEMBERS_SHOWN
 from tests.ledgers import (
     MovedDatabase,
     alert,
@@ -26,6 +27,7 @@ from tests.ledgers import (
     settle,
     told,
 )
+from tests.web_apps import Browser, web_app
 
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="the service is archived")
 UNAUTHORIZED = TransientFailure(reason=Reason.AUTH, detail="401")
@@ -255,6 +257,21 @@ def test_of_a_batch_those_alerts_are_listed_that_were_asked_for_or_tell_most(led
     assert told(2) == ["critical", "nobody"]
     asked = ({"rule": "rare"}, {"outcome": "duplicate"}, {"q": "WARNS is"}, {"q": "nobody"}, {"account": "pd"})
     assert [told(1, **one) for one in asked] == [["unsaid"], ["again"], ["warns"], ["nobody"], ["critical"]]
+
+
+def test_of_many_members_a_page_shows_those_that_fire_and_are_severe(ledger: Ledger) -> None:
+    one = {"parts": ("one",)}
+    settle(ledger, fires("over", severity=Severity.CRITICAL, **one))
+    settle(ledger, *(fires(f"warns {number}", severity=Severity.WARNING, **one) for number in range(MEMBERS_SHOWN)))
+    settle(ledger, fires("critical", severity=Severity.CRITICAL, **one), ends("over"))
+    (incident,) = ledger.incidents(limit=5, before=None).items
+    page = Browser(web_app(ledger)).get(f"/incidents/{incident['id']}").text
+    members = page.partition("<h2>Members</h2>")[2].partition("</table>")[0]
+    assert "201 of 202 members fire; here are 200, what fires and is severe first" in members
+    first = members.partition("<tbody>")[2].partition("</tr>")[0]
+    assert "critical is down" in first
+    assert "over is down" not in members
+    assert "warns 0 is down" in members
 
 
 def test_a_filtered_page_says_where_it_stopped_and_the_next_goes_on_there(ledger: Ledger) -> None:

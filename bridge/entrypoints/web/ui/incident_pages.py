@@ -1,16 +1,18 @@
 """Incidents: what is open first, one incident's whole life, and what a person can do to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.hands import IncidentError
+from bridge.domain.alert import SEVERITY_WHEN_ABSENT, Severity
 from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.incident_actions import done_by_hand
 from bridge.entrypoints.web.ui.words import plural, span
 
+MEMBERS_SHOWN = 200
 SENTENCES = {
     "resolve": "Resolved by you: what is upstream is told so, what waits is never sent.",
     "detach": "Detached.",
@@ -39,6 +41,7 @@ def rendered(ledger: Ledger, incident: Mapping[str, Any], deliveries: list[dict[
     return render_template(
         "incident.html",
         incident=incident,
+        members=members_shown(incident["members"]),
         deliveries=deliveries,
         reports=story["reports"],
         timeline=_timeline(story["reports"], incident, deliveries),
@@ -46,6 +49,16 @@ def rendered(ledger: Ledger, incident: Mapping[str, Any], deliveries: list[dict[
         place=place_sentence(story["place"]),
         can=_possible(incident),
     )
+
+
+def members_shown(members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The members that a page shows: those that fire come first, of these the most severe, then the oldest."""
+    rank = {one.value: one.rank for one in Severity}
+
+    def urgency(one: Mapping[str, Any]) -> tuple[bool, int, str]:
+        return one["status"] != "firing", rank.get(one["severity"], SEVERITY_WHEN_ABSENT.rank), str(one["joined_at"])
+
+    return sorted(members, key=urgency)[:MEMBERS_SHOWN]
 
 
 def place_sentence(place: Mapping[str, Any] | None) -> str | None:
