@@ -208,6 +208,51 @@ def test_guesses_are_counted_over_all_processes_and_grow_back(moved: Ledger) -> 
     assert Browser(first).log_in("admin", password("admin")).status_code == 303
 
 
+def test_who_guesses_elsewhere_locks_no_browser_out_that_was_in_before(app: Flask) -> None:
+    browser = Browser(app, REMOTE_ADDR="10.2.0.1")
+    browser.log_in("view", password("view"))
+    browser.post("/logout")
+    for number in range(GUESSES_AT_ONCE):
+        Browser(app, REMOTE_ADDR=f"10.2.1.{number}").log_in("view", "guess")
+    for number in range(GUESSES_AT_ONCE):
+        Browser(app, REMOTE_ADDR="10.2.0.1").log_in(f"name {number}", "guess")
+    assert Browser(app, REMOTE_ADDR="10.2.2.2").log_in("view", password("view")).status_code == 429
+    assert browser.log_in("view", password("view")).status_code == 303
+
+
+def test_a_browser_that_was_in_before_guesses_no_faster_and_for_nobody_else(ledger: Ledger, app: Flask) -> None:
+    browser = Browser(app, REMOTE_ADDR="10.3.0.1")
+    browser.log_in("view", password("view"))
+    browser.post("/logout")
+    for number in range(GUESSES_AT_ONCE):
+        Browser(app, REMOTE_ADDR=f"10.3.1.{number}").log_in("admin", "guess")
+    assert browser.log_in("admin", password("admin")).status_code == 429, "another user's"
+    statuses = [browser.log_in("view", "guess").status_code for _ in range(GUESSES_AT_ONCE + 1)]
+    assert statuses == [401] * GUESSES_AT_ONCE + [429]
+    assert browser.log_in("view", password("view")).status_code == 429
+    assert Browser(app, REMOTE_ADDR="10.3.2.2").log_in("view", password("view")).status_code == 303, "counted apart"
+
+
+@pytest.mark.parametrize("made", ["nonsense", "", "the session", "another password"])
+def test_a_cookie_of_our_making_is_needed_to_be_known(ledger: Ledger, app: Flask, made: str) -> None:
+    browser = Browser(app, REMOTE_ADDR="10.4.0.1")
+    inside = browser.log_in("view", password("view"))
+    assert "Path=/login" in next(one for one in inside.headers.getlist("Set-Cookie") if one.startswith("device="))
+    if made == "another password":
+        changed = UserSettings(password_hash=CHEAP.hash("another"), role=Role.VIEW)
+        app = web_app(ledger, users={**USERS, "view": changed})
+        known = browser._client.get_cookie("device", domain="127.0.0.1", path="/login")
+    else:
+        known = browser._client.get_cookie("session", domain="127.0.0.1") if made == "the session" else None
+    for number in range(GUESSES_AT_ONCE):
+        Browser(app, REMOTE_ADDR=f"10.4.1.{number}").log_in("view", "guess")
+    stranger = Browser(app, REMOTE_ADDR="10.4.2.2")
+    value = made if known is None else known.decoded_value
+    stranger._client.set_cookie("device", value, domain="127.0.0.1", path="/login")
+    word = "another" if made == "another password" else password("view")
+    assert stranger.log_in("view", word).status_code == 429
+
+
 def test_one_address_guesses_no_faster_by_changing_names(app: Flask) -> None:
     browser = Browser(app, REMOTE_ADDR="2001:db8::1")
     statuses = [browser.log_in(f"name {number}", "guess").status_code for number in range(GUESSES_AT_ONCE + 1)]

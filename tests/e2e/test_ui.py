@@ -243,8 +243,8 @@ def test_with_a_login_nothing_is_shown_before_it_and_it_ends_on_request(tmp_path
         assert browser.post(bridge.url + "/login", data=form, timeout=ANSWER_WITHIN_S).status_code == 401
         inside = browser.post(bridge.url + "/login", data={**form, "password": PASSWORD}, timeout=ANSWER_WITHIN_S)
         assert '<h2 id="lanes">' in inside.text
-        (cookie,) = browser.cookies
-        assert cookie.has_nonstandard_attr("HttpOnly")
+        assert {one.name: one.path for one in browser.cookies} == {"session": "/", "device": "/login"}
+        assert all(one.has_nonstandard_attr("HttpOnly") for one in browser.cookies)
         out = browser.post(bridge.url + "/logout", data={"csrf_token": token_in(inside.text)}, timeout=20)
         assert out.url.endswith("/login")
         assert browser.get(bridge.url + "/events", timeout=ANSWER_WITHIN_S).url.endswith("/login")

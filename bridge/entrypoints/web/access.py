@@ -173,9 +173,16 @@ class Gate:
 
     # -- passwords
 
-    def log_in(self, username: str, password: str, address: str, how: How = How.SESSION) -> Who | Refusal:
-        """Whether name and password belong together. Guesses are counted by address and by name, known or not."""
+    def log_in(
+        self, username: str, password: str, address: str, how: How = How.SESSION, device: str | None = None
+    ) -> Who | Refusal:
+        """Whether name and password belong together. Guesses are counted by address and by name, known or not.
+
+        Those of a `device` that this user was in with before are counted by themselves.
+        """
         keys = {"one": f"address {_network(address)}", "whole": f"user {_digest(username)}"}
+        if device is not None:
+            keys = dict.fromkeys(keys, f"device {_digest(device)}")
         if self.guards is not None and not self.guards.guess(tuple(keys.values())):
             return Refusal(status=429, sentence="Too many wrong passwords; wait a minute or two.")
         if not self._is_right(username, password):
@@ -232,7 +239,7 @@ class Gate:
         """The browser that asks is logged in."""
         session.clear()
         now = time.time()
-        session.update(user=who.name, mark=self._mark_of(who.name), since=now, seen=now, id=secrets.token_urlsafe(16))
+        session.update(user=who.name, mark=self.mark_of(who.name), since=now, seen=now, id=secrets.token_urlsafe(16))
 
     def end_session(self) -> None:
         """The browser that asks is logged out, and so is whoever has a copy of its cookie."""
@@ -244,7 +251,7 @@ class Gate:
         """Who is logged in here; None too when that was too long ago, is over, or the password is another one now."""
         name = str(session.get("user", ""))
         user = self.users.get(name)
-        if user is None or "id" not in session or session.get("mark") != self._mark_of(name):
+        if user is None or "id" not in session or session.get("mark") != self.mark_of(name):
             return None
         now = time.time()
         since, seen = float(session.get("since", 0.0)), float(session.get("seen", 0.0))
@@ -256,8 +263,9 @@ class Gate:
             session["seen"] = now
         return Who(name=name, role=user.role, how=How.SESSION, address=address)
 
-    def _mark_of(self, name: str) -> str:
-        return _digest(self.users[name].password_hash)
+    def mark_of(self, name: str) -> str:
+        """Of a user's password: another one has another mark; empty for a name that does not exist."""
+        return _digest(self.users[name].password_hash) if name in self.users else ""
 
     # -- a proxy
 

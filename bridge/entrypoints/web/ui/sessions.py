@@ -6,7 +6,7 @@ from flask import Blueprint, Response, g, redirect, render_template, request, se
 from flask_wtf.csrf import validate_csrf
 
 from bridge.domain.access import How, Role, Who
-from bridge.entrypoints.web import access, auditing
+from bridge.entrypoints.web import access, auditing, devices
 from bridge.entrypoints.web.access import Gate, Refusal
 
 _OPEN = frozenset({"ui.login", "ui.static"})
@@ -38,7 +38,8 @@ def guard(routes: Blueprint, gate: Gate) -> None:
         if request.method == "GET":
             return render_template("login.html", problem=None)
         name, password = request.form.get("username", ""), request.form.get("password", "")
-        who = gate.log_in(name[:200], password[:1000], request.remote_addr or "")
+        device = devices.known(request, name, gate.mark_of(name))
+        who = gate.log_in(name[:200], password[:1000], request.remote_addr or "", device=device)
         if isinstance(who, Refusal):
             response = Response(render_template("login.html", problem=who.sentence), who.status)
             if who.status == 429:
@@ -48,7 +49,9 @@ def guard(routes: Blueprint, gate: Gate) -> None:
         gate.begin_session(who)
         g.who = who
         auditing.did("login")
-        return redirect(wanted if _is_page(wanted) else "/", 303)
+        inside = redirect(wanted if _is_page(wanted) else "/", 303)
+        devices.remember(inside, who.name, gate.mark_of(who.name), device)
+        return inside
 
     @routes.post("/logout")
     @access.needs(Role.VIEW)
