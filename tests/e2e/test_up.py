@@ -365,6 +365,15 @@ def test_more_connections_than_descriptors_end_no_process(tmp_path: Path) -> Non
         assert set(children_of(bridge.running["web"].pid)) == children
 
 
+def test_a_terminal_that_stops_background_jobs_costs_no_web_process(tmp_path: Path) -> None:
+    with Bridge(tmp_path, start=("web",)) as bridge:
+        children = set(children_of(bridge.running["web"].pid))
+        bridge.running["web"].send_signal(signal.SIGTTOU)
+        bridge.running["web"].send_signal(signal.SIGHUP)  # heard after it
+        bridge.eventually(lambda: "reload_finished" in bridge.said("web"))
+        assert set(children_of(bridge.running["web"].pid)) == children
+
+
 def test_told_to_stop_the_web_process_answers_what_it_began_to_receive(tmp_path: Path) -> None:
     with Bridge(tmp_path) as bridge, socket.create_connection(("127.0.0.1", bridge.port), timeout=15.0) as sender:
         body = b'{"title": "sent while it stops"}'

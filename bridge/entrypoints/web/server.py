@@ -260,6 +260,11 @@ class _Parent(Arbiter):  # type: ignore[misc]
         self._on_hangup = on_hangup
         super().__init__(app)
 
+    def init_signals(self) -> None:
+        """gunicorn's, but for SIGTTOU: a line to a terminal with `tostop` is no wish for one process less."""
+        super().init_signals()
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+
     def handle_hup(self) -> None:
         """SIGHUP."""
         self._on_hangup()
