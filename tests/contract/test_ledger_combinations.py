@@ -313,12 +313,19 @@ def test_a_list_of_what_folded_is_not_said_when_its_carrier_comes_back_alone(lan
 # -- what people have open still
 
 
-def opened_again_by_a_person(moved: Moved | Lane, name: str, severity: Severity) -> None:
-    """Resolved by the bridge, opened again by a person, and left to people: what fires next is another episode."""
+def opened_again_by_a_person(
+    moved: Moved | Lane, name: str, severity: Severity, *, rose_to: Severity | None = None
+) -> None:
+    """Resolved by the bridge, opened again by a person, and left to people: what fires next is another episode.
+
+    What it `rose_to` was over before it was told.
+    """
     ledger = moved.ledger
     ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], rises=frozenset({"urgency"}))
     settle(ledger, urgent(name, severity))
     record(ledger, claim(ledger), delivered("P1"))
+    if rose_to is not None:
+        settle(ledger, urgent(name, rose_to))
     settle(ledger, ends(name))
     record(ledger, claim(ledger), delivered("P1"))
     moved.later(timedelta(minutes=20))
@@ -334,6 +341,16 @@ def adopts(moved: Moved | Lane) -> None:
 
 def test_a_critical_that_meets_what_people_have_open_is_told_there(moved: Moved) -> None:
     opened_again_by_a_person(moved, "a", Severity.WARNING)
+    settle(moved.ledger, urgent("a", Severity.CRITICAL))
+    adopts(moved)
+    sent = sent_within(moved, timedelta(minutes=1))
+    assert actions(sent) == [("update", ""), ("note", "1 more alert of this kind:\n- critical: a is down")]
+    assert sent[0].delivery.fields == {"urgency": "high"}
+
+
+def test_a_rise_that_was_never_delivered_is_told_where_people_have_the_incident_open(moved: Moved) -> None:
+    """The earlier episode is critical here and was over before its update went out: it stands there as a warning."""
+    opened_again_by_a_person(moved, "a", Severity.WARNING, rose_to=Severity.CRITICAL)
     settle(moved.ledger, urgent("a", Severity.CRITICAL))
     adopts(moved)
     sent = sent_within(moved, timedelta(minutes=1))

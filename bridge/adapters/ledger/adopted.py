@@ -12,10 +12,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from bridge.adapters.ledger.changes import Changes
 from bridge.adapters.ledger.compiled import Statement
-from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import Row, body_in, incident_from
 from bridge.adapters.ledger.schema import incidents
-from bridge.adapters.ledger.telling import part_of
+from bridge.adapters.ledger.telling import left_there, part_of
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action
 from bridge.domain.folding import Listed, by_severity, joined_note
@@ -59,12 +58,11 @@ def joins(
     """
     if incident.state is not IncidentState.OPEN:
         return
-    is_worse = (
-        incident.severity is Severity.CRITICAL if earlier is None else incident.severity.rank < earlier.severity.rank
+    may_rise = (
+        incident.severity is Severity.CRITICAL if earlier is None else incident.severity.rank <= earlier.severity.rank
     )
-    if is_worse:
-        known = None if earlier is None else with_renewal(connection, earlier).renewal
-        was = {} if known is None else known.fields
+    if may_rise:  # of the same severity, too: the earlier one may have been over before its own rise was told
+        was = {} if earlier is None else left_there(connection, earlier)
         wanted = part_of(body_in(row), rises)
         differs = [name for name, value in wanted.fields.items() if was.get(name) != value]
         if differs:

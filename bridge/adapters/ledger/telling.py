@@ -3,7 +3,7 @@
 Nothing here is asked for on a quiet lane: rises, notes and re-openings are rare, and each costs what it needs itself.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ _CREATE_OF = Statement(
     .limit(1)
 )
 _TOLD_LATER = Statement(
-    select(*(deliveries.c[name] for name in ("action", "fields", "names", "notes", "fold_key", "fold_target")))
+    select(*(deliveries.c[name] for name in ("action", "state", "fields", "names", "notes", "fold_key", "fold_target")))
     .where(
         deliveries.c.incident_id == bindparam("incident"),
         or_(
@@ -52,6 +52,7 @@ _JOINED = Statement(
     )
     .limit(NAMED_MAX)
 )
+_ARRIVED = frozenset({DeliveryState.DELIVERED.value, DeliveryState.ADOPTED.value})
 _MAY_BE_TOLD = frozenset({IncidentState.SENDING, IncidentState.OPEN, IncidentState.RESOLVING})
 
 
@@ -99,6 +100,16 @@ def with_what_was_told(
         if row["action"] in by:
             made = made.changed_by(body_in(row))
     return made
+
+
+def left_there(connection: Connection, incident: Incident) -> Mapping[str, Any]:
+    """The fields of an incident as its create, and what was delivered of it since, left them upstream."""
+    made = _CREATE_OF.rows(connection, incident=incident.id)
+    fields = dict(body_in(made[0]).fields) if made else {}
+    for row in _TOLD_LATER.rows(connection, incident=incident.id):
+        if row["state"] in _ARRIVED:
+            fields |= body_in(row).fields
+    return fields
 
 
 def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:
