@@ -33,34 +33,6 @@ from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, reco
 AGAIN = Policy(reopen_within=timedelta(minutes=15))
 
 
-@pytest.fixture
-def pair(ledger_url: str) -> Iterator[Pair]:
-    made = Pair(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def lane(ledger_url: str) -> Iterator[Lane]:
-    made = Lane(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def moved(ledger_url: str) -> Iterator[Moved]:
-    made = Moved(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def folding_pair(ledger_url: str) -> Iterator[FoldingPair]:
-    made = FoldingPair(ledger_url)
-    yield made
-    made.ledger.close()
-
-
 def oldest_wait_s(ledger: Ledger) -> float:
     (lane,) = (one for one in ledger.lanes({ACCOUNT: ("6/min", "6/min")}) if one["account"] == ACCOUNT)
     return float(lane["oldest_wait_s"] or 0)

@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
@@ -55,27 +55,6 @@ RISE = Change(fields={"urgency": "high"}, names=(), notes=())
 
 
 @pytest.fixture
-def lane(ledger_url: str) -> Iterator[Lane]:
-    made = Lane(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def pair(ledger_url: str) -> Iterator[Pair]:
-    made = Pair(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
-def moved(ledger_url: str) -> Iterator[Moved]:
-    made = Moved(ledger_url)
-    yield made
-    made.ledger.close()
-
-
-@pytest.fixture
 def rising(moved: Moved) -> Moved:
     """An account whose incidents are told when they become more severe."""
     moved.ledger.routes[ACCOUNT] = replace(moved.ledger.routes[ACCOUNT], rises=frozenset({"urgency"}))
@@ -90,13 +69,6 @@ class FoldingPair(Pair):
         slow = pace(interval=SLOT, burst=2, reserve=0, max_wait=timedelta(seconds=60))
         self.routes = {ACCOUNT: route(ACCOUNT, slow, fold=FORM, plan_b=PLAN), OTHER: route(OTHER)}
         self.ledger = ledger_of(self.database, **self.routes)
-
-
-@pytest.fixture
-def folding_pair(ledger_url: str) -> Iterator[FoldingPair]:
-    made = FoldingPair(ledger_url)
-    yield made
-    made.ledger.close()
 
 
 def urgent(name: str, severity: Severity, **more: Any) -> Decided:

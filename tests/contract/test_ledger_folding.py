@@ -1,6 +1,5 @@
 """Folding over a real ledger: a lane that is far behind sends few incidents, every alert in exactly one of them."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -113,13 +112,6 @@ class Lane:
             if own["live"] and stands["upstream_id"]:
                 found[row["fingerprint"]].append(stands["upstream_id"])
         return found
-
-
-@pytest.fixture
-def lane(ledger_url: str) -> Iterator[Lane]:
-    made = Lane(ledger_url)
-    yield made
-    made.ledger.close()
 
 
 def behind(lane: Lane, number: int = 20, **changes: Any) -> Claimed:

@@ -1,6 +1,5 @@
 """Plan B: a critical incident that its account cannot take is at another one as well, once, and both end together."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -42,13 +41,6 @@ class Pair:
     def later(self, by: timedelta) -> Ledger:
         self.database.ahead += by
         return self.ledger
-
-
-@pytest.fixture
-def pair(ledger_url: str) -> Iterator[Pair]:
-    made = Pair(ledger_url)
-    yield made
-    made.ledger.close()
 
 
 def critical(name: str, **changes: Any) -> Any:

@@ -1,6 +1,5 @@
 """Our `open` is a belief: checks, what follows when a person closed an incident, and the sweep."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -45,13 +44,6 @@ class Moved:
 
     def now(self) -> datetime:
         return self.ledger.time()
-
-
-@pytest.fixture
-def moved(ledger_url: str) -> Iterator[Moved]:
-    made = Moved(ledger_url)
-    yield made
-    made.ledger.close()
 
 
 def opened(ledger: Ledger, *names: str, upstream_id: str = "P1", **changes: object) -> None:
