@@ -123,6 +123,7 @@ class Up:
         """`terminal` is the descriptor of one that it is to have."""
 
         def begin() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests with nohup has it ignored
             if terminal is not None:
                 fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
 

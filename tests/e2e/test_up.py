@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from bench.load import free_port
+from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox.pages import title_of
 from tests.e2e.processes import (
     CLI,
@@ -138,8 +139,11 @@ def _accepted(url: str) -> bool:
 
 
 def _states(url: str) -> list[str]:
-    """The states of all deliveries."""
-    items = requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"]
+    """The states of all deliveries; none while the web process is just started again."""
+    try:
+        items = requests.get(f"{url}/api/v1/deliveries", timeout=5).json()["items"]
+    except requests.RequestException:
+        return []
     return [item["state"] for item in items]
 
 
@@ -349,6 +353,12 @@ def test_a_child_that_is_told_to_stop_before_it_can_hear_it_stops_all_the_same()
         web.wait()
 
 
+def _both_children(bridge: Bridge) -> set[int]:
+    """The web processes that answer, once both are there."""
+    bridge.eventually(lambda: len(children_of(bridge.running["web"].pid)) == PROCESSES)
+    return set(children_of(bridge.running["web"].pid))
+
+
 FEW_FILES = 400  # fewer than there are connections below, shared by two processes
 CROWD = 1000
 
@@ -357,7 +367,7 @@ def test_more_connections_than_descriptors_end_no_process(tmp_path: Path) -> Non
     with Bridge(tmp_path, start=()) as bridge, ExitStack() as crowd:
         bridge.start("web", ["/bin/sh", "-c", f'ulimit -n {FEW_FILES}; exec "$0" "$@"', *CLI, "serve"])
         bridge.answers()
-        children = set(children_of(bridge.running["web"].pid))
+        children = _both_children(bridge)
         for _ in range(CROWD):
             crowd.enter_context(socket.create_connection(("127.0.0.1", bridge.port), timeout=20))
         crowd.close()
@@ -367,7 +377,7 @@ def test_more_connections_than_descriptors_end_no_process(tmp_path: Path) -> Non
 
 def test_a_terminal_that_stops_background_jobs_costs_no_web_process(tmp_path: Path) -> None:
     with Bridge(tmp_path, start=("web",)) as bridge:
-        children = set(children_of(bridge.running["web"].pid))
+        children = _both_children(bridge)
         bridge.running["web"].send_signal(signal.SIGTTOU)
         bridge.running["web"].send_signal(signal.SIGHUP)  # heard after it
         bridge.eventually(lambda: "reload_finished" in bridge.said("web"))
