@@ -22,6 +22,9 @@ class Action(StrEnum):
     CHECK = "check"
 
 
+PAGES = (Action.CREATE, Action.REOPEN)  # what tells somebody who does not know of it
+
+
 class DeliveryState(StrEnum):
     """Where a delivery stands; the last four are final."""
 

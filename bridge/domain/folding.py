@@ -142,11 +142,6 @@ def listed(waiting: Iterable[Waiting]) -> tuple[Listed, ...]:
     return tuple(Listed(severity=one.severity, title=one.title, alerts=max(1, one.firing)) for one in in_order)
 
 
-def by_severity(lines: Iterable[Listed]) -> tuple[Listed, ...]:
-    """These lines, most severe first."""
-    return tuple(sorted(lines, key=lambda line: line.severity.rank))
-
-
 def frozen_body(own: CreateBody, best: CreateBody, lines: Sequence[Listed], form: FoldForm) -> CreateBody:
     """The one create for all of these: the fields of the most severe, the number in the title, the list in the body.
 

@@ -138,6 +138,17 @@ def _again(
     return Transition(incident=opened, outcome=Outcome.JOINED, reason=why, add=add, revive=revive)
 
 
+def may_be_worse(incident: Incident, earlier: Incident | None) -> bool:
+    """Whether an incident may be more severe than what stands upstream under its key, of an `earlier` episode.
+
+    So it is of the same severity, too: the earlier one may have been over before its own rise was told. Of what nobody
+    here knows a critical makes a critical one, in case it is none.
+    """
+    if earlier is None:
+        return incident.severity is Severity.CRITICAL
+    return incident.severity.rank <= earlier.severity.rank
+
+
 def is_recent(ended: Incident, now: datetime) -> bool:
     """Whether its resolve was delivered so lately that a problem that comes back belongs to it."""
     resolved = ended.state is IncidentState.RESOLVED and ended.reason is None and ended.upstream_id is not None

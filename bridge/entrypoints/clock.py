@@ -119,6 +119,7 @@ class Clock:
     def _lost(self, error: QueueUnavailable) -> None:
         if self._lost_at is None:
             self._lost_at = self.monotonic()
+            self._first = None  # nobody could take a job meanwhile
             logs.get().warning(logs.QUEUE_LOST, reason=str(error))
 
     def _found(self) -> None:

@@ -28,10 +28,7 @@ def posted(ledger: Ledger, path: str, body: bytes) -> TestResponse:
 
 
 @pytest.mark.parametrize("path", ACTIONS)
-@pytest.mark.parametrize(
-    "body",
-    [b"{'dry_run': true}", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 200_000, b'{"a":' * 200_000, b"1" * 5000],
-)
+@pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_body_that_is_no_json_object_is_refused_and_nothing_is_done(ledger: Ledger, path: str, body: bytes) -> None:
     answer = posted(ledger, path, body)
     assert (answer.status_code, answer.get_json()["error"][:8]) == (400, "the body")

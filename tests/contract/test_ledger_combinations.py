@@ -168,6 +168,8 @@ def test_a_letter_that_is_sent_again_has_not_waited_since_it_was_written(attende
     attended.later(timedelta(hours=1))
     attended.ledger.replayed(create.delivery.id)
     assert attended.alarms() == []
+    record(attended.ledger, claim(attended.ledger), TransientFailure(reason=Reason.SERVER_ERROR, detail="503"))
+    assert attended.alarms() == []
 
 
 # -- notes that somebody wrote

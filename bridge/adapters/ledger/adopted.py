@@ -12,13 +12,14 @@ from sqlalchemy import Connection, bindparam, select
 
 from bridge.adapters.ledger.changes import Changes
 from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.folded import carried_by
 from bridge.adapters.ledger.rows import Row, body_in, incident_from
 from bridge.adapters.ledger.schema import incidents
 from bridge.adapters.ledger.telling import left_there, part_of
-from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action
-from bridge.domain.folding import Listed, by_severity, joined_note
+from bridge.domain.folding import Listed, joined_note
 from bridge.domain.incident import CreateBody, Incident, IncidentState
+from bridge.domain.transitions import may_be_worse
 
 _EARLIER = Statement(
     select(incidents)
@@ -29,11 +30,6 @@ _EARLIER = Statement(
     )
     .order_by(incidents.c.id.desc())
     .limit(1)
-)
-_CARRIED = Statement(
-    select(incidents).where(
-        incidents.c.carrier == bindparam("carrier"), incidents.c.carrier.is_not(None), incidents.c.live
-    )
 )
 
 
@@ -53,15 +49,11 @@ def joins(
 ) -> None:
     """What the create of an open incident was to say is told there; `row` is that create.
 
-    Of an incident that nobody here knows (`earlier` is None) a critical makes a critical one, in case it is none. Its
-    series is locked, and the series' next number is known.
+    Its series is locked, and the series' next number is known.
     """
     if incident.state is not IncidentState.OPEN:
         return
-    may_rise = (
-        incident.severity is Severity.CRITICAL if earlier is None else incident.severity.rank <= earlier.severity.rank
-    )
-    if may_rise:  # of the same severity, too: the earlier one may have been over before its own rise was told
+    if may_be_worse(incident, earlier):
         was = {} if earlier is None else left_there(connection, earlier)
         wanted = part_of(body_in(row), rises)
         differs = [name for name, value in wanted.fields.items() if was.get(name) != value]
@@ -69,9 +61,8 @@ def joins(
             incident = replace(incident, telling=replace(incident.telling, has_updates=True))
             changes.put(incident)
             changes.add_delivery(incident, Action.UPDATE, part_of(wanted, differs))
-    carried = [incident_from(one) for one in _CARRIED.rows(connection, carrier=incident.id)]
+    carried = carried_by(connection, incident.id)
     own = replace(incident, firing=incident.firing - sum(one.firing for one in carried))
-    lines = by_severity(
-        Listed(severity=one.severity, title=one.title, alerts=one.firing) for one in (own, *carried) if one.firing
-    )
+    told = (one for one in (own, *carried) if one.firing)
+    lines = tuple(Listed(severity=one.severity, title=one.title, alerts=one.firing) for one in told)
     changes.add_delivery(incident, Action.NOTE, CreateBody(fields=joined_note(None, lines), names=(), notes=()))

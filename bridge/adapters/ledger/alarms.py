@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import case, func, literal_column, select
+from sqlalchemy import func, literal_column, select
 
 from bridge.adapters.ledger import books
 from bridge.adapters.ledger.changes import Route
@@ -12,17 +12,13 @@ from bridge.adapters.ledger.rows import lane_from
 from bridge.adapters.ledger.schema import alarms, deliveries, heartbeats, incidents, lanes
 from bridge.domain.alarms import AGAIN_AFTER, EVERY, AccountView, Cause, causes, is_due
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.domain.delivery import PAGES, Action, DeliveryState
 
-_REPLAYED = deliveries.c.reason == Reason.REPLAYED.value  # by a person, and not tried since
 _PAGES_WAIT = (
-    select(
-        deliveries.c.account,
-        func.min(case((_REPLAYED, deliveries.c.next_at), else_=deliveries.c.created_at)).label("since"),
-    )
+    select(deliveries.c.account, func.min(deliveries.c.created_at).label("since"))
     .where(
         literal_column(f"deliveries.state = '{DeliveryState.PENDING.value}'"),  # as its partial index says
-        deliveries.c.action.in_((Action.CREATE.value, Action.REOPEN.value)),
+        deliveries.c.action.in_([action.value for action in PAGES]),
     )
     .group_by(deliveries.c.account)
 )

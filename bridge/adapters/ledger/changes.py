@@ -352,8 +352,8 @@ class Changes:
             folded.follow(connection, self, incident)
         _CANCEL.run(connection, self._cancels)
         _REVIVE.run(connection, self._revivals)
-        for one in sorted(self._goes_on & self._changed_incidents.keys()):
-            untold.tell_after_all(connection, self, self._changed_incidents[one])
+        going_on = sorted(self._goes_on & self._changed_incidents.keys())
+        untold.tell_after_all(connection, self, [self._changed_incidents[one] for one in going_on])
         _REPLACE_CREATE.run(connection, self._replaces)
         _PROMOTE.run(connection, self._promotions)
         # a superseded incident must stop being live before its successor starts

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from bridge.adapters.files import FileLock, Meanwhile
 from bridge.adapters.ledger.schema import from_us
@@ -71,7 +71,7 @@ class Database:
             self.engine = engine or _postgresql_engine(url)
         driver: Any = self.engine.dialect.dbapi
         self._trouble += (driver.OperationalError, driver.InterfaceError)
-        self._internal = (InternalError, driver.InternalError)
+        self._errors: tuple[type[Exception], ...] = (DBAPIError, driver.DatabaseError)
 
     def in_child(self) -> "Database":
         """The same database for a process forked from this one, which has closed its own.
@@ -157,12 +157,10 @@ class Database:
             if is_contention(error):
                 raise
             raise LedgerUnavailable(f"the ledger did not answer: {getattr(error, 'orig', error)}") from error
-        except self._internal as error:
-            if _sqlstate(error) != READ_ONLY:
-                raise
-            self.engine.dispose()  # the server of before a failover: whoever takes writes now has the next connection
-            raise LedgerUnavailable(NO_WRITES) from error
-        except (DBAPIError, sqlite3.DatabaseError) as error:
+        except self._errors as error:
+            if _sqlstate(error) == READ_ONLY:
+                self.engine.dispose()  # of before a failover: whoever takes writes now has the next connection
+                raise LedgerUnavailable(NO_WRITES) from error
             if _is_damaged(error):
                 raise LedgerUnavailable(f"{self.file} {DAMAGED}") from error
             if not getattr(error, "connection_invalidated", False):

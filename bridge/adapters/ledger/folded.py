@@ -64,11 +64,16 @@ _OPENED_AGAIN = Statement(
 )
 
 
+def carried_by(connection: Connection, carrier: str) -> list[Incident]:
+    """The live incidents that are folded into this one."""
+    return [incident_from(row) for row in _FOLDED.rows(connection, of_carrier=carrier)]
+
+
 def follow(connection: Connection, changes: "Changes", carrier: Incident) -> None:
     """Whatever was folded into an incident that is over now, is over too, or goes out by itself."""
     if carries_on(carrier):
         return
-    held = [changes.as_changed(incident_from(row)) for row in _FOLDED.rows(connection, of_carrier=carrier.id)]
+    held = [changes.as_changed(one) for one in carried_by(connection, carrier.id)]
     live = [one for one in held if one.live]
     follows = [afterwards(one, carrier, changes.now) for one in live]
     changes.put(without_folded(carrier, live))

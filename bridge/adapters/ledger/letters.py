@@ -55,6 +55,7 @@ def replay(transaction: Transaction, routes: Mapping[str, Route], new_id: Callab
                 "class": lane_class(Action(row["action"]), phase).value,
                 "reason": Reason.REPLAYED.value,
                 "order_key": in_its_place(row["order_key"]),  # the person will have mended what forbade it
+                "created_at": transaction.now,  # as whatever is sent after all, it waits from then on
                 "next_at": transaction.now,
                 "give_up_at": transaction.now + REPLAY_PATIENCE,
                 "done_at": None,

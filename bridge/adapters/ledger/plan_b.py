@@ -18,7 +18,7 @@ from bridge.adapters.ledger.renewals import next_n
 from bridge.adapters.ledger.rows import body_in, incident_from, lane_from, member_from
 from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.domain.delivery import PAGES, Action, DeliveryState, Reason
 from bridge.domain.incident import Incident, IncidentState, Member
 from bridge.domain.lane import LaneState, sane
 from bridge.domain.plan_b import PlanB, body_for, gives_way, series_for, stand_in, why_now
@@ -197,7 +197,7 @@ def _unrepresented(accounts: list[str]) -> Any:
         .join_from(deliveries, incidents, incidents.c.id == deliveries.c.incident_id)
         .where(
             literal_column(f"deliveries.state = '{state.value}'"),
-            deliveries.c.action.in_((Action.CREATE.value, Action.REOPEN.value)),
+            deliveries.c.action.in_([action.value for action in PAGES]),
             deliveries.c.account.in_(accounts),
             incidents.c.live,
             incidents.c.firing > 0,

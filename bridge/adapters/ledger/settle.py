@@ -490,7 +490,7 @@ def _begin(
     """Open the next incident of a series; what came before it is named in its body."""
     if step.supersedes is not None:
         world.changes.put(step.supersedes)
-        body = _words(world, step.supersedes, problem, decision, body)  # before its problems move on
+        body = _words(world, step.supersedes, problem, decision, body, loaded=True)  # before its problems move on
     fresh = _open(world, one, alert, decision, step.telling)
     if step.supersedes is not None:
         fresh = _take_over(world, step.supersedes, fresh, problem)
@@ -534,9 +534,20 @@ def _trust(world: _World, decision: Decision) -> Trust:
     return TRUST if route is None else route.trust
 
 
-def _words(world: _World, incident: Incident, problem: str | None, decision: Decision, body: CreateBody) -> CreateBody:
-    """What a new episode would open with: the report's words, unless a problem that fires still is more severe."""
-    rows = _FIRING_IN.rows(world.connection, ids=[incident.id])
+def _words(
+    world: _World,
+    incident: Incident,
+    problem: str | None,
+    decision: Decision,
+    body: CreateBody,
+    *,
+    loaded: bool = False,
+) -> CreateBody:
+    """What a new episode would open with: the report's words, unless a problem that fires still is more severe.
+
+    Of a dead incident all that fires is `loaded` already.
+    """
+    rows = () if loaded else _FIRING_IN.rows(world.connection, ids=[incident.id])
     known = {member.problem: member for member in map(member_from, rows)}
     known |= {member.problem: member for member in world.members.values() if member.incident == incident.id}
     others = [member for member in known.values() if member.firing and member.problem != problem]

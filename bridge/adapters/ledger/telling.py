@@ -93,11 +93,13 @@ def rise_of(connection: Connection, incident: Incident | None, decision: Decisio
 
 
 def with_what_was_told(
-    connection: Connection, incident: Incident, made: CreateBody, by: Collection[Action]
+    connection: Connection, incident: Incident, made: CreateBody, by: Collection[Action], *, arrived: bool = False
 ) -> CreateBody:
-    """What an incident was made with, and what re-openings or updates of it said since; not what was refused."""
+    """What an incident was made with, and what re-openings or updates of it said since; not what was refused, nor what
+    only waited to be said when all is to have `arrived`.
+    """
     for row in _TOLD_LATER.rows(connection, incident=incident.id):
-        if row["action"] in by:
+        if row["action"] in by and (not arrived or row["state"] in _ARRIVED):
             made = made.changed_by(body_in(row))
     return made
 
@@ -105,11 +107,11 @@ def with_what_was_told(
 def left_there(connection: Connection, incident: Incident) -> Mapping[str, Any]:
     """The fields of an incident as its create, and what was delivered of it since, left them upstream."""
     made = _CREATE_OF.rows(connection, incident=incident.id)
-    fields = dict(body_in(made[0]).fields) if made else {}
-    for row in _TOLD_LATER.rows(connection, incident=incident.id):
-        if row["state"] in _ARRIVED:
-            fields |= body_in(row).fields
-    return fields
+    if not made:
+        return {}
+    return with_what_was_told(
+        connection, incident, body_in(made[0]), (Action.REOPEN, Action.UPDATE), arrived=True
+    ).fields
 
 
 def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:

@@ -5,12 +5,13 @@ like all notes; when it goes on after all they are told there, and a person's in
 """
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
-from bridge.adapters.ledger.compiled import Statement
+from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.rows import PENDING_AGAIN, Row, body_in, content_json, is_by_hand
 from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.decision import KeyRule
@@ -21,16 +22,13 @@ from bridge.domain.retry import first_phase, phase_after_unknown
 if TYPE_CHECKING:
     from bridge.adapters.ledger.changes import Changes
 
-_OF_INCIDENT: tuple[Any, ...] = (
-    deliveries.c.incident_id == bindparam("incident"),
-    deliveries.c.action == Action.NOTE.value,
-)
 _CANCELLED = deliveries.c.state == DeliveryState.CANCELLED.value
 _WITH_THE_INCIDENT = (Reason.RECOVERED, Reason.JOINED_AGAIN, Reason.NOTHING_TO_TELL, Reason.SUPERSEDED)
 _UNTOLD = Statement(
     select(deliveries)
     .where(
-        *_OF_INCIDENT,
+        deliveries.c.incident_id == bindparam("incident"),
+        deliveries.c.action == Action.NOTE.value,
         or_(
             deliveries.c.state == DeliveryState.PENDING.value,
             and_(
@@ -48,10 +46,17 @@ _TAKEN_ALONG = Statement(
     .where(deliveries.c.id == bindparam("of_delivery"))
     .values(state=DeliveryState.CANCELLED.value, reason=Reason.TAKEN_ALONG.value, done_at=bindparam("at"))
 )
-_ENDED = Statement(
-    select(deliveries)
-    .where(*_OF_INCIDENT, _CANCELLED, or_(*(deliveries.c.reason == one.value for one in _WITH_THE_INCIDENT)))
-    .order_by(deliveries.c.no)
+_ENDED = SizedStatement(
+    lambda ids: (
+        select(deliveries)
+        .where(
+            deliveries.c.incident_id.in_(listed("ids", ids)),
+            deliveries.c.action == Action.NOTE.value,
+            _CANCELLED,
+            or_(*(deliveries.c.reason == one.value for one in _WITH_THE_INCIDENT)),
+        )
+        .order_by(deliveries.c.incident_id, deliveries.c.no)
+    )
 )
 _AGAIN = Statement(
     update(deliveries)
@@ -70,18 +75,25 @@ def taken_along(connection: Connection, ended: Incident, now: datetime) -> tuple
     return tuple(body_in(row).fields["note"] for row in waiting)
 
 
-def tell_after_all(connection: Connection, changes: "Changes", incident: Incident) -> None:
-    """What was cancelled because an incident was about to be over, or was: it goes on, and this stands behind it.
+def tell_after_all(connection: Connection, changes: "Changes", incidents: Sequence[Incident]) -> None:
+    """What was cancelled because incidents were about to be over, or were: they go on, and this stands behind it.
 
-    A list of what folded is told for as long as the incident carries somebody. Its series is locked, and the series'
-    next number is known.
+    A list of what folded is told for as long as its incident carries somebody. Their series are locked, and the next
+    numbers of these are known.
     """
+    if not incidents:
+        return
+    by_id = {incident.id: incident for incident in incidents}
     rows = []
-    for row in _ENDED.rows(connection, incident=incident.id):
+    for row in _ENDED.rows(connection, ids=padded(by_id)):
+        incident = by_id[row["incident_id"]]
         if not is_by_hand(row) and not (incident.folded and _is_list(row)):
             continue
         phase_of = phase_after_unknown if row["attempts"] else first_phase
         phase = phase_of(Action.NOTE, incident.key_rule)
+        route = changes.routes.get(incident.account)
+        if route is not None:
+            changes.lanes.add(route.lane)
         rows.append(
             {
                 "of_delivery": row["id"],
