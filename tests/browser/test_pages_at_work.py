@@ -2,9 +2,7 @@
 
 import io
 import re
-import sqlite3
 import zipfile
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from argon2 import PasswordHasher
 
 from tests.browser.conftest import WIDE, Look
 from tests.browser.scene import Scene
-from tests.e2e.processes import Bridge
+from tests.e2e.processes import Bridge, writing
 
 pytestmark = pytest.mark.e2e
 
@@ -139,11 +137,9 @@ def test_a_second_click_on_a_button_does_nothing_twice(look: Look, bridge: Scene
     bridge.eventually(lambda: "open" in look.at(f"/incidents/{incident}").inner_text("h1"))
     look.page.get_by_label("Note").fill("said once")
     button = look.page.get_by_role("button", name="Add note").element_handle()
-    with closing(sqlite3.connect(bridge.folder / "var" / "bridge.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # the answer takes its time
+    with writing(bridge.folder / "var" / "bridge.db"):  # the answer takes its time
         look.page.evaluate("button => { button.click(); setTimeout(() => button.click(), 300); }", button)
         look.page.wait_for_timeout(800)
-        other.execute("ROLLBACK")
     look.page.locator(".said").wait_for()
     notes = [one for one in bridge.get(f"deliveries?incident={incident}")["items"] if one["action"] == "note"]
     assert len(notes) == 1

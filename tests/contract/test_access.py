@@ -378,6 +378,17 @@ def test_a_silence_is_ended_in_the_name_of_who_ended_it(ledger: Ledger, app: Fla
     assert ended == ["operate", "operate", "t-operate"]
 
 
+def test_a_silence_that_is_over_is_not_ended_again_in_the_audit(ledger: Ledger, app: Flask) -> None:
+    by_page, by_session = (quiet(ledger, reason) for reason in ("page", "session"))
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    before = len(ledger.audit(limit=50).items)
+    for _ in range(2):
+        browser.post(f"/quiet/{by_page}/end")
+        browser.api(f"/api/v1/silences/{by_session}", method="DELETE")
+    assert len(ledger.audit(limit=50).items) == before + 2
+
+
 def letters(ledger: Ledger, number: int) -> list[str]:
     """That many dead letters of one cause; their ids."""
     for one in range(number):

@@ -139,19 +139,20 @@ def test_a_silence_is_listed_counted_ended_and_kept(ledger: Ledger) -> None:
         silenced(ledger, fingerprint, held)
     (listed,) = ledger.silences().items
     assert listed["hidden"] == 2
-    ended = ledger.silence_ended(held.id, "somebody")
+    ended, _ = ledger.silence_ended(held.id, "somebody")
     assert ended is not None
     assert (ended["state"], ended["ended_by"], ended["hidden"]) == ("ended", "somebody", 2)
     assert ledger.in_force().silences_no == 2
     assert ledger.silences_standing() == ()
-    again = ledger.silence_ended(held.id, "somebody else")
+    again, was_ended_now = ledger.silence_ended(held.id, "somebody else")
+    assert not was_ended_now
     assert again == ended
     assert ledger.silence(held.id) == ended
 
 
 def test_an_unknown_silence_is_none(ledger: Ledger) -> None:
     assert ledger.silence("no") is None
-    assert ledger.silence_ended("no", "somebody") is None
+    assert ledger.silence_ended("no", "somebody") == (None, False)
 
 
 def test_those_that_hold_are_listed_before_those_that_are_over_page_by_page(ledger: Ledger) -> None:

@@ -69,6 +69,7 @@ def test_a_port_that_there_is_not_is_wrong_usage(folder: Path) -> None:
     assert (ran.code, "--listen takes host:port, not '127.0.0.1:65536'" in ran.err) == (USAGE, True)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_under_the_output_is_a_sentence(folder: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -171,6 +172,8 @@ def test_what_a_file_of_rules_or_tests_holds_does_not_move_the_cursor(folder: Pa
     ran = run(folder, "check")
     assert "unknown key '\\x1b]0;owned\\x07'" in ran.err
     assert "\x1b" not in ran.err
+    ran = run(folder, "doctor")
+    assert ("\\x1b]0;owned\\x07" in ran.out, "\x1b" in ran.out) == (True, False)
     (folder / "rules" / "more.yaml").unlink()
     (folder / "body.json").write_text('{"title": "x"}')
     steps = "steps: [{send: body.json, to: lab}, {at: 1m, expect: {created: 1}}]"

@@ -218,18 +218,17 @@ def test_ctrl_c_while_it_starts_is_no_traceback() -> None:
 
 def test_it_outlives_whoever_reads_its_log(up: Up) -> None:
     read, write = os.pipe()
-    up.start(err=write)
+    process = up.start(err=write)
     os.close(write)
     up.eventually(lambda: _status(f"{up.url}/readyz") == 200)
     os.close(read)
-    (first,) = up._started
-    killed = [pid for pid in children_of(first.pid) if _is_of_ours(pid)]
+    killed = [pid for pid in children_of(process.pid) if _is_of_ours(pid)]
     for pid in killed:  # each is a line of the supervisor's
         os.kill(pid, signal.SIGKILL)
-    up.eventually(lambda: len(set(children_of(first.pid)) - set(killed)) >= len(killed))
+    up.eventually(lambda: len(set(children_of(process.pid)) - set(killed)) >= len(killed))
     up.eventually(lambda: _accepted(up.url))
     up.eventually(lambda: _states(up.url) == ["delivered"])
-    assert first.poll() is None
+    assert process.poll() is None
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(up: Up) -> None:

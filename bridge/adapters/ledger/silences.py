@@ -78,16 +78,20 @@ def _twin(transaction: Transaction, silence: Silence) -> str | None:
     return transaction.connection.execute(found.limit(1)).scalar()
 
 
-def end(transaction: Transaction, silence_id: str, by: str) -> dict[str, Any] | None:
-    """A silence is over now; its record stays. None when there is none of this id; one that is over stays as it was."""
+def end(transaction: Transaction, silence_id: str, by: str) -> tuple[dict[str, Any] | None, bool]:
+    """A silence is over now; its record, which stays, and whether this ended it: one that is over stays as it was.
+
+    The record is None when there is none of this id.
+    """
     now = transaction.now
-    transaction.connection.execute(
+    ended = transaction.connection.execute(
         update(silences)
         .where(silences.c.id == silence_id, silences.c.ended_at.is_(None), silences.c.ends_at > now)
         .values(ended_at=now, ended_by=storable(by))
     )
-    books.silences_changed(transaction)
-    return one(transaction, silence_id)
+    if ended.rowcount:
+        books.silences_changed(transaction)
+    return one(transaction, silence_id), bool(ended.rowcount)
 
 
 def standing(transaction: Transaction) -> tuple[Silence, ...]:

@@ -133,6 +133,11 @@ def say(text: str = "") -> None:
     click.echo(harmless(text), err=True)
 
 
+def tell(text: str = "") -> None:
+    """A line of the answer, for people: stdout."""
+    click.echo(harmless(text))
+
+
 def problems_said(error: ConfigError) -> None:
     """Every problem, and the count that closes the list."""
     for problem in error.problems:

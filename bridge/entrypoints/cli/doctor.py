@@ -22,7 +22,7 @@ from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
 from bridge.domain.checkup import Finding, Health, odd, well, wrong
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 from bridge.domain.errors import BridgeError, ConfigError, Grade
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.setup import names_checked
 from bridge.entrypoints.cli.tables import age, counted, printed
 
@@ -56,9 +56,9 @@ def doctor(as_json: bool, config: Path) -> int:
 
 
 def _said(finding: Finding) -> None:
-    click.echo(f"{_MARKS[finding.health]:<9}{finding.part}: {finding.sentence}")
+    tell(f"{_MARKS[finding.health]:<9}{finding.part}: {finding.sentence}")
     if finding.advice:
-        click.echo(f"{'':<9}  {finding.advice}")
+        tell(f"{'':<9}  {finding.advice}")
 
 
 def _everything(config: Path) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ import click
 
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.sending import media_type_of, sample_bytes
-from bridge.entrypoints.cli.tables import counted, harmless, printed
+from bridge.entrypoints.cli.tables import counted, printed
 from bridge.entrypoints.cli.traffic import (
     headers_of,
     ledger_if_there,
@@ -84,7 +84,7 @@ def explain(
         printed({**explanation_json(explanation), "decided_by": book_then})
         return 0
     for line in _lines(explanation):
-        click.echo(harmless(line))
+        tell(line)
     if book_then is not None and book_then != explanation.book:
         say(f"the event was decided by another rule book, {book_then[:12]}; this is what today's rules say of it")
     return 0

@@ -8,8 +8,8 @@ import click
 
 from bridge.config.models import Settings
 from bridge.domain.access import Role
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.tables import harmless, printed
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
+from bridge.entrypoints.cli.tables import printed
 
 WITHIN_S = 200.0  # above what check and tests may take
 
@@ -73,8 +73,8 @@ def _told(answer: Mapping[str, Any], *, dry_run: bool) -> None:
     for warning in answer["warnings"]:
         say(f"{warning['file']}:{warning['line']}:{warning['column']}: warning: {warning['message']}")
     for line in answer["changes"]["diff"] if dry_run and answer["changes"] else ():
-        click.echo(harmless(line))
-    click.echo(answer["sentence"])
+        tell(line)
+    tell(answer["sentence"])
     was = f", was {answer['before'][:12]}" if answer["before"] and answer["before"] != answer["book"] else ""
     book = answer["found"] if dry_run else answer["book"]
     if book is not None:

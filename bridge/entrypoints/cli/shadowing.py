@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from bridge.domain.errors import ConfigError
-from bridge.entrypoints.cli import config_option, json_option, say
+from bridge.entrypoints.cli import config_option, json_option, say, tell
 from bridge.entrypoints.cli.reading import opened, since_length
-from bridge.entrypoints.cli.tables import harmless, printed, shown
+from bridge.entrypoints.cli.tables import printed, shown
 from bridge.entrypoints.shadowing import LOOKED_AT_MAX, SINCE, really_text, shadow_json, shadow_rules
 
 
@@ -41,7 +41,7 @@ def shadow(since: str, as_json: bool, config: Path) -> int:
     shown(columns, rows, f"no rule is in shadow mode, and none decided so in the last {since}")
     for one in found:
         for event, title in one.samples:
-            click.echo(harmless(f"  {one.rule} would have opened: {title}  ({event})"))
+            tell(f"  {one.rule} would have opened: {title}  ({event})")
     if note is not None:
         say(note)
     return 0

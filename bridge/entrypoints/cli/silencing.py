@@ -116,16 +116,16 @@ def silences_add(
 def silences_expire(silence_id: str, author: str | None, config: Path) -> int:
     """End a silence now. Its record stays; problems that still fire page with their next report."""
     with opened(config) as (ledger, _):
-        held = None if "\x00" in silence_id else ledger.silence(silence_id)
-        if held is None:
-            say(f"there is no silence '{silence_id}'; see 'incident-bridge silences list'")
-            return PROBLEMS_FOUND
-        if held["state"] == "ended":
-            click.echo(f"silence {silence_id} was over already, since {held['ended_at'] or held['ends_at']}")
-            return 0
-        ended = ledger.silence_ended(silence_id, author or user_name()) or held
-        did(ledger, "end", f"silence {silence_id}")
-    click.echo(f"silence {silence_id} is over since {ended['ended_at'] or ended['ends_at']}")
+        no_such = (None, False)
+        by = author or user_name()
+        ended, was_ended_now = no_such if "\x00" in silence_id else ledger.silence_ended(silence_id, by)
+        if was_ended_now:
+            did(ledger, "end", f"silence {silence_id}")
+    if ended is None:
+        say(f"there is no silence '{silence_id}'; see 'incident-bridge silences list'")
+        return PROBLEMS_FOUND
+    state = "is over" if was_ended_now else "was over already,"
+    click.echo(f"silence {silence_id} {state} since {ended['ended_at'] or ended['ends_at']}")
     return 0
 
 

@@ -14,8 +14,8 @@ import click
 from bridge.config.rule_tests import Case, read_cases, test_files
 from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Problem
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.tables import counted, harmless, printed
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
+from bridge.entrypoints.cli.tables import counted, printed
 from bridge.rules.book import RuleBook
 from bridge.rules.coverage import Tried
 
@@ -191,9 +191,9 @@ def _result(case: Case, misses: Sequence[Any], took_s: float) -> dict[str, Any]:
 
 
 def _said(result: dict[str, Any]) -> None:
-    click.echo(harmless(f"{'ok  ' if result['ok'] else 'FAIL'}  {result['name']}"))
+    tell(f"{'ok  ' if result['ok'] else 'FAIL'}  {result['name']}")
     for miss in result["misses"]:
-        click.echo(harmless(f"      {miss['file']}:{miss['line']}: after {miss['at_s']:g} s {miss['sentence']}"))
+        tell(f"      {miss['file']}:{miss['line']}: after {miss['at_s']:g} s {miss['sentence']}")
 
 
 def _summed_up(number: int, failed: int, book: RuleBook, never: Sequence[str]) -> None:

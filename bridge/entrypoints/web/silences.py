@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.silences import LIST_MAX
 from bridge.entrypoints.silencing import Draft, SilenceRefused, added, preview_json, previewed
-from bridge.entrypoints.web import asked
+from bridge.entrypoints.web import asked, auditing
 from bridge.entrypoints.web.access import current, harmless
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
@@ -48,7 +48,9 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
 
     @routes.delete("/silences/<silence_id>")
     def end(silence_id: str) -> Response:
-        ended = ledger.silence_ended(silence_id, current().name)
+        ended, was_ended_now = ledger.silence_ended(silence_id, current().name)
+        if not was_ended_now:
+            auditing.nothing_done()
         if keeper is not None:
             keeper.look()
         return _one(ended, silence_id)

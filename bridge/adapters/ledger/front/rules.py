@@ -70,8 +70,10 @@ class ForRules(Base):
 
         return self._written(added)
 
-    def silence_ended(self, silence_id: str, by: str) -> dict[str, Any] | None:
-        """A silence is over before its time, and stays on record; None when there is none of this id."""
+    def silence_ended(self, silence_id: str, by: str) -> tuple[dict[str, Any] | None, bool]:
+        """A silence is over before its time, and stays on record; None when there is none of this id. Also whether it
+        was not over before.
+        """
         return self._written(lambda transaction: silences.end(transaction, silence_id, by))
 
     def silence(self, silence_id: str) -> dict[str, Any] | None:

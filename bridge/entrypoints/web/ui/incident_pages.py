@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request
 
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.hands import IncidentError
-from bridge.domain.alert import SEVERITY_WHEN_ABSENT, Severity
+from bridge.domain.alert import Severity
 from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.incident_actions import done_by_hand
 from bridge.entrypoints.web.ui.words import plural, span
@@ -53,12 +53,7 @@ def rendered(ledger: Ledger, incident: Mapping[str, Any], deliveries: list[dict[
 
 def members_shown(members: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The members that a page shows: those that fire come first, of these the most severe, then the oldest."""
-    rank = {one.value: one.rank for one in Severity}
-
-    def urgency(one: Mapping[str, Any]) -> tuple[bool, int, str]:
-        return one["status"] != "firing", rank.get(one["severity"], SEVERITY_WHEN_ABSENT.rank), str(one["joined_at"])
-
-    return sorted(members, key=urgency)[:MEMBERS_SHOWN]
+    return sorted(members, key=lambda one: (one["status"] != "firing", Severity(one["severity"]).rank))[:MEMBERS_SHOWN]
 
 
 def place_sentence(place: Mapping[str, Any] | None) -> str | None:

@@ -83,9 +83,11 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
 
     @routes.post("/quiet/<silence_id>/end")
     def end(silence_id: str) -> Any:
-        ended = on.ledger.silence_ended(silence_id, current().name)
+        ended, was_ended_now = on.ledger.silence_ended(silence_id, current().name)
         if ended is None:
             return auditing.not_done("There is no such silence.", "/quiet")
+        if not was_ended_now:
+            return auditing.not_done("That silence was over already.", "/quiet")
         if on.keeper is not None:
             on.keeper.look()
         flash("The silence is over: what still fires pages with its next report.")
