@@ -69,8 +69,19 @@ class Look:
 
     def press(self, name: str, *, within: str = "main") -> None:
         """Press the button of that name, and wait for the page that follows."""
-        self.page.locator(within).get_by_role("button", name=name, exact=True).first.click()
-        self.page.wait_for_load_state()
+        self.follow(self.button(name, within=within))
+
+    def button(self, name: str, *, within: str = "main") -> Any:
+        """The button of that name; its own click() is for one that leads to no other page."""
+        return self.page.locator(within).get_by_role("button", name=name, exact=True).first
+
+    def follow(self, leading: Any) -> None:
+        """Click on what leads to another page, and wait until that has loaded.
+
+        A click alone may return while the old page still stands: on a busy machine one would read that.
+        """
+        with self.page.expect_navigation():
+            leading.click()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_a_refused_key_is_found_understood_and_mended(look: Look, bridge: Scene)
     assert "accounts.eu in bridge.yaml" in need.inner_text()
     assert "1 delivery waits, nothing is lost" in need.inner_text()
     bridge.elsewhere.script.clear()  # what the upstream's people do: the key is valid again
-    need.get_by_role("button", name="Probe now").click()
+    look.follow(need.get_by_role("button", name="Probe now"))
     assert said(look) == "eu is asked again just now"
     bridge.eventually(lambda: "eu refuses our key" not in look.at("/").inner_text("main"))
     bridge.eventually(lambda: len(bridge.elsewhere.store.records("pagerduty")) == 1)
@@ -40,8 +40,8 @@ def test_a_dead_letter_is_found_changed_previewed_and_replayed(look: Look, bridg
     need = page.locator(".needs", has_text="2 dead letters of pd").first
     assert "Service is archived" in need.inner_text()
     assert "rules/a-team.yaml:" in need.inner_text(), "where the rule stands"
-    need.get_by_role("link", name="See the letters").click()
-    page.get_by_role("link", name="Search errors are at 1 %").first.click()
+    look.follow(need.get_by_role("link", name="See the letters"))
+    look.follow(page.get_by_role("link", name="Search errors are at 1 %").first)
     page.get_by_label("title", exact=True).fill("Search fails for one in a hundred")
     look.press("Preview")
     assert "Search fails for one in a hundred" in page.locator("pre").first.inner_text()
@@ -55,14 +55,14 @@ def test_many_letters_go_after_a_look_at_them_and_none_without_a_reason(look: Lo
     page = look.at("/dead")
     rows = page.locator("tbody tr")
     assert rows.count() == 1, "one bad rule is one row"
-    rows.first.get_by_role("link").first.click()
+    look.follow(rows.first.get_by_role("link").first)
     look.press("Discard …")
     assert "Discard 1 letter?" in page.inner_text("h1")
     assert "Search errors are at 2 %" in look.text()
-    look.press("Discard 1 letter")
-    assert "Discard 1 letter?" in page.inner_text("h1"), "the browser, or the bridge, asks for the reason"
-    page.get_by_role("link", name="Leave it").click()
-    page.locator("tbody tr a").first.click()
+    look.button("Discard 1 letter").click()
+    assert "Discard 1 letter?" in page.inner_text("h1"), "the browser asks for the reason"
+    look.follow(page.get_by_role("link", name="Leave it"))
+    look.follow(page.locator("tbody tr a").first)
     look.press("Replay with today’s rules …")
     assert "It goes through the lane, at once." in look.text()
     assert "Of rule gone on pd:" in look.text()
@@ -77,7 +77,7 @@ def test_a_broken_template_is_found_and_the_mended_rule_tried_before_it_is_saved
     need = page.locator(".needs", has_text="A template of rule broken fails").first
     assert "there is no 'metric'" in need.inner_text()
     assert "rules/a-team.yaml:" in need.inner_text()
-    need.get_by_role("link", name="Try the rule").click()
+    look.follow(need.get_by_role("link", name="Try the rule"))
     look.press("Try")
     assert "its template failed" in page.inner_text("#result"), "the event that failed, and the rule that did"
     page.get_by_role("textbox", name="Payload").fill(
@@ -98,10 +98,10 @@ def test_a_storm_is_understood_and_ended(look: Look, bridge: Scene) -> None:
     lane = page.get_by_role("region", name="Lane slow")
     assert re.search("[1-3][0-9] folded", lane.inner_text()), "of 40 alerts: what was a storm is seen the day after"
     page = look.at("/incidents")
-    page.locator("tr", has_text="folded into it").first.get_by_role("link").first.click()
+    look.follow(page.locator("tr", has_text="folded into it").first.get_by_role("link").first)
     assert "Folded into this one" in look.text()
     inside = page.locator("h2:has-text('Folded into this one') ~ table").first.get_by_role("link").first
-    inside.click()
+    look.follow(inside)
     requests.post(f"{bridge.url}/api/v1/lanes/slow/pause", json={}, timeout=20)
     look.press("Detach")
     assert said(look) == "Detached."
@@ -154,10 +154,12 @@ def test_a_live_tail_whose_login_is_over_leads_to_the_login(chromium: Any, tmp_p
         first.goto(f"{closed.url}/events")
         first.get_by_label("Name").fill("ops")
         first.get_by_label("Password").fill("a password")
-        first.get_by_role("button", name="Log in").click()
+        with first.expect_navigation():
+            first.get_by_role("button", name="Log in").click()
         first.get_by_label("live").check()
         second.goto(closed.url)
-        second.get_by_role("button", name="log out").click()
+        with second.expect_navigation():
+            second.get_by_role("button", name="log out").click()
         first.bring_to_front()
         first.wait_for_url("**/login", timeout=10_000)
         context.close()
@@ -191,7 +193,8 @@ def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge
     look = Look(context.new_page(), bridge)
     event = bridge.events["fine"]
     page = look.at(f"/events/{event}")
-    look.press("Copy as curl")
+    look.button("Copy as curl").click()
+    look.button("Copied").wait_for()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("curl -H 'Content-Type: application/json'")
     assert copied.endswith(f"{bridge.url}/webhooks/lab")
@@ -199,7 +202,7 @@ def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge
         page.get_by_role("link", name="Save as a test").click()
     names = zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
     assert [name.rpartition(".")[2] for name in sorted(names)] == ["json", "json", "yaml"]
-    page.get_by_role("link", name="Run with today’s rules").click()
+    look.follow(page.get_by_role("link", name="Run with today’s rules"))
     assert "Nothing was sent" in look.text()
     assert "rule to-pd matches: an incident at pd" in look.text()
     look.press("Receive it again")
@@ -210,7 +213,7 @@ def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge
 
 def test_choosing_an_event_keeps_the_rule_text_and_an_event_opens_with_its_rule(look: Look, bridge: Scene) -> None:
     page = look.at(f"/events/{bridge.events['fine']}")
-    page.get_by_role("link", name="Try in the playground").click()
+    look.follow(page.get_by_role("link", name="Try in the playground"))
     rules = page.get_by_role("textbox", name="Rule text")
     assert "to-pd" in rules.input_value()
     rules.fill(rules.input_value() + "# edited\n")
@@ -239,7 +242,7 @@ def test_the_playground_says_what_is_wrong_at_its_line_and_stops_what_never_ends
     assert "the playground takes up to 65,536" in look.text()
     look.at("/playground?sample=lab/critical")
     with page.expect_download() as saving:
-        look.press("Download as test")
+        look.button("Download as test").click()
     names = zipfile.ZipFile(io.BytesIO(saving.value.path().read_bytes())).namelist()
     assert "playground-test/playground.test.yaml" in names
 
