@@ -229,6 +229,23 @@ def test_send_posts_a_file_as_its_sender_would(bridge: Bridge) -> None:
     )
 
 
+def test_send_posts_a_file_with_the_headers_beside_it(bridge: Bridge) -> None:
+    (bridge.folder / "kept.json").write_text(json.dumps(alert("sent as it was kept")))
+    headers = {
+        "Content-Type": "text/plain", "idempotency-key": "kept", "X-Tool": "stale", "content-length": "3",
+        "Host": "elsewhere.example",
+    }  # fmt: skip
+    (bridge.folder / "kept.headers.json").write_text(json.dumps(headers))
+    sent = run(bridge.folder, "send", "tool", "kept.json", "--json")
+    assert (sent.code, sent.json["status"]) == (FINE, 202), "the configuration's own proof, not the one that was kept"
+    stored = bridge.get(f"events/{sent.json['answer']['event']}")["headers"]
+    assert stored["content-type"] == "text/plain"
+    assert stored["host"] != "elsewhere.example"
+    assert "a repeat of one that is known" in run(bridge.folder, "send", "tool", "kept.json").out
+    other = run(bridge.folder, "send", "tool", "kept.json", "--header", "Idempotency-Key: another").out
+    assert "repeat" not in other, "what is said on the command line counts more"
+
+
 @pytest.mark.parametrize(
     ("source", "sample"), [("lab", "firing"), ("query", "batch"), ("datadog", "triggered"), ("zendesk", "created")]
 )

@@ -9,7 +9,8 @@ import pytest
 
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import SignatureError
-from bridge.entrypoints.cli.sending import media_type_of, post, proof_of, sample_bytes, sample_names
+from bridge.entrypoints.cli.bodies import media_type_of
+from bridge.entrypoints.cli.sending import post, proof_of, sample_bytes, sample_names
 from bridge.sources import SOURCES
 from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, Proof, QueryAuth, SignatureAuth
 from tests.receiving import Desk
@@ -135,5 +136,5 @@ def test_for_whom_only_the_sender_can_sign_a_person_is_told_to_use_another_auth(
 
 @pytest.mark.parametrize("value", ["two\nlines", "1 €"])
 def test_a_header_that_http_cannot_carry_is_said_to_be_one(value: str) -> None:
-    status, answer = post("http://127.0.0.1:9", "lab", Proof(headers={"X-Token": value}), b"{}", "application/json", {})
+    status, answer = post("http://127.0.0.1:9", "lab", b"{}", {"x-token": value})
     assert (status, "a header cannot be sent" in answer["error"]) == (0, True)

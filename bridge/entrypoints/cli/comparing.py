@@ -16,9 +16,9 @@ from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import BridgeError
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.bodies import HEADERS_SUFFIX
 from bridge.entrypoints.cli.tables import counted, printed, shown
 from bridge.entrypoints.cli.traffic import (
-    HEADERS_SUFFIX,
     Progress,
     Traffic,
     last_option,

@@ -12,10 +12,10 @@ import click
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
-from bridge.entrypoints.cli.sending import media_type_of, sample_bytes
+from bridge.entrypoints.cli.bodies import header_in, headers_of, media_type_of
+from bridge.entrypoints.cli.sending import sample_bytes
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.entrypoints.cli.traffic import (
-    headers_of,
     ledger_if_there,
     readings_in,
     redact_option,
@@ -105,15 +105,8 @@ def _webhook(loaded: Loaded, source: str, file: Path | None, sample: str | None,
     else:
         name, body = file.name, file.read_bytes()
     beside = {} if file is None or str(file) == STANDARD_INPUT else headers_of(file)
-    given = {"content-type": media_type_of(name), **beside, **dict(map(_header, headers))}
+    given = {"content-type": media_type_of(name), **beside, **dict(map(header_in, headers))}
     return Webhook(source=source, headers=MappingProxyType(given), body=body, received_at=datetime.now(UTC))
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise click.UsageError(f"--header takes NAME:VALUE, not '{text}'")
-    return name.strip().lower(), value.strip()
 
 
 # -- text

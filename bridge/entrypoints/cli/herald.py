@@ -60,7 +60,7 @@ def _answers(address: str) -> bool:
 
 def _demo(settings: Any, ledger: Any, address: str) -> None:
     """Post the samples to a source that takes them without a secret, and tell each one's way."""
-    from bridge.sources.base import NoAuth, Proof
+    from bridge.sources.base import NoAuth
 
     open_sources = [
         name
@@ -73,7 +73,7 @@ def _demo(settings: Any, ledger: Any, address: str) -> None:
     source = open_sources[0]
     say(f"demo: three alerts to {address}/webhooks/{source}")
     for sample in DEMO_SAMPLES:
-        status, answer = post(address, source, Proof(), sample_bytes("generic", sample), "application/json", {})
+        status, answer = post(address, source, sample_bytes("generic", sample), {"content-type": "application/json"})
         if status != 202:
             say(f"  {sample}: {status} {answer.get('error')}")
             continue

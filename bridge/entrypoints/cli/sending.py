@@ -1,15 +1,18 @@
 """`send`: post a file or a shipped sample to a source of the running bridge, authenticated as the sender would."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, assert_never
 
 import click
 
 from bridge.config.models import Settings
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli.bodies import header_in, headers_of, media_type_of
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.sources import SOURCES
 from bridge.sources.base import (
@@ -25,6 +28,8 @@ from bridge.sources.base import (
 )
 
 TIMEOUT_S = 15
+NO_QUERY: Mapping[str, str] = MappingProxyType({})
+OF_ONE_CONNECTION = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding"})
 
 
 class NoSecret(click.UsageError):
@@ -51,7 +56,11 @@ def send(
     as_json: bool,
     config: Path,
 ) -> int:
-    """Post FILE to SOURCE of the running bridge, with the credentials or signature of the configuration."""
+    """Post FILE to SOURCE of the running bridge, with the credentials or signature of the configuration.
+
+    The headers that it came with go along where they stand beside it, as `export` and saved tests keep them (page.json,
+    page.headers.json). A delivery id among them makes a second post a repeat of the first.
+    """
     from bridge import wiring
 
     settings = wiring.load_settings(config)
@@ -61,16 +70,17 @@ def send(
     if (file is None) == (sample is None):
         raise click.UsageError("name a file, or a sample with --sample")
     if file is not None:
-        name, body = file.name, file.read_bytes()
+        kept, body = {"content-type": media_type_of(file.name), **headers_of(file)}, file.read_bytes()
     else:
-        name, body = f"{sample}.json", sample_bytes(configured.type, str(sample))
-    extra = dict(_header(text) for text in headers)
+        kept, body = {"content-type": media_type_of(f"{sample}.json")}, sample_bytes(configured.type, str(sample))
     url = _address(to or settings.server.reachable)
     try:
         proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))
     except NoSecret as error:
         raise click.UsageError(_secret_wanted(settings, source)) from error
-    status, answer = post(url, source, proof, body, media_type_of(name), extra)
+    carried = {name: value for name, value in kept.items() if name not in OF_ONE_CONNECTION}
+    proven = {name.lower(): value for name, value in proof.headers.items()}
+    status, answer = post(url, source, body, {**carried, **proven, **dict(map(header_in, headers))}, proof.query)
     if as_json:
         printed({"status": status, "answer": answer})
     elif status == 202:
@@ -102,7 +112,7 @@ def sample_bytes(source_type: str, name: str) -> bytes:
 
 
 def post(
-    url: str, source: str, proof: Proof, body: bytes, media_type: str, extra: dict[str, str]
+    url: str, source: str, body: bytes, headers: Mapping[str, str], query: Mapping[str, str] = NO_QUERY
 ) -> tuple[int, dict[str, Any]]:
     """Post one body as its sender would; the status (0: no answer) and the answer."""
     import requests
@@ -113,8 +123,8 @@ def post(
             response = session.post(
                 f"{url}/webhooks/{source}",
                 data=body,
-                params=dict(proof.query),
-                headers={"Content-Type": media_type, **proof.headers, **extra},
+                params=dict(query),
+                headers=dict(headers),
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
             )
@@ -167,15 +177,3 @@ def _secret_wanted(settings: Settings, source: str) -> str:
     mark = f"source '{source}' has no secret yet"
     advice = next((one.hint for one in settings.warnings if one.message.startswith(mark)), "set its variable")
     return f"{mark} and refuses everybody: {advice}, in this shell and where the bridge runs, and start that again"
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise click.UsageError(f"--header takes NAME:VALUE, not '{text}'")
-    return name.strip(), value.strip()
-
-
-def media_type_of(name: str) -> str:
-    """The content type of a body in a file of this name."""
-    return "application/x-www-form-urlencoded" if name.endswith(".form") else "application/json"

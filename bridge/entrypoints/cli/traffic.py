@@ -1,6 +1,5 @@
 """Webhooks for commands that read them again, from the ledger or a folder; files that are written; progress."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,14 +18,13 @@ from bridge.config.models import Settings
 from bridge.domain.alert import Reading, Webhook
 from bridge.domain.errors import BridgeError, DecodeError
 from bridge.entrypoints.cli import say
-from bridge.entrypoints.cli.sending import media_type_of
+from bridge.entrypoints.cli.bodies import HEADERS_SUFFIX, headers_of, media_type_of
 from bridge.samples import BadPattern, Redactor
 from bridge.sources.base import Source
 
 if TYPE_CHECKING:
     from bridge.adapters.ledger import Ledger, StoredEvent, Stretch
 
-HEADERS_SUFFIX = ".headers.json"
 SAID_EVERY_S = 0.2  # on a terminal
 SAID_EVERY_EVENTS = 5_000  # elsewhere
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)  # of a file that is not named after an event
@@ -140,20 +138,6 @@ def _webhook_in(path: Path) -> tuple[str, Webhook]:
     body = path.read_bytes()
     webhook = Webhook(source=path.parent.name, headers=MappingProxyType(headers), body=body, received_at=received_at)
     return path.stem, webhook
-
-
-def headers_of(body: Path) -> dict[str, str]:
-    """The headers that stand in the file beside a body; none when there is no such file."""
-    beside = body.with_name(body.stem + HEADERS_SUFFIX)
-    if beside == body or not beside.is_file():
-        return {}
-    try:
-        headers = json.loads(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise click.UsageError(f"{beside} is no JSON: {error}") from error
-    if not isinstance(headers, dict):
-        raise click.UsageError(f"{beside} is not an object of header names and values")
-    return {str(name).lower(): str(value) for name, value in headers.items()}
 
 
 class Progress:
