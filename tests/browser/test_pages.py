@@ -79,10 +79,12 @@ def test_a_page_says_the_same_without_javascript(chromium: Any, bridge: Scene, n
 
 
 def test_the_widest_and_the_narrowest_screen_both_fit(chromium: Any, bridge: Scene) -> None:
-    for width in (360, 768, 1920):
+    for width in (360, 768, 900, 1000, 1920):
         context = chromium.new_context(viewport={"width": width, "height": 900})
         page = Look(context.new_page(), bridge).at("/")
         assert not is_too_wide(page), width
+        header = page.locator("header.top")
+        assert header.evaluate("bar => bar.scrollWidth <= bar.clientWidth"), f"every page is in sight at {width}"
         context.close()
 
 

@@ -52,6 +52,14 @@ def test_a_reload_without_one_goes_on(ledger: Ledger) -> None:
     )
 
 
+@pytest.mark.parametrize("page", ["/incidents", "/dead", "/audit"])
+@pytest.mark.parametrize("before", ["null", "None", "01J", "' or 1=1"])
+def test_a_page_that_goes_on_from_nowhere_says_so(ledger: Ledger, page: str, before: str) -> None:
+    answer = Browser(web_app(ledger)).get(page, query_string={"account": "pd", "before": before})
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    assert "before is the id" in answer.text
+
+
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("limit", ["0", "-1", "501", "", "1e1", "٣", "000000001" + "0" * 10, "9" * 30])
 def test_a_limit_out_of_bounds_is_refused_by_every_list(ledger: Ledger, path: str, limit: str) -> None:

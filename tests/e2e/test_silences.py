@@ -101,6 +101,15 @@ def test_a_preview_says_what_would_have_been_hidden_the_payload_included(bridge:
         assert (found["alerts"], found["opened"], len(found["items"])) == (number, number, number)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{"macth": {"title": "x"}}, {"match": {"title": "x"}, "criticals": "yes"}, {"match": {"title": "x"}, "for": 7}],
+)
+def test_a_preview_with_a_typing_error_is_of_nothing(bridge: Bridge, content: dict[str, Any]) -> None:
+    tried = requests.post(f"{bridge.url}/api/v1/silences/preview", json=content, timeout=ANSWER_WITHIN_S)
+    assert tried.status_code == 400, "it would be read as everything, or as another silence than is added afterwards"
+
+
 def test_the_command_adds_tries_lists_and_ends_silences(bridge: Bridge) -> None:
     bridge.deliver(alert("by command", severity="error", labels={"env": "cli"}))
     tried = command(bridge, "preview", "labels.env=cli")

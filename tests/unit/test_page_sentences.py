@@ -6,7 +6,7 @@ import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
 from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of
-from bridge.entrypoints.web.ui.words import body_text, link, with_beats, with_links
+from bridge.entrypoints.web.ui.words import body_text, link, titled, with_beats, with_links
 
 
 def lane(**changes: Any) -> dict[str, Any]:
@@ -16,6 +16,17 @@ def lane(**changes: Any) -> dict[str, Any]:
 
 def needed(**changes: Any) -> tuple[Need, ...]:
     return needs_of([lane(**changes)], (), (), {}, ())
+
+
+@pytest.mark.parametrize("title", ["Disk full", "磁盘已满", "!", "डिस्क", "🔥", "\u200bx"])
+def test_a_title_that_can_be_seen_stands_as_it_is(title: str) -> None:
+    assert titled(title) == title
+
+
+@pytest.mark.parametrize("title", [None, "", " \t\n", "\u200b\u200d\ufeff", "\u202e\u2066", "\u3164\u2800", "\ufe0f"])
+def test_a_title_without_anything_to_see_is_said_to_be_none(title: str | None) -> None:
+    assert titled(title) == "(no title)"
+    assert titled(title, "CPU-7") == "CPU-7"
 
 
 @pytest.mark.parametrize("held_by", [None, "rate_limited", "exhausted", "failing"])

@@ -58,19 +58,24 @@ def text(name: str) -> str | None:
 
 
 def paging(most: int = LIMIT_MAX) -> dict[str, Any]:
-    """Which part of a list: `limit` and `before`. Raises Unclear.
-
-    A `before` that is no id sorts somewhere all the same: a script that hands on the `null` of a last page would get
-    the first one again, for ever.
-    """
+    """Which part of a list: `limit` and `before`. Raises Unclear."""
     said = request.args.get("limit", str(LIMIT_DEFAULT))
     limit = int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
     if not 1 <= limit <= most:
         raise Unclear(f"limit is a whole number from 1 to {most}, not '{said[:40]}'")
-    before = text("before")
-    if before is not None and made_at(before) is None:
-        raise Unclear(f"before is the id that the page before has as 'next', not '{before[:40]}'")
-    return {"limit": limit, "before": before}
+    return {"limit": limit, "before": before()}
+
+
+def before() -> str | None:
+    """Where a list goes on. Raises Unclear.
+
+    What is no id sorts somewhere all the same: a script that hands on the `null` of a last page would get the first one
+    again, for ever.
+    """
+    said = text("before")
+    if said is not None and made_at(said) is None:
+        raise Unclear(f"before is the id that the page before has as 'next', not '{said[:40]}'")
+    return said
 
 
 def _instant(said: str | None, name: str = "since") -> datetime | None:

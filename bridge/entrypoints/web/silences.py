@@ -42,8 +42,8 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
     def preview() -> Response:
         if keeper is None:
             return answer(503, error="this process has no rules to read a silence with")
-        content = asked.content()
-        found = previewed(ledger, keeper.settings, content.get("match"), criticals=content.get("criticals") is True)
+        draft = draft_of(asked.content())  # the body that would add it, or as much of it as there is yet
+        found = previewed(ledger, keeper.settings, draft.match, criticals=draft.criticals)
         return _fresh(answer(200, **preview_json(found)))
 
     @routes.delete("/silences/<silence_id>")

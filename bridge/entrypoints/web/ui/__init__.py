@@ -101,6 +101,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.link, "link")
     routes.add_app_template_filter(words.with_links, "with_links")
     routes.add_app_template_filter(words.plural, "plural")
+    routes.add_app_template_filter(words.titled, "titled")
     routes.add_app_template_filter(words.story_of, "story")
     routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
 
@@ -131,6 +132,10 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
         if request.endpoint != "ui.static":
             response.headers["Cache-Control"] = "no-store"
         return response
+
+    @routes.errorhandler(asked.Unclear)
+    def _unclear(error: asked.Unclear) -> tuple[str, int]:
+        return render_template("problem.html", sentence=str(error)), 400
 
     @routes.errorhandler(LedgerUnavailable)
     def _unavailable(error: LedgerUnavailable) -> tuple[str, int]:
@@ -203,7 +208,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
     @routes.get("/incidents")
     def incidents() -> str:
         state, account = request.args.get("state", "live") or None, request.args.get("account") or None
-        before = request.args.get("before")
+        before = asked.before()
         live = state == "live"
         page = ledger.incidents(
             state=None if live else state, live=live or None, account=account, limit=50, before=before

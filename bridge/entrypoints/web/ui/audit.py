@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, render_template, request
 
 from bridge.adapters.ledger import Ledger
+from bridge.entrypoints.web import asked
 
 SHOWN = 50
 _FILTERS = ("actor", "action")
@@ -16,8 +17,7 @@ def add(routes: Blueprint, ledger: Ledger) -> None:
     @routes.get("/audit")
     def audit() -> str:
         filters = {name: request.args.get(name, "")[:200] for name in _FILTERS}
-        before = request.args.get("before", "")[:200] or None
-        page = ledger.audit(limit=SHOWN, before=before, **filters)
+        page = ledger.audit(limit=SHOWN, before=asked.before(), **filters)
         kept = {name: value for name, value in filters.items() if value}
         older = None if page.next is None else "?" + urlencode({**kept, "before": page.next})
         return render_template("audit.html", entries=page.items, older=older, filters=filters)

@@ -12,7 +12,7 @@ from bridge.adapters.ledger.letters import LetterError
 from bridge.adapters.ledger.mended import Letter
 from bridge.domain.errors import DecodeError
 from bridge.domain.incident import CreateBody
-from bridge.entrypoints.web import auditing
+from bridge.entrypoints.web import asked, auditing
 from bridge.entrypoints.web.ui.words import plural, span
 from bridge.entrypoints.web.ui.workshop import Anew, Unable, Workshop
 
@@ -45,8 +45,7 @@ class Letters:
         account, rule, reason = (request.args.get(name, "")[:200] for name in ("account", "rule", "reason"))
         if not account:
             return render_template("dead.html", causes=self._ledger.dead_causes(), number=self._number())
-        before = request.args.get("before") or None
-        page = self._ledger.dead_letters(account=account, rule=rule, reason=reason, limit=50, before=before)
+        page = self._ledger.dead_letters(account=account, rule=rule, reason=reason, limit=50, before=asked.before())
         cause = {"account": account, "rule": rule, "reason": reason}
         return render_template("letters.html", cause=cause, letters=page, known=self._cause(cause))
 
