@@ -44,7 +44,7 @@ def reloading():
     signal.signal(signal.SIGHUP, lambda *_: note("reloaded"))
     note("ready")
     while True:
-        signal.pause()
+        time.sleep(0.05)  # pause() would miss a signal that comes just before it
 
 def talk():
     with open("/dev/tty", "w") as terminal:
