@@ -49,6 +49,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "sw": {"type": "standard_webhooks", "auth": {"standard_webhooks": "${STANDARD_SECRET}"}},
         "aws": {"type": "aws_sns", "auth": "sns_signature", "topics": TOPIC},
         "open-aws": {"type": "aws_sns", "auth": "none"},
+        "gcp": {"type": "gcp_monitoring", "auth": {"basic": {"username": "google", "password": "${TOOL_SECRET}"}}},
     }
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ZENDESK_SECRET", ZENDESK_SECRET)
@@ -96,6 +97,20 @@ def test_a_401_says_nothing_and_the_log_says_which_check_failed(
     (line,) = lines
     assert (line["event"], line["source"], line["check"]) == ("webhook_rejected", "zendesk", check)
     assert desk.counted[before:] == [("zendesk", "unauthorized")]
+
+
+def test_a_sender_that_waits_to_be_asked_for_its_password_is_asked(desk: Desk) -> None:
+    body = b'{"incident": {"incident_id": "0.abc", "state": "open"}, "version": "1.2"}'
+    refused = desk.post("gcp", body, JSON)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"].startswith("Basic realm=")
+    credentials = base64.b64encode(b"google:tool-secret-6d1f0c9b7a").decode()
+    assert desk.post("gcp", body, {**JSON, "Authorization": f"Basic {credentials}"}).status_code == 202
+
+
+def test_nobody_is_asked_for_a_password_where_there_is_none(desk: Desk) -> None:
+    assert "WWW-Authenticate" not in desk.post("zendesk", TICKET, JSON).headers
+    assert "WWW-Authenticate" not in desk.post("events", b"{}", JSON).headers
 
 
 @pytest.mark.parametrize(

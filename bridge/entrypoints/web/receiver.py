@@ -21,11 +21,15 @@ from bridge.domain.alert import Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
 from bridge.entrypoints.web.redacting import without_secrets
-from bridge.sources.base import Introduces, NoAuth, SignatureAuth, Source
+from bridge.sources.base import BasicAuth, Introduces, NoAuth, SignatureAuth, Source
 
 REJECTED_KEEPS_BYTES = 64 * 1024
 RETRY_AFTER_S = "10"  # below the 60 s that Zendesk accepts (SOURCES.md, section 3)
 READ_CHUNK = 64 * 1024
+# Some senders keep a name and password to themselves until a 401 asks for them: Google Cloud Monitoring
+# (https://support.stackdriver.com/customer/en/portal/articles/1491775-configuring-webhooks) and Amazon SNS
+# (https://maxbeatty.com/2015/11/16/how-to-subscribe-to-aws-sns-using-https-with-basic-authentication/; read 2026-11).
+BASIC_CHALLENGE = 'Basic realm="incident-bridge", charset="UTF-8"'
 AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
 
 _JSON = json.JSONEncoder(separators=(",", ":"))
@@ -208,7 +212,10 @@ def _body(incoming: Request, limit: int) -> bytes:
 def _unauthorized(receiver: Receiver, source: Source, error: SignatureError) -> Response:
     receiver.count(source.name, "unauthorized")
     logs.get().warning(logs.EVENT_REJECTED, source=source.name, reason="unauthorized", check=error.check)
-    return answer(401, error="unauthorized")
+    response = answer(401, error="unauthorized")
+    if isinstance(source.auth, BasicAuth):
+        response.headers["WWW-Authenticate"] = BASIC_CHALLENGE
+    return response
 
 
 def _too_large(receiver: Receiver, source: Source, beginning: bytes) -> Response:
