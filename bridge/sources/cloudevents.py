@@ -12,6 +12,10 @@ Facts: SOURCES.md section 13, which cites cloudevents/spec (http-webhook.md, jso
 - The data of an Alertmanager's alert begins its episode at `startsAt`.
 - source and id name the delivery; a batch is named by all of its events.
 - payload is the event as an object with its data decoded, whichever mode it came in.
+- A content type of CloudEvents' own means that the event is in the body, whatever headers repeat of it. In binary mode
+  the headers hold it: quoted perhaps, then percent-encoded
+  (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md, 3., 3.1.3.2, 3.2.3;
+  read 2026-11).
 """
 
 import base64
@@ -20,9 +24,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from bridge.domain.alert import Alert, Notice, Reading, Webhook
 from bridge.domain.errors import DecodeError
+from bridge.domain.text import storable
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import block_at, json_in, kind_of, says_anything, value_in
 from bridge.sources.fields import words
@@ -33,6 +39,9 @@ from bridge.sources.texts import digest_of, identity, instant_of, layered_labels
 EVENTS_MAX = 5_000  # of one batch; as the generic source's
 
 _PREFIX = "ce-"
+_STRUCTURED = "application/cloudevents"  # with +json, -batch+json and the like behind it
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
 _ORIGIN = "webhook-request-origin"
 _RATE = "webhook-request-rate"
 _HOST = re.compile(r"[A-Za-z0-9.:_/-]{1,255}")
@@ -113,9 +122,11 @@ class CloudEvents(SharedSecret):
 def _given(webhook: Webhook) -> Any:
     """The event of a request as an object, or its events as a list. Raises DecodeError."""
     attributes = {
-        name.removeprefix(_PREFIX): value for name, value in webhook.headers.items() if name.startswith(_PREFIX)
+        name.removeprefix(_PREFIX): _unescaped(value)
+        for name, value in webhook.headers.items()
+        if name.startswith(_PREFIX)
     }
-    if "id" not in attributes or "source" not in attributes:
+    if webhook.media_type.startswith(_STRUCTURED) or "id" not in attributes or "source" not in attributes:
         value = value_in(webhook)
         if not isinstance(value, dict | list):
             raise DecodeError("$", f"expected an event or a list of events, found {kind_of(value)}")
@@ -125,6 +136,12 @@ def _given(webhook: Webhook) -> Any:
     is_json = webhook.media_type in ("", "application/json") or webhook.media_type.endswith("+json")
     data = value_in(webhook) if is_json else webhook.body.decode("utf-8", "replace")
     return {**attributes, "data": data}
+
+
+def _unescaped(value: str) -> str:
+    """An attribute as it was before it became a header."""
+    quoted = _QUOTED.fullmatch(value.strip())
+    return storable(unquote(value if quoted is None else _ESCAPED.sub(r"\1", quoted[1]), errors="replace"))
 
 
 def _name_of(event: Any) -> tuple[str, str] | None:

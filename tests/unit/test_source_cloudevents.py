@@ -116,6 +116,34 @@ def test_base64_is_data_too() -> None:
     assert SOURCE.alerts_in(binary(b"overheated", "text/plain"))[0].title == "com.example.pump.changed"
 
 
+def test_a_structured_event_is_the_same_with_the_headers_of_binary_mode_beside_it() -> None:
+    copied = {f"ce_{name}": value for name, value in event().items() if name != "data"}
+    for media_type, body in (
+        ("application/cloudevents+json; charset=utf-8", event()),
+        ("application/cloudevents-batch+json", [event()]),
+    ):
+        webhook = webhook_of(body, media_type, **copied)
+        assert SOURCE.alerts_in(webhook) == SOURCE.alerts_in(webhook_of(event()))
+        assert SOURCE.delivery_id(webhook) == SOURCE.delivery_id(webhook_of(event()))
+
+
+@pytest.mark.parametrize(
+    ("sent", "subject"),
+    [
+        ("Pumpe%204%20%C3%BCberhitzt", "Pumpe 4 überhitzt"),
+        ('"pump \\"4\\" 100%25"', 'pump "4" 100%'),
+        ("100% full", "100% full"),
+        ("%ff", "\ufffd"),
+        ("a%00b", "a\ufffdb"),
+    ],
+)
+def test_an_attribute_of_a_header_is_read_as_it_was_before_it_was_escaped(sent: str, subject: str) -> None:
+    (in_header,) = SOURCE.alerts_in(binary({"value": 3}, subject=sent))
+    (in_body,) = SOURCE.alerts_in(webhook_of(event(data={"value": 3}, subject=subject)))
+    assert in_header == in_body
+    assert in_header.title == subject
+
+
 def test_null_attributes_are_absent() -> None:
     alert = alert_of(event(subject=None, time=None, source=None, dataschema=None, extension=None))
     assert (alert.reported_at, dict(alert.labels)) == (None, {"event_type": "com.example.pump.changed"})
