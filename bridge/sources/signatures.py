@@ -46,7 +46,9 @@ def verify_shared(auth: Auth, webhook: Webhook) -> None:
         case BasicAuth():
             _check_basic(auth, _credentials(webhook, "basic"))
         case QueryAuth(parameter=parameter, secrets=secrets):
-            _check(f"query parameter {parameter}", webhook.query.get(parameter), secrets)
+            # People paste a secret into an address as it is, and a plus that is not escaped arrives as a space.
+            spaced = [secret.replace("+", " ") for secret in secrets]
+            _check(f"query parameter {parameter}", webhook.query.get(parameter), (*secrets, *spaced))
         case SignatureAuth(kind=kind):
             raise SignatureError(f"this source knows no {kind}")
         case _:

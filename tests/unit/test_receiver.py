@@ -26,6 +26,7 @@ from tests.unit.test_source_aws_sns import TOPIC, message, pem_of, rsa, signed, 
 
 ZENDESK_SECRET = "zendesk-secret-5b7720cc14"
 STANDARD_SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four.").decode()
+BASE64_SECRET = "q7+Zk/9x+Vb2Lw=="
 JSON = {"Content-Type": "application/json"}
 TICKET = json.dumps({"ticket_id": "7", "title": "Printer on fire", "status": "Open"}).encode()
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -49,12 +50,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "sw": {"type": "standard_webhooks", "auth": {"standard_webhooks": "${STANDARD_SECRET}"}},
         "aws": {"type": "aws_sns", "auth": "sns_signature", "topics": TOPIC},
         "open-aws": {"type": "aws_sns", "auth": "none"},
+        "splunk": {"type": "splunk", "auth": {"query": "token", "secret": "${BASE64_SECRET}"}},
         "gcp": {"type": "gcp_monitoring", "auth": {"basic": {"username": "google", "password": "${TOOL_SECRET}"}}},
     }
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("ZENDESK_SECRET", ZENDESK_SECRET)
         environment.setenv("TOOL_SECRET", "tool-secret-6d1f0c9b7a")
         environment.setenv("STANDARD_SECRET", STANDARD_SECRET)
+        environment.setenv("BASE64_SECRET", BASE64_SECRET)
         with Desk(tmp_path_factory.mktemp("desk"), sources, certificate=certificate) as opened:
             yield opened
 
@@ -111,6 +114,13 @@ def test_a_sender_that_waits_to_be_asked_for_its_password_is_asked(desk: Desk) -
 def test_nobody_is_asked_for_a_password_where_there_is_none(desk: Desk) -> None:
     assert "WWW-Authenticate" not in desk.post("zendesk", TICKET, JSON).headers
     assert "WWW-Authenticate" not in desk.post("events", b"{}", JSON).headers
+
+
+@pytest.mark.parametrize("written", [BASE64_SECRET, quote(BASE64_SECRET), quote(BASE64_SECRET, safe="")])
+def test_a_secret_in_an_address_proves_its_sender_whether_its_plus_is_escaped_or_not(written: str, desk: Desk) -> None:
+    answer = desk.client.post(f"/webhooks/splunk?token={written}", data=b'{"search_name": "x"}', headers=JSON)
+    assert answer.status_code == 202
+    assert desk.client.post("/webhooks/splunk?token=q7+Zk", data=b"{}", headers=JSON).status_code == 401
 
 
 @pytest.mark.parametrize(
