@@ -16,6 +16,9 @@ verifying signatures, delivery retries). What is decided here:
 - EventBridge's "CloudWatch Alarm Configuration Change" (same page) is a Notice: an alarm that is made or edited keeps
   its state. One that is deleted is resolved, for nobody else ever will; of its contributors the event says nothing.
 - The episode is the time an alarm went to ALARM. An OK cannot know it and ends whichever there is.
+- AWS Health tells of one event (an outage of AWS, maintenance) in updates that share its ARN, and says "closed" at the
+  end; an event may affect several accounts, each of them a problem of its own
+  (https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html; read 2026-11).
 - Another EventBridge event, or another JSON message, is read as the generic source reads its object.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
   called State or status says whether it fires.
@@ -220,6 +223,8 @@ class AwsSns:
     ) -> Reading:
         """An event of EventBridge by its detail, any other object as it is."""
         detail = message["detail"] if event and says_anything(message["detail"]) else message
+        if event and (health := key_of(detail.get("eventArn"))) is not None:
+            detail = _health(message, health)
         kind, origin = text_of(message.get("detail-type")), text_of(message.get("source"))
         subject = kind if event else text_of(envelope.get("Subject"))
         reading = reading_anyway(self.name, self.type, detail, titles=(subject,))
@@ -345,6 +350,22 @@ def _metrics_of_event(detail: Mapping[str, Any]) -> list[Any]:
         told = {"MetricName": of.get("name"), "Namespace": of.get("namespace"), "Dimensions": dimensions}
         found.append({"MetricStat": {"Metric": told}})
     return found
+
+
+def _health(event: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """AWS Health's event in the words of the generic source."""
+    detail = event["detail"]
+    account = key_of(detail.get("affectedAccount")) or key_of(event.get("account")) or ""
+    code, region = text_of(detail.get("eventTypeCode")), text_of(detail.get("eventRegion"))
+    told = detail.get("eventDescription")
+    languages = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return {
+        "fingerprint": identity(account, arn),
+        "title": f"{code} ({region})" if code and region else code,
+        "status": detail.get("statusCode"),
+        "service": detail.get("service"),
+        "description": languages[0].get("latestDescription") if languages else None,
+    }
 
 
 def _alarm(source: str, alarm: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Alert:

@@ -449,6 +449,54 @@ def test_a_deletion_that_tells_no_state_and_no_time_ends_the_alarm_too() -> None
     assert (deleted.status, deleted.reported_at) == (Status.RESOLVED, None)
 
 
+def health(status: str, told: str, at: str, **detail: Any) -> dict[str, Any]:
+    """What EventBridge says of AWS itself; every update has an id, a time and words of its own."""
+    return {
+        "id": f"id-{at}",
+        "detail-type": "AWS Health Event",
+        "source": "aws.health",
+        "account": "210987654321",
+        "time": f"2026-01-05T{at}Z",
+        "region": "eu-central-1",
+        "detail": {
+            "eventArn": "arn:aws:health:eu-central-1::event/EC2/AWS_EC2_OPERATIONAL_ISSUE/AWS_EC2_OPERATIONAL_ISSUE_7",
+            "service": "EC2",
+            "eventTypeCode": "AWS_EC2_OPERATIONAL_ISSUE",
+            "eventTypeCategory": "issue",
+            "communicationId": f"c-{at}",
+            "eventRegion": "eu-central-1",
+            "statusCode": status,
+            "startTime": "Mon, 5 Jan 2026 09:00:00 GMT",
+            "lastUpdatedTime": f"Mon, 5 Jan 2026 {at} GMT",
+            "eventDescription": [{"language": "en_US", "latestDescription": told}],
+            **detail,
+        },
+    }
+
+
+def test_an_issue_of_aws_itself_is_one_problem_from_its_first_update_to_its_end() -> None:
+    opened, updated = health("open", "We look into errors.", "10:00:00"), health("open", "We found it.", "10:30:00")
+    closed = health("closed", "It is over.", "11:00:00", endTime="Mon, 5 Jan 2026 10:50:00 GMT")
+    told = [readings_of(way)[0] for way in (opened, in_envelope(updated), closed)]
+    assert len({alert.fingerprint for alert in told}) == 1
+    assert [alert.status for alert in told] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert {alert.title for alert in told} == {"AWS_EC2_OPERATIONAL_ISSUE (eu-central-1)"}
+    assert [alert.description for alert in told] == ["We look into errors.", "We found it.", "It is over."]
+    assert told[0].labels["service"] == "EC2"
+    assert told[0].payload == opened
+
+
+def test_an_event_of_health_is_another_problem_for_each_account_it_affects() -> None:
+    told = [readings_of(health("open", "x", "10:00:00", affectedAccount=one))[0] for one in ("111", "222", None)]
+    assert len({alert.fingerprint for alert in told}) == 3
+
+
+@pytest.mark.parametrize("told", [None, [], ["x"], [{"latestDescription": None}], "x", {"a": 1}])
+def test_an_event_of_health_without_words_pages(told: Any) -> None:
+    (alert,) = readings_of(health("upcoming", "x", "10:00:00", eventDescription=told, eventRegion=None))
+    assert (alert.status, alert.title) == (Status.FIRING, "AWS_EC2_OPERATIONAL_ISSUE")
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
