@@ -18,9 +18,10 @@ Several alerts in one request: {"alerts": [{…}, {…}]} or a list at the top. 
 with the reason and the others go through. A form (`curl -d title=… -d status=…`) with these keys is read as well.
 
 Give a fingerprint. Without one the problem is known by title and labels (not the ones that change from report to
-report, such as value or timestamp), so a resolve must repeat both; without a title, by the whole body. Nothing that
-says anything is thrown away: an object without a title is titled with the first line of its message, and one without
-that pages as "Alert from <source>".
+report, such as value or timestamp), so a resolve must repeat both; without a title, by what else is in the body and
+lasts (host, service, a name), and where nothing is, by its message. Nothing that says anything is thrown away: an
+object without a title is titled with the first line of its message, and one without that pages as "Alert from
+<source>".
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
 with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`, `alert.resolved.v1`); `level`,
@@ -46,7 +47,7 @@ from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
-from bridge.sources.absent import is_absent, key_of, text_of
+from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
 from bridge.sources.fields import Fields, fields_of, spelled, words
@@ -331,6 +332,9 @@ _INSTANTS = {
 }
 
 
+_PASSING = frozenset({*_STATUSES, *(name for names in _INSTANTS.values() for name in names)})
+
+
 def _instant(name: str, asked: _Asked, payload: Mapping[str, Any], fields: Fields) -> datetime | None:
     if name in asked.names:
         return instant_of(asked.value(name, payload))
@@ -406,9 +410,13 @@ def _fingerprint(payload: Mapping[str, Any], fields: Fields, title: str | None, 
 
 
 def _lasting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stays the same from report to report; the words where nothing else says what the report is about."""
     if len(payload) > LABELS_MAX:  # nobody's alert: not worth a look at every name
         return payload
-    return {key: value for key, value in payload.items() if spelled(key) not in _VOLATILE}
+    lasting = {key: value for key, value in payload.items() if spelled(key) not in _VOLATILE}
+    if any(spelled(key) not in _PASSING and not says_nothing(value) for key, value in lasting.items()):
+        return lasting
+    return {key: value for key, value in payload.items() if spelled(key) in _DESCRIPTIONS and value} or lasting
 
 
 def _varies(value: str) -> bool:

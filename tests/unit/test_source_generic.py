@@ -54,6 +54,22 @@ def test_without_a_fingerprint_title_and_lasting_labels_identify() -> None:
     assert fingerprint(labels={"port": "5432"}) != fingerprint(labels={"port": "5433"})
 
 
+@pytest.mark.parametrize("key", ["message", "description", "details", "output", "text"])
+@pytest.mark.parametrize("beside", [{}, {"level": "error", "timestamp": "2026-01-05T10:00:00Z"}, {"type": "error"}])
+def test_what_has_nothing_but_words_is_known_by_them(key: str, beside: dict[str, str]) -> None:
+    down = alert_of(**{key: "The database is down", **beside})
+    assert down.fingerprint != alert_of(**{key: "The disk is full", **beside}).fingerprint
+    over = alert_of(**{key: "The database is down", **beside, "status": "ok", "timestamp": "2026-01-05T11:00:00Z"})
+    assert (over.fingerprint, over.status) == (down.fingerprint, Status.RESOLVED)
+
+
+def test_what_says_where_it_is_is_known_by_that_whatever_its_words_measure() -> None:
+    def fingerprint(host: str, output: str) -> str:
+        return alert_of(host=host, service="disk", state="CRITICAL", output=output).fingerprint
+
+    assert fingerprint("db-1", "97 % used") == fingerprint("db-1", "98 % used") != fingerprint("db-2", "97 % used")
+
+
 def test_an_unfilled_fingerprint_is_none_at_all() -> None:
     assert alert_of(title="x", fingerprint="{{ id }}").fingerprint == alert_of(title="x").fingerprint
 
