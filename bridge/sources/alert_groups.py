@@ -19,7 +19,8 @@ What is decided here, for all of them:
 - Title: the annotation `summary` or `title`, else the alert's name; behind it the instance, host or the like when the
   text names none of them. Description: the annotation `description` or `message`.
 - Labels: the alert's own (those common to the group where it has none), then `receiver`.
-- Alerts that the sender left out (`truncatedAlerts`) are a Notice that says how many.
+- Alerts that the sender left out (`truncatedAlerts`) are a Notice that says how many. So are those beyond what one
+  request may hold: the sender takes a refusal for final, and nobody would be paged for any of the group.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,10 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
-from bridge.domain.errors import DecodeError
 from bridge.sources.absent import is_absent, key_of, text_of
 from bridge.sources.body import block_at, kind_of, says_anything, value_in
-from bridge.sources.generic import ALERTS_MAX, readings_in, severity_in
+from bridge.sources.generic import ALERTS_MAX, NOT_READ, readings_in, severity_in
 from bridge.sources.texts import (
     digest_of,
     identity,
@@ -76,10 +76,9 @@ def group_readings(source: str, source_type: str, webhook: Webhook, dialect: Dia
         return (Notice(source=source, source_type=source_type, reason="the group holds no alerts", payload=value),)
     if not isinstance(alerts, list) or not any(isinstance(one, dict) and _has_shape(one) for one in alerts):
         return readings_in(source, source_type, webhook, None)
-    if len(alerts) > ALERTS_MAX:
-        raise DecodeError("$.alerts", f"{len(alerts)} alerts in one request; send at most {ALERTS_MAX} at a time")
     group = _Group(source=source, source_type=source_type, dialect=dialect, payload=value)
-    return (*(group.reading(one, f"$.alerts[{place}]") for place, one in enumerate(alerts)), *group.cut_off())
+    read = (group.reading(one, f"$.alerts[{place}]") for place, one in enumerate(alerts[:ALERTS_MAX]))
+    return (*read, *group.not_read(len(alerts) - ALERTS_MAX), *group.cut_off())
 
 
 def _has_shape(element: Mapping[str, Any]) -> bool:
@@ -106,6 +105,11 @@ class _Group:
         if why is not None:
             return self._notice(why, element)
         return self._alert(element, own, labels)
+
+    def not_read(self, number: int) -> Iterator[Notice]:
+        """What is too much for one request: the other alerts page, for a refused group is never sent again."""
+        if number > 0:
+            yield self._notice(f"{number} {NOT_READ}", {"alerts": number})
 
     def cut_off(self) -> Iterator[Notice]:
         """What `max_alerts` of the sender left out of the body."""

@@ -32,7 +32,7 @@ from bridge.domain.errors import DecodeError
 from bridge.sources.absent import text_of
 from bridge.sources.body import block_at, json_in, kind_of, object_in
 from bridge.sources.fields import Fields, fields_of, spelled, words
-from bridge.sources.generic import ALERTS_MAX, reading_anyway, severity_in
+from bridge.sources.generic import ALERTS_MAX, NOT_READ, reading_anyway, severity_in
 from bridge.sources.signatures import SharedSecret
 from bridge.sources.texts import (
     LABELS_MAX,
@@ -118,12 +118,10 @@ def _listed(section: Any) -> list[Any]:
 
 
 def _of_summary(source: str, payload: Mapping[str, Any], listed: Mapping[str, list[Any]]) -> Iterator[Reading]:
-    number = sum(map(len, listed.values()))
-    if number > ALERTS_MAX:
-        raise DecodeError("$.alerts", f"{number} alerts in one request; send at most {ALERTS_MAX} at a time")
+    left = ALERTS_MAX
     around = fields_of({key: value for key, value in payload.items() if key != "alerts"}, wrappers=_WRAPPERS)
     for name, elements in listed.items():
-        for place, element in enumerate(elements):
+        for place, element in enumerate(elements[:left]):
             if isinstance(element, dict) and element:
                 fields = fields_of(element, wrappers=_WRAPPERS)
                 own = Fields({**around.by_name, **fields.by_name})
@@ -132,6 +130,10 @@ def _of_summary(source: str, payload: Mapping[str, Any], listed: Mapping[str, li
             else:
                 reason = f"$.alerts.{name}[{place}] is {kind_of(element)}, not an alert"
                 yield Notice(source=source, source_type=ElasticKibana.type, reason=reason, payload=element)
+        left = max(0, left - len(elements))
+    if (number := sum(map(len, listed.values())) - ALERTS_MAX) > 0:
+        reason, payload = f"{number} {NOT_READ}", {"alerts": number}
+        yield Notice(source=source, source_type=ElasticKibana.type, reason=reason, payload=payload)
 
 
 def _alert(

@@ -67,6 +67,8 @@ from bridge.sources.texts import (
 )
 
 ALERTS_MAX = 5_000  # of one request; more in one transaction would hold up every other sender
+NOT_READ = f"more alerts were not read: of one request {ALERTS_MAX:,} are; send smaller groups"
+"""Why there is a Notice behind the alerts of a sender who never sends again what was answered 4xx."""
 
 FIELDS = FieldsSetting(
     about="generic: where things stand in the body, as Jinja expressions",

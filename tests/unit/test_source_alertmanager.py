@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
-from bridge.domain.errors import DecodeError
 from bridge.sources.alertmanager import Alertmanager
 from bridge.sources.base import NoAuth
 from bridge.sources.generic import ALERTS_MAX
@@ -220,6 +219,9 @@ def test_a_body_of_an_own_template_still_pages() -> None:
     assert (alert.title, alert.status, alert.fingerprint) == ("Disk full", Status.RESOLVED, "key:disk-1")
 
 
-def test_a_group_of_thousands_is_refused_with_a_sentence() -> None:
-    with pytest.raises(DecodeError, match=f"{ALERTS_MAX + 1} alerts"):
-        readings_of(group(*[member()] * (ALERTS_MAX + 1)))
+def test_a_group_of_too_many_thousands_pages_for_as_many_as_one_request_may_hold() -> None:
+    told = readings_of(group(*[member()] * (ALERTS_MAX + 2)))
+    assert all(isinstance(alert, Alert) for alert in told[:ALERTS_MAX])
+    (notice,) = told[ALERTS_MAX:]
+    assert isinstance(notice, Notice)
+    assert notice.reason.startswith("2 more alerts were not read")
