@@ -334,7 +334,9 @@ _INSTANTS = {
 }
 
 
-_PASSING = frozenset({*_STATUSES, *(name for names in _INSTANTS.values() for name in names)})
+_TIMES = frozenset(name for names in _INSTANTS.values() for name in names)
+_PASSING = _TIMES.union(_STATUSES)
+_GONE = object()  # of a value of which nothing lasts
 
 
 def _instant(name: str, asked: _Asked, payload: Mapping[str, Any], fields: Fields) -> datetime | None:
@@ -364,11 +366,16 @@ def _given_links(value: Any) -> tuple[Link, ...]:
 
 
 def _status(given: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
-    texts = tuple(_unversioned(text[:200]) for text in given)
-    meaning = _first(_BY_STATUS, texts) or next(filter(None, map(_by_last_word, texts)), None)
+    meaning = _meaning(given)
     if meaning is None and any(spelled(text) in _OVER for text in severities):
         return Status.RESOLVED
     return meaning or Status.FIRING
+
+
+def _meaning(given: tuple[str, ...]) -> Status | None:
+    """What the first of these words says that is one for a status."""
+    texts = tuple(_unversioned(text[:200]) for text in given)
+    return _first(_BY_STATUS, texts) or next(filter(None, map(_by_last_word, texts)), None)
 
 
 def _by_last_word(text: str) -> Status | None:
@@ -415,10 +422,19 @@ def _lasting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """What stays the same from report to report; the words where nothing else says what the report is about."""
     if len(payload) > LABELS_MAX:  # nobody's alert: not worth a look at every name
         return payload
-    lasting = {key: value for key, value in payload.items() if spelled(key) not in _VOLATILE}
+    lasting = {key: kept for key, value in payload.items() if (kept := _kept(spelled(key), value)) is not _GONE}
     if any(spelled(key) not in _PASSING and not says_nothing(value) for key, value in lasting.items()):
         return lasting
     return {key: value for key, value in payload.items() if spelled(key) in _DESCRIPTIONS and value} or lasting
+
+
+def _kept(name: str, value: Any) -> Any:
+    """What of a value lasts: of a word for what happened its stem, for the recovery ends otherwise."""
+    if name in _VOLATILE or name in _SEVERITIES or (name in _TIMES and may_be_instant(value)):
+        return _GONE
+    if name in _STATUSES and (text := text_of(value)) is not None and _meaning((text,)) is not None:
+        return stem_of(text) or _GONE
+    return value
 
 
 def _varies(value: str) -> bool:

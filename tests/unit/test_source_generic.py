@@ -70,6 +70,27 @@ def test_what_says_where_it_is_is_known_by_that_whatever_its_words_measure() -> 
     assert fingerprint("db-1", "97 % used") == fingerprint("db-1", "98 % used") != fingerprint("db-2", "97 % used")
 
 
+@pytest.mark.parametrize(
+    ("fires", "ends"),
+    [
+        ({"notification_type": "PROBLEM", "state": "CRITICAL"}, {"notification_type": "RECOVERY", "state": "OK"}),
+        ({"alert_status": "active"}, {"alert_status": "clear"}),
+        ({"alert_state": "alerting", "alertSeverity": "high"}, {"alert_state": "ok", "alertSeverity": "none"}),
+        ({"type": "disk.alert_triggered"}, {"type": "disk.alert_resolved"}),
+        ({"updated_at": "2026-01-05T10:00:00Z"}, {"updated_at": "2026-01-05T11:00:00Z", "status": "resolved"}),
+    ],
+)
+def test_the_end_of_what_has_no_title_is_of_the_same_problem(fires: dict[str, str], ends: dict[str, str]) -> None:
+    fired, over = alert_of(host="db-1", service="disk", **fires), alert_of(host="db-1", service="disk", **ends)
+    assert (fired.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert fired.fingerprint == over.fingerprint
+
+
+def test_a_type_that_is_no_status_tells_problems_of_one_host_apart() -> None:
+    told = [alert_of(host="db-1", type=kind) for kind in ("disk usage", "cpu usage", "disk.failed", "cpu.failed")]
+    assert len({alert.fingerprint for alert in told}) == 4
+
+
 def test_an_unfilled_fingerprint_is_none_at_all() -> None:
     assert alert_of(title="x", fingerprint="{{ id }}").fingerprint == alert_of(title="x").fingerprint
 
