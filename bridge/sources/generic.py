@@ -80,7 +80,9 @@ FIELDS = FieldsSetting(
     sees=frozenset({"payload", "body", "headers"}),
 )
 
-_WRAPPERS = frozenset({"alert", "data", "payload", "event", "incident", "issue", "detail"})
+# The attributes are a resource's of JSON:API, as the incidents of Better Stack are
+# (https://betterstack.com/docs/uptime/api/incidents-api-response-params; read 2026-11).
+_WRAPPERS = frozenset({"alert", "data", "payload", "event", "incident", "issue", "detail", "attributes"})
 _TITLES = (
     "title", "annotationstitle", "summary", "headline", "alerttitle", "alertname", "problemtitle",
     "incidenttitle", "eventtitle", "ticketsubject",
@@ -121,6 +123,7 @@ _ACKNOWLEDGED = words("acknowledged acknowledge ack acked")
 _RESOLVED = words(
     "resolved resolve ok okay recovered recovery recover closed close cleared clear up normal inactive success"
     " succeeded solved solve fixed healthy passing passed completed"
+    " operational postmortem"  # of status pages: what is written when an incident is over, long after it
 )
 _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")

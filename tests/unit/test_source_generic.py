@@ -70,6 +70,18 @@ def test_what_says_where_it_is_is_known_by_that_whatever_its_words_measure() -> 
     assert fingerprint("db-1", "97 % used") == fingerprint("db-1", "98 % used") != fingerprint("db-2", "97 % used")
 
 
+def test_a_resource_of_json_api_is_read_by_its_attributes() -> None:
+    def incident(status: str) -> Alert:
+        told = {"name": "checkout", "cause": "Status 502", "status": status, "url": "https://shop.example.com"}
+        return alert_of(data={"id": "25", "type": "incident", "attributes": told})
+
+    fired, over = incident("Started"), incident("Resolved")
+    assert (fired.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert fired.fingerprint == over.fingerprint == "key:25"
+    assert fired.title == "checkout"
+    assert [link.href for link in fired.links] == ["https://shop.example.com"]
+
+
 @pytest.mark.parametrize(
     ("fires", "ends"),
     [
@@ -102,6 +114,9 @@ def test_an_unfilled_fingerprint_is_none_at_all() -> None:
         ({"status": "Resolved"}, Status.RESOLVED),
         ({"status": "acknowledged"}, Status.ACKNOWLEDGED),
         ({"state": "OK"}, Status.RESOLVED),
+        ({"status": "operational"}, Status.RESOLVED),
+        ({"status": "major_outage"}, Status.FIRING),
+        ({"incident": {"status": "postmortem"}}, Status.RESOLVED),
         ({"event_type": "trigger"}, Status.FIRING),
         ({"event_action": "resolve"}, Status.RESOLVED),
         ({"status": "3", "event_action": "acknowledge"}, Status.ACKNOWLEDGED),
