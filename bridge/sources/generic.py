@@ -25,9 +25,9 @@ object without a title is titled with the first line of its message, and one wit
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
 with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`, `alert.resolved.v1`); `level`,
-`priority` or `urgency` for severity, with words like fatal, high, P1; `key`, `dedup_key`, `incident_key`, `alert_id`
-or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one link. Case, underscores and
-hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
+`priority` or `urgency` for severity, with words like fatal, high, P1, `1 - Critical`; `key`, `dedup_key`,
+`incident_key`, `alert_id` or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one
+link. Case, underscores and hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
 
 Where these names do not fit a sender, `fields:` of the source says where things stand, as Jinja expressions over
 `payload` (one alert), `body` (the whole request) and `headers`. `each` is the list whose elements are alerts; `ignore`
@@ -127,6 +127,7 @@ _RESOLVED = words(
 )
 _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")
+_SEVERITY_MAX_CHARS = 40  # a longer text is about something
 _NEGATIONS = frozenset({"not", "no", "non", "un", "never"})
 _WORDS = re.compile(r"[^\W_]+")
 # Event types may end in the version of their shape: `com.example.object.deleted.v2` is an example of CloudEvents 1.0
@@ -214,9 +215,9 @@ def reading_anyway(
 
 
 def severity_in(texts: Iterable[str | None]) -> Severity | None:
-    """What the first of these words says that names a severity, in the words that senders have for one."""
-    severity: Severity | None = _first(_BY_SEVERITY, tuple(text for text in texts if text is not None))
-    return severity
+    """What the first of these texts says that names a severity: whole, else by a word of it (`1 - Critical`)."""
+    given = (text for text in texts if text is not None)
+    return next(filter(None, (_BY_SEVERITY.get(spelled(text)) or _severity_by_word(text) for text in given)), None)
 
 
 def stem_of(kind: Any) -> str:
@@ -285,7 +286,7 @@ class _Reader:
             episode=_given_key("", episode),
             reported_at=_instant("reported_at", asked, payload, fields),
             status=status,
-            severity=_first(_BY_SEVERITY, severities),
+            severity=severity_in(severities),
             title=shown or f"Alert from {self.source}",
             description=paragraphs(described or ("" if title else _listing(payload))),
             labels=labels,
@@ -387,6 +388,13 @@ def _by_last_word(text: str) -> Status | None:
     if len(found) < 2 or " " in text.strip() or found[-2] in _NEGATIONS:
         return None
     return _BY_STATUS.get(found[-1])
+
+
+def _severity_by_word(text: str) -> Severity | None:
+    """`P2 - High`, `warning_no_page`: the first word of a few that is one for a severity, and is not denied."""
+    found = _WORDS.findall(text.lower()) if len(text) <= _SEVERITY_MAX_CHARS else []
+    claimed = (word for before, word in zip(["", *found], found, strict=False) if before not in _NEGATIONS)
+    return next((_BY_SEVERITY[word] for word in claimed if word in _BY_SEVERITY), None)
 
 
 def _listing(payload: Mapping[str, Any]) -> str:
