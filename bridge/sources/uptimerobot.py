@@ -5,7 +5,8 @@ In: one event of one monitor. Out: one Alert.
 Facts: SOURCES.md sections 1 and 11, and https://help.uptimerobot.com/en/articles/14498593-webhook-integration (formats;
 read 2026-11). What is decided here:
 
-- Fingerprint: the monitor's id, else its URL and name. Something that expires is another problem of the same monitor.
+- Fingerprint: the monitor's id, else its URL and name. Something that expires is another problem of the same monitor,
+  and so is whatever else is told of it but down and up: what nothing may ever resolve must not swallow the next down.
 - Status: alertType 1 is firing, 2 resolved, 3 (a certificate expires) firing with nothing that resolves it; else the
   words of alertTypeFriendlyName; in doubt it fires. Paused and started monitors are Notices.
 - No episode: no variable stays the same from down to up and changes after. No severity.
@@ -44,6 +45,7 @@ _WORDS = ("alerttypefriendlyname", "alerttypename", "alertalerttypefriendlyname"
 _DAYS = ("sslexpirydaysleft", "sslexpiresin")
 _TAGS_MAX = 200
 
+_OF_MONITOR = frozenset({"down", "up", "paused", "started"})
 _BY_TYPE = {"1": "down", "2": "up", "3": "expiry"}
 _BY_WORD = {
     "down": "down", "up": "up", "sslexpiry": "expiry", "sslexpires": "expiry", "ssl": "expiry",
@@ -112,7 +114,7 @@ def _event(fields: Fields) -> str:
 
 
 def _fingerprint(fields: Fields, event: str, name: str) -> str:
-    kind = event if "expir" in event else "monitor"
+    kind = "monitor" if event in _OF_MONITOR else event
     monitor = fields.key(*_IDS)
     return identity(kind, monitor) if monitor else identity(kind, fields.key(*_URLS) or "", name)
 

@@ -143,3 +143,9 @@ def test_a_variable_left_unfilled_is_in_no_key_and_still_pages() -> None:
 def test_the_time_of_the_alert_is_the_time_of_the_report() -> None:
     assert alert_of(monitorID="77", alertDateTime="1767600000").reported_at == datetime(2026, 1, 5, 8, tzinfo=UTC)
     assert alert_of(monitorID="77", alertDateTime="*alertDateTime*").reported_at is None
+
+
+def test_an_event_that_is_neither_down_nor_up_never_swallows_a_down() -> None:
+    slow, down = alert_of(**{**DOWN, "alertType": "9", "alertTypeFriendlyName": "Slow response"}), alert_of(**DOWN)
+    assert slow.status is Status.FIRING
+    assert slow.fingerprint != down.fingerprint
