@@ -121,6 +121,14 @@ def test_an_empty_secret_warns_and_refuses_everybody(tmp_path: Path) -> None:
     assert "refuses everybody" in str(settings.warnings[0])
 
 
+@pytest.mark.parametrize("auth", ["{bearer: '${S}'}", "{header: X-Token, secret: ['${S2}', '${S}']}"])
+@pytest.mark.parametrize("pasted", ["s3cret ", " s3cret"])
+def test_a_secret_with_a_space_around_it_warns_for_no_header_can_say_it(pasted: str, auth: str, tmp_path: Path) -> None:
+    text = f"sources:\n  b: {{type: generic, auth: {auth}}}\n" + ACCOUNT
+    (warning,) = load(tmp_path, text, ENVIRON | {"S": pasted}).warnings
+    assert warning.message == "source 'b' has a secret that begins or ends with a space"
+
+
 def test_accounts_with_one_token_share_a_lane_and_sandboxes_never_do(tmp_path: Path) -> None:
     text = """accounts:
   b: {type: pagerduty, token: "${TOKEN}", from: x@example.com}
