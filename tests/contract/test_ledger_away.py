@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -55,6 +56,23 @@ def test_the_server_of_before_a_failover_is_unavailable_once_and_then_left_alone
         write(ledger)
     assert ledger.is_writable()
     write(ledger)
+    ledger.close()
+
+
+@pytest.mark.parametrize("work", [*WRITES, lambda ledger: ledger.alive(timedelta(seconds=30))])
+def test_connections_that_broke_while_nobody_used_them_cost_nobody_anything(
+    address: str, work: Callable[[Ledger], object]
+) -> None:
+    ledger = open_ledger(address)
+    held = [ledger.database.engine.connect() for _ in range(3)]
+    for connection in held:
+        connection.close()  # all three lie in the pool
+    with psycopg.connect(address.replace("+psycopg", "")) as administrator:
+        administrator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    work(ledger)
     ledger.close()
 
 

@@ -87,8 +87,13 @@ class Database:
         While another process writes, `meanwhile` runs. Raises LedgerUnavailable when the database cannot be reached, is
         full, or stays locked.
         """
-        with self._unavailable(), self._locked(meanwhile), self._for_writing() as connection, connection.begin():
-            yield Transaction(connection, self.now(connection))
+        with (
+            self._unavailable(),
+            self._locked(meanwhile),
+            self._for_writing() as connection,
+            self._begun(connection) as transaction,
+        ):
+            yield transaction
 
     @contextmanager
     def _for_writing(self) -> Iterator[Connection]:
@@ -120,8 +125,27 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that only reads; it takes no lock."""
-        with self._unavailable(), self.engine.connect() as connection, connection.begin():
-            yield Transaction(connection, self.now(connection))
+        with self._unavailable(), self.engine.connect() as connection, self._begun(connection) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _begun(self, connection: Connection) -> Iterator[Transaction]:
+        """A transaction, committed when the block ends.
+
+        Its first statement asks for the time. A connection that broke while it lay in the pool (the server was
+        restarted, an administrator ended it) shows there, when nothing is done yet: another one takes its place.
+        """
+        begun = connection.begin()
+        try:
+            now = self.now(connection)
+        except DBAPIError as error:
+            begun.rollback()
+            if not error.connection_invalidated:
+                raise
+            begun = connection.begin()  # SQLAlchemy has let go of every connection that is as old, and makes a new one
+            now = self.now(connection)
+        with begun:
+            yield Transaction(connection, now)
 
     def _locked(self, meanwhile: Meanwhile | None) -> AbstractContextManager[Any]:
         if self._lock is None:
