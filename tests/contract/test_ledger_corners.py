@@ -4,6 +4,7 @@ import importlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from bridge.adapters.ledger import Claimed
-from bridge.adapters.ledger.schema import deliveries
+from bridge.adapters.ledger import Claimed, Ledger
+from bridge.adapters.ledger.schema import deliveries, series
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Change, Decided, OnResolve, Policy
 from bridge.domain.delivery import (
@@ -35,6 +36,7 @@ from tests.ledgers import (
     MovedDatabase,
     alert,
     claim,
+    decision,
     delivered,
     ends,
     fires,
@@ -616,6 +618,47 @@ def test_an_incident_is_kept_for_its_time_after_its_end(moved: Moved) -> None:
     assert states(moved.ledger) == ["resolved"]
     moved.later(timedelta(days=91)).pruned(timedelta(days=7), timedelta(days=90))
     assert states(moved.ledger) == []
+
+
+def _rows(ledger: Ledger, table: str) -> int:
+    with ledger.database.reading() as transaction:
+        return int(transaction.connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+
+
+def test_nothing_is_left_of_a_problem_whose_history_is_over(moved: Moved) -> None:
+    for number in range(3):
+        settle(moved.ledger, fires(f"a {number}"))
+        record(moved.ledger, claim(moved.ledger), delivered(f"P{number}"))
+    moved.later(timedelta(days=91)).pruned(timedelta(days=7), timedelta(days=90))
+    assert _rows(moved.ledger, "problems") == _rows(moved.ledger, "series") == 3, "they fire"
+    settle(moved.ledger, ends("a 0"))
+    for one in moved.ledger.incidents(limit=2).items:
+        moved.ledger.incident_resolved(one["id"])
+    while (found := moved.ledger.claim(ACCOUNT)) is not None:
+        record(moved.ledger, found, delivered())
+    moved.later(timedelta(days=91)).pruned(timedelta(days=7), timedelta(days=90))
+    assert states(moved.ledger) == []
+    left = {table: _rows(moved.ledger, table) for table in ("events", "problems", "series", "members", "deliveries")}
+    assert set(left.values()) == {0}, left
+    assert settle(moved.ledger, fires("a 0")) == ["opened"]
+
+
+def test_a_series_is_kept_while_it_has_an_incident_or_somebody_opens_one(moved: Moved) -> None:
+    for name in ("again", "locked"):
+        settle(moved.ledger, fires(name))
+        record(moved.ledger, claim(moved.ledger), delivered())
+        settle(moved.ledger, ends(name))
+        record(moved.ledger, claim(moved.ledger), delivered())
+    later = moved.later(timedelta(days=98))
+    settle(later, fires("again"))
+    with ExitStack() as stack:
+        if not later.database.is_sqlite:  # where nobody prunes while somebody writes
+            webhook = stack.enter_context(later.database.writing())
+            lock = select(series.c.id).where(series.c.id == decision("locked").series).with_for_update()
+            assert webhook.connection.execute(lock).scalar_one()
+        later.pruned(timedelta(days=7), timedelta(days=90))
+        assert states(later) == ["pending"]
+        assert _rows(later, "series") == (1 if later.database.is_sqlite else 2)
 
 
 def test_a_dead_letter_is_kept_until_a_person_has_seen_it(moved: Moved) -> None:

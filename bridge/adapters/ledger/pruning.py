@@ -24,6 +24,7 @@ from bridge.adapters.ledger.schema import (
     marks,
     members,
     problems,
+    series,
 )
 from bridge.domain import keys
 from bridge.domain.delivery import DeliveryState
@@ -104,7 +105,7 @@ def events_past(transaction: Transaction, kept_for: timedelta) -> int:
     if not old:
         return 0
     ids = [row.id for row in old]
-    _forget_problems(connection, ids, before)
+    _forget_problems(connection, _reported_by(connection, ids), before)
     _forget_bytes(transaction, old, counted)
     connection.execute(delete(alerts).where(alerts.c.event_id.in_(ids)))
     connection.execute(delete(events).where(events.c.id.in_(ids)))
@@ -112,12 +113,13 @@ def events_past(transaction: Transaction, kept_for: timedelta) -> int:
 
 
 def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
-    """The oldest incidents that are over, with all that was told of them; how many went."""
+    """The oldest incidents that are over, with all that was told of them and what only they needed; how many went."""
     connection, before = transaction.connection, transaction.now - kept_for
     over = incidents.c.state.in_((IncidentState.RESOLVED.value, IncidentState.CANCELLED.value))
-    ids = list(
-        connection.execute(
-            select(incidents.c.id)
+    found = {
+        row.id: row.series
+        for row in connection.execute(
+            select(incidents.c.id, incidents.c.series)
             .where(
                 incidents.c.id < earliest_at(before),
                 over,
@@ -127,14 +129,20 @@ def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
             )
             .order_by(incidents.c.id)
             .limit(STEP_INCIDENTS)
-        ).scalars()
-    )
+        )
+    }
+    ids = list(found)
     if ids:
         of_them = select(deliveries.c.id).where(deliveries.c.incident_id.in_(ids))
         connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(of_them)))
         connection.execute(delete(deliveries).where(deliveries.c.incident_id.in_(ids)))
+        of_members = select(members.c.problem_id).where(members.c.incident_id.in_(ids))
+        problem_ids = set(connection.execute(of_members).scalars())
         connection.execute(delete(members).where(members.c.incident_id.in_(ids)))
         connection.execute(delete(incidents).where(incidents.c.id.in_(ids)))
+        # those whose events went while they fired, and that were ended by hand
+        _forget_problems(connection, problem_ids, transaction.now - max(kept_for, REPEATS_KNOWN_FOR))
+        _forget_series(connection, set(found.values()))
     return len(ids)
 
 
@@ -144,18 +152,32 @@ def rest_past(transaction: Transaction, kept_for: timedelta) -> int:
     return audit.forget(transaction, transaction.now - kept_for, STEP_AUDIT)
 
 
-def _forget_problems(connection: Connection, old_events: Sequence[str], before: datetime) -> None:
-    """Let go of the last reports these events brought, where nobody reported since and nothing fires."""
-    reported = connection.execute(
-        select(alerts.c.source, alerts.c.fingerprint).where(
-            alerts.c.event_id.in_(old_events), alerts.c.fingerprint.is_not(None)
-        )
+def _reported_by(connection: Connection, event_ids: Sequence[str]) -> set[str]:
+    """The problems that these events tell of."""
+    reported = select(alerts.c.source, alerts.c.fingerprint).where(
+        alerts.c.event_id.in_(event_ids), alerts.c.fingerprint.is_not(None)
     )
-    ids = sorted({keys.problem_id(source, fingerprint) for source, fingerprint in reported})
+    return {keys.problem_id(source, fingerprint) for source, fingerprint in connection.execute(reported)}
+
+
+def _forget_problems(connection: Connection, problem_ids: Collection[str], before: datetime) -> None:
+    """Let go of the last reports of these problems, where nobody reported since and nothing fires."""
+    ids = sorted(problem_ids)
     fires = exists().where(members.c.problem_id == problems.c.id, members.c.firing)
     for start in range(0, len(ids), IDS_AT_ONCE):
         some = ids[start : start + IDS_AT_ONCE]
         connection.execute(delete(problems).where(problems.c.id.in_(some), problems.c.updated_at < before, ~fires))
+
+
+def _forget_series(connection: Connection, ids: Collection[str]) -> None:
+    """Let go of the series that have no incident any more; the next alert of one makes it anew.
+
+    Whose row somebody has locked is in use, and stays. The others are looked at once more when they are ours: only that
+    look sees an incident that was opened just before.
+    """
+    unlocked = select(series.c.id).where(series.c.id.in_(ids)).with_for_update(skip_locked=True)
+    ours = connection.execute(unlocked).scalars().all()
+    connection.execute(delete(series).where(series.c.id.in_(ours), ~exists().where(incidents.c.series == series.c.id)))
 
 
 def _empty(transaction: Transaction, rows: Sequence[Any], counted: str) -> None:
