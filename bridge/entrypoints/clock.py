@@ -42,6 +42,7 @@ class Clock:
     bodies_max_bytes: int | None = None  # of each source
     _lost_at: float | None = None
     _drains_itself: bool = False
+    _ledger_was_away: bool = False
     _first: bytes | None = None  # job in the line, and since when it is the first
     _first_at: float = 0.0
     _upkeep_at: float = field(default=0.0)
@@ -55,6 +56,7 @@ class Clock:
                 self.tick(stop)
             except LedgerUnavailable as error:
                 logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+                self._ledger_was_away = True
                 stop.wait(1.0)
             except Exception:  # noqa: BLE001 - the outermost frame of the process
                 logs.get().error(logs.TASK_FAILED, task="tick", exc_info=True)
@@ -63,6 +65,9 @@ class Clock:
 
     def tick(self, stop: threading.Event) -> None:
         """One round: jobs for due lanes, and now and then the upkeep."""
+        if self._ledger_was_away:  # the jobs that lanes are armed for found none either: do not wait for them
+            self.ledger.lanes_disarmed()
+            self._ledger_was_away = False
         try:
             alone = self._is_untaken()
             if not alone:

@@ -1,7 +1,8 @@
 """A worker's own faults, echoes of its credential, and acknowledgements that come late: none does any harm."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.alert import Status
 from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
 from bridge.domain.delivery import AttemptResult, Delivery, HttpRequest, HttpResponse, NamedThing, NameRef, NoAnswer
+from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, Clock
 from bridge.entrypoints.worker import NOT_BUILT_MAX, Drainer
 from bridge.sandbox import SandboxServer
@@ -195,6 +197,57 @@ def test_the_clock_outlives_a_round_that_breaks() -> None:
     with capture_logs() as logged:
         Clock(drainer.ledger, queue, drainer, retention, monotonic=lambda: float(next(elapsed))).run(stop)
     assert [line["exc_info"] for line in logged if line["event"] == logs.TASK_FAILED] == [True] * 3
+
+
+class _Jobs(Queue):
+    """A queue that takes every job, and whose workers find no ledger."""
+
+    def __init__(self, seen: Callable[[str], None]) -> None:
+        super().__init__("redis://127.0.0.1:1")
+        self.enqueue_drain = seen  # type: ignore[method-assign]
+
+    def is_fresh(self) -> bool:
+        return False
+
+    def outstanding(self) -> int:
+        return 0
+
+    def first(self) -> None:
+        return None
+
+
+def test_a_lane_whose_job_found_no_ledger_has_another_as_soon_as_there_is_one(tmp_path: Path) -> None:
+    database = MovedDatabase(sqlite_url(tmp_path))
+    upgrade(database)
+    stop = Event()
+    sent: list[str] = []
+
+    class Away(Ledger):
+        """A ledger that is away for a round once the first job is on its way."""
+
+        was_away = False
+
+        def due_lanes(self, most: int) -> list[str]:
+            if sent and not self.was_away:
+                self.was_away = True
+                raise LedgerUnavailable("a restart")
+            return super().due_lanes(most)
+
+    def enqueued(lane: str) -> None:
+        sent.append(lane)
+        if len(sent) == 2:
+            stop.set()
+
+    ledger = Away(database, {"pd": Route(lane="pd", pace=pace())})
+    ledger.lanes_ensured()
+    settle(ledger, fires("a"))
+    clock = Clock(ledger, _Jobs(enqueued), Drainer(ledger, {}, Http()), (timedelta(1), timedelta(1)))
+    late = threading.Timer(5.0, stop.set)
+    late.start()
+    clock.run(stop)
+    late.cancel()
+    assert sent == ["pd", "pd"], "less than the time after which a job counts as lost"
+    ledger.close()
 
 
 # -- one body under one key
