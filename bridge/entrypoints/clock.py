@@ -21,6 +21,7 @@ from bridge.entrypoints.worker import Drainer, names_topic
 
 TICK_S = 0.25
 UPKEEP_S = 10.0
+LANES_S = 60.0  # what a process with an older configuration put into a lane that nobody drains waits no longer
 PRUNE_S = 600.0
 OUTSTANDING_MAX = 64
 DRAIN_ITSELF_AFTER_S = 10.0
@@ -47,6 +48,7 @@ class Clock:
     _first_at: float = 0.0
     _upkeep_at: float = field(default=0.0)
     _prune_at: float = field(default=0.0)
+    _lanes_at: float = field(default=0.0)
 
     def run(self, stop: threading.Event) -> None:
         """Tick until told to stop; whatever fails is tried again, never fatal: without a clock nothing is found due."""
@@ -133,6 +135,9 @@ class Clock:
             self._lost_at = None
 
     def _upkeep(self) -> None:
+        if self.monotonic() >= self._lanes_at:
+            self._lanes_at = self.monotonic() + LANES_S
+            self.ledger.lanes_ensured()
         self.ledger.given_up(_log_given_up)
         self.ledger.waits_shortened()
         self.ledger.renewals_opened(_log_renewed)

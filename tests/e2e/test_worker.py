@@ -25,7 +25,7 @@ from bridge.domain.alert import Status
 from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
 from bridge.domain.delivery import AttemptResult, Delivery, HttpRequest, HttpResponse, NamedThing, NameRef, NoAnswer
 from bridge.domain.errors import LedgerUnavailable
-from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, Clock
+from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, LANES_S, Clock
 from bridge.entrypoints.worker import NOT_BUILT_MAX, Drainer
 from bridge.sandbox import SandboxServer
 from tests.contract.test_ledger_names import MovedDatabase
@@ -174,6 +174,29 @@ def test_the_clock_outlives_a_lane_that_breaks_and_drains_the_others(tmp_path: P
             elapsed[0] += DRAIN_ITSELF_AFTER_S
     assert len(upstream.calls) == 1
     ledger.close()
+
+
+def test_what_an_older_configuration_put_into_a_lane_that_nobody_drains_goes_out(tmp_path: Path) -> None:
+    database = MovedDatabase(sqlite_url(tmp_path))
+    upgrade(database)
+    older = Ledger(database, {"pd": Route(lane="pd", pace=pace())})
+    older.lanes_ensured()
+    newer = Ledger(database, {name: Route(lane="aa", pace=pace()) for name in ("aa", "pd")})  # one token, one lane
+    newer.lanes_ensured()
+    elapsed = [0.0]
+    with Upstream(welcome) as upstream:
+        account = PagerDuty(account="pd", token=SECRET, from_="bot@example.com", base_url=upstream.url)
+        drainer = Drainer(newer, {"pd": account}, Http(deadline_s=5.0))
+        clock = Clock(
+            newer, Queue("redis://127.0.0.1:1"), drainer, (timedelta(1), timedelta(1)), monotonic=lambda: elapsed[0]
+        )
+        clock.tick(Event())
+        settle(older, fires("a"))  # by a web process that was stopped after this, for good
+        for _ in range(2):
+            elapsed[0] += LANES_S
+            clock.tick(Event())
+    assert [call.method for call in upstream.calls] == ["POST"]
+    newer.close()
 
 
 def test_the_clock_outlives_a_round_that_breaks() -> None:
