@@ -643,6 +643,20 @@ def test_nothing_is_left_of_a_problem_whose_history_is_over(moved: Moved) -> Non
     assert settle(moved.ledger, fires("a 0")) == ["opened"]
 
 
+def test_old_looks_at_an_incident_that_stays_open_are_let_go(moved: Moved) -> None:
+    opened(moved.ledger, "a")
+    for _ in range(3):
+        assert moved.later(timedelta(days=40)).swept() == 1
+        record(moved.ledger, claim(moved.ledger), there(closed=False))
+    moved.ledger.pruned(timedelta(days=7), timedelta(days=90))
+    assert told(moved.ledger) == [("create", "delivered")] + 3 * [("check", "delivered")]
+    moved.later(timedelta(days=40)).swept()
+    moved.ledger.pruned(timedelta(days=7), timedelta(days=90))
+    assert told(moved.ledger) == [("create", "delivered")] + 2 * [("check", "delivered")] + [("check", "pending")]
+    assert _rows(moved.ledger, "attempts") == 3
+    assert states(moved.ledger) == ["open"]
+
+
 def test_a_series_is_kept_while_it_has_an_incident_or_somebody_opens_one(moved: Moved) -> None:
     for name in ("again", "locked"):
         settle(moved.ledger, fires(name))

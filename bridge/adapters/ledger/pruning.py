@@ -27,12 +27,13 @@ from bridge.adapters.ledger.schema import (
     series,
 )
 from bridge.domain import keys
-from bridge.domain.delivery import DeliveryState
+from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.incident import IncidentState
 
 STEP_BODIES = 500
 STEP_EVENTS = 100
 STEP_INCIDENTS = 50
+STEP_CHECKS = 200
 STEP_AUDIT = 2000
 _KEPT = (*UNFINISHED, DeliveryState.DEAD.value)
 """Deliveries that go with their incident only once they are over: a dead letter waits for a person, however long."""
@@ -143,6 +144,31 @@ def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
         # those whose events went while they fired, and that were ended by hand
         _forget_problems(connection, problem_ids, transaction.now - max(kept_for, REPEATS_KNOWN_FOR))
         _forget_series(connection, set(found.values()))
+    return len(ids)
+
+
+def checks_past(transaction: Transaction, kept_for: timedelta) -> int:
+    """The oldest looks at the upstream; how many went.
+
+    They alone come again and again while an incident is open, some of them for years: all else that was told of it is
+    kept until it goes itself.
+    """
+    connection = transaction.connection
+    ids = list(
+        connection.execute(
+            select(deliveries.c.id)
+            .where(
+                deliveries.c.done_at < transaction.now - kept_for,
+                deliveries.c.action == Action.CHECK.value,
+                deliveries.c.state.not_in(_KEPT),
+            )
+            .order_by(deliveries.c.done_at)
+            .limit(STEP_CHECKS)
+        ).scalars()
+    )
+    if ids:
+        connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
     return len(ids)
 
 

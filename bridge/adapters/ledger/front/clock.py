@@ -147,6 +147,7 @@ class ForClock(Base):
             (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_BODIES),
             (lambda transaction: pruning.events_past(transaction, history), pruning.STEP_EVENTS),
             (lambda transaction: pruning.incidents_past(transaction, history), pruning.STEP_INCIDENTS),
+            (lambda transaction: pruning.checks_past(transaction, history), pruning.STEP_CHECKS),
             (lambda transaction: pruning.rest_past(transaction, history), pruning.STEP_AUDIT),
             (lambda transaction: silences.prune(transaction, history), pruning.STEP_AUDIT),
         )
