@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from bridge.adapters.ledger import Heartbeat, Ledger
+from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
 from bridge.adapters.ledger.engine import PATIENCE, Database
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
 from tests.e2e.processes import eventually
-from tests.ledgers import fires, open_ledger, settle, sqlite_url
+from tests.ledgers import ACCOUNT, delivered, fires, open_ledger, record, settle, sqlite_url
 
 ANSWER_WITHIN_S = 10.0
 
@@ -74,6 +75,42 @@ def test_connections_that_broke_while_nobody_used_them_cost_nobody_anything(
         )
     work(ledger)
     ledger.close()
+
+
+@pytest.mark.parametrize("locked", ["SELECT id FROM series FOR UPDATE", "SELECT name FROM lanes FOR UPDATE"])
+def test_a_host_that_is_gone_in_mid_transaction_holds_up_the_others_only_for_a_moment(
+    address: str, locked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.adapters.ledger.engine.IDLE_MAX_MS", 1000)
+    here = open_ledger(address)
+    settle(here, fires(locked))
+    gone = open_ledger(address)
+
+    def is_sent() -> bool:
+        found = here.claim(ACCOUNT)
+        if isinstance(found, Claimed):
+            record(here, found, delivered(locked))
+        return isinstance(found, Claimed)
+
+    held = gone.database.engine.connect()
+    held.execute(text(locked))  # and then its machine loses power: nobody closes the connection
+    with ThreadPoolExecutor() as pool:
+        try:
+            assert pool.submit(settle, here, fires(locked)).result(ANSWER_WITHIN_S) == ["duplicate"]
+            eventually(is_sent, ANSWER_WITHIN_S)
+        finally:
+            held.invalidate()
+    gone.close()
+    here.close()
+
+
+def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -> None:
+    joint = "&" if "?" in address else "?"
+    database = Database(f"{address}{joint}options=-c%20idle_in_transaction_session_timeout%3D77s")
+    with database.reading() as transaction:
+        said = transaction.connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+    assert said == "77s"
+    database.close()
 
 
 def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:

@@ -505,6 +505,7 @@ class Counter:
             given.update(counting)
 
         ledger.database.close()  # the connections made before
+        ledger.time()  # and one that is new says something of its own
 
     def note(self, sql: str) -> None:
         self.number += sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))

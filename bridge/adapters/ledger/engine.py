@@ -37,6 +37,10 @@ PATIENCE = {
     "keepalives_interval": "3",  # s
     "keepalives_count": "3",
 }
+# The server hears as little of a host that is gone, and keeps its locks for hours: nobody could write to those series,
+# or send from that lane. Our transactions are idle for milliseconds.
+IDLE_MAX_MS = 10_000
+_IDLE_MAX = "SELECT set_config('{0}', '{1}', false) WHERE current_setting('{0}') = '0'"
 _IS_READ_ONLY = "SHOW transaction_read_only"
 WRITE = "ib_write"  # execution option: this transaction writes
 
@@ -216,7 +220,15 @@ def _sqlstate(error: BaseException) -> str | None:
 def _postgresql_engine(url: str) -> Engine:
     patient = make_url(url)
     patient = patient.update_query_dict({name: value for name, value in PATIENCE.items() if name not in patient.query})
-    return create_engine(patient, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+    engine = create_engine(patient, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        """Said by a statement, not as an option of the address: poolers in between refuse options they do not know."""
+        connection.execute(_IDLE_MAX.format("idle_in_transaction_session_timeout", IDLE_MAX_MS))
+        connection.commit()
+
+    return engine
 
 
 def _lower(text: str | None) -> str | None:
