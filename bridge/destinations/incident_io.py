@@ -18,7 +18,7 @@ from bridge.destinations import incident_io_fields as written
 from bridge.destinations import incident_io_names as names
 from bridge.destinations import wire
 from bridge.destinations.base import Destination, Field
-from bridge.destinations.incident_io_fields import CHANGES, FIELDS, V1_MODES, V1_STATUSES
+from bridge.destinations.incident_io_fields import CHANGES, FIELDS, RETROSPECTIVE, V1_MODES, V1_STATUSES
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
     Action,
@@ -42,6 +42,7 @@ from bridge.domain.text import storable
 
 BASE_URL = "https://api.incident.io"  # spec, servers: one for everybody
 OVER = frozenset({"closed", "declined", "canceled", "merged"})  # spec, IncidentStatusV2.category (v1: status)
+WRITTEN_UP = "learning"  # shown as Post-incident: people resolved it, and no edit leads back (spec, prose)
 INCIDENT_IO = "incident.io"
 
 Lists = Mapping[str, tuple[Any, ...]]
@@ -274,7 +275,7 @@ def _special(delivery: Delivery, status: int, content: Any, detail: str) -> Atte
 def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> AttemptResult:
     """A 2xx."""
     incident = wire.within(content, "incident")
-    reference = wire.reference_in(incident, "permalink", closed=lambda one: _category(one) in OVER)
+    reference = wire.reference_in(incident, "permalink", closed=_is_over)
     if reference is None:
         return wire.without_incident(answer, creates=delivery.action is Action.CREATE)
     summary = _summary_in(incident)
@@ -379,6 +380,12 @@ def _closed_at(incident: Mapping[str, Any]) -> datetime | None:
     IncidentV2: updated_at is when it was changed last).
     """
     return wire.instant_in(incident.get("updated_at"))
+
+
+def _is_over(incident: Mapping[str, Any]) -> bool:
+    """Whether nobody is paged by it any more. A retrospective incident may begin where others are written up."""
+    category = _category(incident)
+    return category in OVER or (category == WRITTEN_UP and incident.get("mode") != RETROSPECTIVE)
 
 
 def _category(incident: Mapping[str, Any]) -> str | None:

@@ -7,8 +7,8 @@ were out of reach): `{event_type, <event_type>: payload}`, signed as Standard We
 update is {incident, new_status, previous_status}, that of a private incident holds its id alone. What is decided here:
 
 - public_incident.incident_status_updated_v2 has the incident and its new status: closed, declined, canceled and merged
-  are over, every other category is open. public_incident.incident_updated_v2 and incident_created_v2 hold the incident
-  itself, with its status.
+  are over; of learning (Post-incident) the destination judges, so the upstream is asked; every other category is open.
+  public_incident.incident_updated_v2 and incident_created_v2 hold the incident itself, with its status.
 - Events of private incidents name an id and nothing else: somebody has to look, so the upstream is asked.
 - The time is the incident's `updated_at`; without one the signed time is not taken for it, a repeat has a newer one.
 """
@@ -26,7 +26,8 @@ from bridge.sources.body import block_at, object_in
 from bridge.sources.standard_webhooks import SIGNATURE, StandardWebhooks
 from bridge.sources.texts import instant_of, line
 
-_OVER = frozenset({"closed", "declined", "canceled", "merged"})  # IncidentStatusV2.category; all others are open
+_OVER = frozenset({"closed", "declined", "canceled", "merged"})  # IncidentStatusV2.category
+_WRITTEN_UP = "learning"
 _HOLDS_STATUS = "public_incident.incident_status_updated_v2"
 _HOLDS_INCIDENT = frozenset({"public_incident.incident_created_v2", "public_incident.incident_updated_v2"})
 _NAMES_ONE = frozenset({"private_incident.incident_created_v2", "private_incident.incident_updated_v2"})
@@ -93,6 +94,6 @@ def _seen(kind: str, held: Mapping[str, Any], incident: Mapping[str, Any]) -> Se
         return None
     said = block_at(held, "new_status") if kind == _HOLDS_STATUS else block_at(incident, "incident_status")
     category = text_of(said.get("category"))
-    if category is None:
+    if category is None or category.lower() == _WRITTEN_UP:
         return Seen.CHANGED
     return Seen.CLOSED if category.lower() in _OVER else Seen.OPEN

@@ -295,6 +295,24 @@ def test_a_summary_that_no_database_takes_is_known_as_it_is_kept(bad: str) -> No
     assert isinstance(ACCOUNT.result_of(looks, answer), NothingFound), "nobody has rewritten it"
 
 
+def looked_at(category: str, mode: str | None = "standard") -> bool:
+    """Whether a look finds an incident over that stands there."""
+    incident = {"id": "01X", "mode": mode, "incident_status": {"category": category}}
+    result = ACCOUNT.result_of(replace(CLOSE, action=Action.CHECK), answering(incident=incident))
+    assert isinstance(result, Delivered)
+    assert result.reference is not None
+    return result.reference.closed
+
+
+def test_what_people_resolved_and_only_write_up_still_pages_nobody_and_counts_as_over() -> None:
+    assert [looked_at(one) for one in ("triage", "live", "paused", "learning", "closed")] == [0, 0, 0, 1, 1]
+    assert looked_at("learning", mode=None)
+
+
+def test_a_retrospective_incident_is_not_over_because_it_begins_where_others_end() -> None:
+    assert [looked_at(one, mode="retrospective") for one in ("learning", "closed")] == [False, True]
+
+
 @pytest.mark.parametrize("tells", [False, "false"])
 def test_a_change_may_be_kept_from_the_channel(tells: object) -> None:
     update = replace(CLOSE, action=Action.UPDATE, fields={"name": "n", "notify_incident_channel": tells})

@@ -91,9 +91,15 @@ def test_a_repeat_of_pagerduty_is_known_by_its_header() -> None:
 
 @pytest.mark.parametrize(
     ("category", "seen"),
-    [("closed", Seen.CLOSED), ("declined", Seen.CLOSED), ("merged", Seen.CLOSED), ("learning", Seen.OPEN)],
+    [
+        ("closed", Seen.CLOSED),
+        ("declined", Seen.CLOSED),
+        ("merged", Seen.CLOSED),
+        ("learning", Seen.CHANGED),
+        ("paused", Seen.OPEN),
+    ],
 )
-def test_a_status_of_incident_io_is_open_or_over(category: str, seen: Seen) -> None:
+def test_a_status_of_incident_io_is_open_or_over_or_has_to_be_looked_at(category: str, seen: Seen) -> None:
     body = json.loads((GOLDEN / "incident_io_events" / "closed.json").read_text())
     body[body["event_type"]]["new_status"]["category"] = category
     source = IncidentIoEvents(name="io", auth=NoAuth(), account="io")
