@@ -41,6 +41,7 @@ Types = Mapping[str, Any]  # a table of sources or destinations: name -> class
 
 
 SENDERS = frozenset({"sources", "ui"})  # the keys whose secrets only the web process needs
+_SENDABLE = re.compile("[!-~]+")  # in an HTTP header, and free of blanks as keys and e-mail addresses are
 
 
 def load_settings(
@@ -312,7 +313,7 @@ class _Loading:
         token = self.secrets.one(secret, (*path, key))
         if not token and not self.secrets.is_faulty((*path, key)):
             self.error((*path, key), f"account '{name}' has no {key}", f"add '{key}: ${{VARIABLE}}', or 'sandbox'")
-        if re.fullmatch("[!-~]*", token) is None and not self.secrets.is_faulty((*path, key)):
+        if token and _SENDABLE.fullmatch(token) is None and not self.secrets.is_faulty((*path, key)):
             self.error(
                 (*path, key), f"the {key} holds what no HTTP header can carry", "set its variable to the key alone"
             )
@@ -324,6 +325,9 @@ class _Loading:
         ):
             hint = "add 'from: ' with the login e-mail of a bot user that nobody assigns incidents to"
             self.error(path, f"account '{name}' has no 'from'", hint)
+        if pagerduty and one.from_ and _SENDABLE.fullmatch(one.from_) is None:  # the account's every call would fail
+            message = "the 'from' is no e-mail address that an HTTP header can carry"
+            self.error((*path, "from"), message, "write the bot user's login e-mail alone, without a line break")
         self._base_url(one, path)
         if token == SANDBOX and one.base_url is not None:
             message = f"'base_url' has no effect with {key} '{SANDBOX}', which means the built-in stand-in"

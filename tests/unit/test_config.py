@@ -107,6 +107,12 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     assert settings.accounts["pd"].token == "from-a-file"
 
 
+@pytest.mark.parametrize("odd", ["b@example.com\n", "b@example.com\r\nX-Other: 1", "b\u00fc@example.com", "On call"])
+def test_a_from_that_no_header_carries_is_refused_at_the_start(odd: str, tmp_path: Path) -> None:
+    said = problems(tmp_path, SOURCE + ACCOUNT.replace("bot@example.com", "'${FROM}'"), ENVIRON | {"FROM": odd})
+    assert "the 'from' is no e-mail address that an HTTP header can carry" in said
+
+
 def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
     text = (
         "sources:\n  z: {type: zendesk, auth: {signing_secret: '${S}'}}\n" + ACCOUNT + "ui: {tokens: {ci: '${S2}'}}\n"
