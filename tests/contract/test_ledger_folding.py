@@ -1,5 +1,6 @@
 """Folding over a real ledger: a lane that is far behind sends few incidents, every alert in exactly one of them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from bridge.adapters.ledger import Claimed, EventQuery, Ledger, Route
 from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.schema import incidents, members
 from bridge.domain.alert import Severity
-from bridge.domain.decision import KeyRule
+from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import Action, Delivery, PermanentFailure, Reason, TransientFailure
 from bridge.domain.folding import FoldForm
 from tests.ledgers import ACCOUNT, MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle
@@ -401,3 +402,17 @@ def test_a_folded_incident_names_its_carrier_and_the_event_says_folded(lane: Lan
     assert carrier["id"] in alerts["alerts"][3]["decisions"][0]["reason"]
     cancelled = lane.creates("cancelled")
     assert {(d["reason"], d["detail"]) for d in cancelled} == {("folded", f"folded into incident {carrier['id']}")}
+
+
+def test_what_comes_back_is_reopened_though_a_folded_problem_is_in_the_same_webhook(lane: Lane) -> None:
+    again = Policy(reopen_within=timedelta(minutes=10))
+    lane.ledger.routes[ACCOUNT] = replace(lane.way, reopens=frozenset({"title"}))
+    lane.storm(1, "back", policy=again)
+    lane.sends()
+    settle(lane.ledger, ends("back0"))
+    lane.sends()
+    lane.later()
+    behind(lane)
+    settle(lane.ledger, fires("x7", severity=Severity.CRITICAL), fires("back0", policy=again))
+    assert [one["state"] for one in lane.incidents() if one["title"] == "back0 is down"] == ["pending"]
+    assert lane.sends().delivery.action is Action.REOPEN

@@ -366,7 +366,7 @@ def _load_carriers(connection: Connection, world: _World) -> None:
     missing = sorted(set(world.series_of.values()) - world.changes.next_no.keys())
     for row in _LOCK_SERIES.rows(connection, ids=padded(missing)) if missing else ():
         world.changes.next_no[row["id"]] = row["next_no"]
-    known = padded([*world.live, *world.series_of.values()])
+    known = padded([*world.live, *world.ended, *world.series_of.values()])
     world.live, world.ended = {}, {}
     for row in _LAST_INCIDENTS.rows(connection, ids=known):
         (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
