@@ -151,7 +151,9 @@ def _holds(field: NamedThing) -> dict[str, Any]:
     """A select with a catalog_type_id is filled from that catalog, else from its options (spec, CustomFieldV2)."""
     kind = field.extra.get("field_type")
     catalog = wire.identifier_in(field.extra.get("catalog_type_id"))
-    about: dict[str, Any] = {"field_type": kind} if isinstance(kind, str) else {}
+    if not isinstance(kind, str):
+        return {}
+    about: dict[str, Any] = {"field_type": kind}
     if kind not in SELECTS:
         return about
     return about | {VALUES_KIND: OPTION if catalog is None else ENTRY, VALUES_OF: catalog or field.id}

@@ -441,3 +441,20 @@ def test_a_list_of_names_skips_what_has_no_id_or_name(destination: Destination) 
         ids = ["one", "two"] if path.endswith("/incidents/types") else ["A1", "A3"]  # which a create knows by name
         assert [(thing.id, thing.name) for thing in page.things] == [(ids[0], "one"), (ids[1], "two")]
         assert page.next_cursor is None
+
+
+KEPT_OF_NAMES = (
+    "aliases", "archived_at", "catalog_type_id", "category", "create_in_triage", "display_name", "email", "external_id",
+    "field_type", "is_default", "rank", "role_type", "slack_user_id", "status", "summary",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", [[], {"a": []}, 5, 1e400, True, "x"], ids=repr)
+def test_an_entry_of_a_list_of_names_may_say_anything_of_itself(destination: Destination, odd: object) -> None:
+    for kind in destination.name_kinds:
+        request = destination.names_request(kind, IN_PARTS.get(kind))
+        path = request.url.partition("?")[0]
+        key = "incident_types" if path.endswith("/incidents/types") else path.rpartition("/")[2]
+        entry = {"id": "A1", "name": "one", **dict.fromkeys(KEPT_OF_NAMES, odd)}
+        response = HttpResponse(status=200, headers={}, body=json.dumps({key: [entry]}).encode())
+        assert isinstance(destination.names_in(kind, request, response), NamesPage)
