@@ -355,6 +355,21 @@ def test_after_a_spent_key_update_and_note_follow_the_next_create(ledger: Moved)
     assert seen == [(Action.CREATE, None), (Action.UPDATE, "I1"), (Action.NOTE, "I1")]
 
 
+def test_who_joins_by_an_older_time_than_the_last_note_is_told_and_once(ledger: Moved) -> None:
+    """Its transaction began first and came second, or a clock was set back meanwhile."""
+    opened(ledger)
+    settle(ledger, of_one("b"))
+    ledger.later(seconds=11)
+    assert claimed_actions(ledger) == [Action.NOTE]
+    ledger.later(seconds=-5)
+    settle(ledger, of_one("c"))
+    ledger.later(seconds=66)
+    settle(ledger, of_one("d"))
+    note = claim(ledger)
+    assert note.delivery.fields["note"] == "2 more problems joined: c is down, d is down"
+    record(ledger, note, delivered("P1"))
+
+
 # -- re-opening
 
 

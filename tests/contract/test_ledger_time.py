@@ -220,3 +220,18 @@ def test_a_look_up_goes_on_too(jumping: Callable[..., Jumping]) -> None:
     on.jumps_back()
     assert on.first_claim_within(timedelta(seconds=20), SECOND).delivery.action is Action.CREATE
     assert told(on.ledger) == [("create", "sending")]
+
+
+def test_who_joins_after_the_jump_is_told_and_once(jumping: Callable[..., Jumping]) -> None:
+    on = jumping()
+    settle(on.ledger, fires("a", parts=("x",)))
+    record(on.ledger, claim(on.ledger), delivered())
+    on.jumps_back()
+    told_of = []
+    for name in "bc":
+        settle(on.ledger, fires(name, parts=("x",)))
+        while not told_of or not told_of[-1].endswith(f"{name} is down"):
+            claimed = on.first_claim_within(timedelta(minutes=2), SECOND * 10)
+            told_of += [claimed.delivery.fields["note"]] if claimed.delivery.action is Action.NOTE else []
+            record(on.ledger, claimed, delivered())
+    assert told_of == ["1 more problem joined: b is down", "1 more problem joined: c is down"]

@@ -381,7 +381,7 @@ class LaneWork:
         if note.fields is None:
             self._drop(row, incident, Reason.NOTHING_TO_TELL, note.why)
             return self._delivery(row["id"]), incident
-        told = replace(incident, telling=noted(incident.telling, self.now))
+        told = replace(incident, telling=noted(incident.telling, note.tells_until or self.now))
         changes = self._changes()
         changes.put(told)
         changes.flush(self.connection)

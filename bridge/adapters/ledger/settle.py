@@ -6,7 +6,7 @@ sorted), so that two processes never wait in a circle; a lane row is never touch
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -631,13 +631,21 @@ def _join(
         firing=True,
         severity=decision.severity,
         title=storable(alert.title),
-        joined_at=world.changes.now if member is None else member.joined_at,
+        joined_at=_joins_at(incident, world.changes.now) if member is None else member.joined_at,
     )
     world.members[(incident.id, problem)] = joined
     world.changes.put_member(joined, is_new=member is None)
     fires_in = world.of_problem.setdefault(problem, [])
     if incident.series not in fires_in:
         fires_in.append(incident.series)
+
+
+def _joins_at(incident: Incident, now: datetime) -> datetime:
+    """Behind what its notes have told. This transaction's time may be older: it began before the one that told them and
+    waited for it (PostgreSQL), or a clock was set back.
+    """
+    told_until = incident.telling.noted_at or incident.opened_at
+    return now if now >= told_until else told_until + timedelta(microseconds=1)
 
 
 def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any]]:

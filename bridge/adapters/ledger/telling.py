@@ -43,7 +43,9 @@ _TOLD_LATER = Statement(
     .order_by(deliveries.c.no)
 )
 _JOINED = Statement(
-    select(members.c.title, func.count().over().label("number"))
+    select(
+        members.c.title, func.count().over().label("number"), func.max(members.c.joined_at).over().label("joined_last")
+    )
     .where(members.c.incident_id == bindparam("incident"), members.c.firing, members.c.joined_at > bindparam("since"))
     .order_by(
         case({severity.value: severity.rank for severity in Severity}, value=members.c.severity),
@@ -58,10 +60,14 @@ _MAY_BE_TOLD = frozenset({IncidentState.SENDING, IncidentState.OPEN, IncidentSta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a note's row is to hold; without `fields` it is not sent, and `why` says so."""
+    """What a note's row is to hold; without `fields` it is not sent, and `why` says so.
+
+    `tells_until`: everything up to then is told by it.
+    """
 
     fields: dict[str, Any] | None = None
     why: str | None = None
+    tells_until: datetime | None = None
 
 
 def part_of(body: CreateBody, wanted: Collection[str]) -> CreateBody:
@@ -119,16 +125,17 @@ def note_of(connection: Connection, incident: Incident, now: datetime) -> Note:
     since = incident.telling.noted_at or incident.opened_at
     found = _JOINED.rows(connection, incident=incident.id, since=since)
     titles, number = [row["title"] for row in found], found[0]["number"] if found else 0
+    until = max(now, found[0]["joined_last"]) if found else now
     text = note_text(incident.telling, titles, number, now, when_over=incident.policy.resolution)
     if text is None:
         return Note(why="what it was to tell is over")
     if incident.key_rule is KeyRule.WHILE_OPEN:
-        return Note(fields={"note": text})
+        return Note(fields={"note": text}, tells_until=until)
     if incident.summary is None:
         return Note(why="what the incident's summary says is not known, and a note would overwrite it")
     if len(incident.summary) + len(text) > SUMMARY_MAX_CHARS:
         return Note(why="the incident's summary has no room for it")
-    return Note(fields={"note": text, "summary": incident.summary})
+    return Note(fields={"note": text, "summary": incident.summary}, tells_until=until)
 
 
 def linked(body: CreateBody, ended: Incident) -> CreateBody:
