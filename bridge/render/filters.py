@@ -19,7 +19,7 @@ from jinja2.utils import pass_environment
 from bridge.render.meter import CHARS_PER_STEP, RenderError, spend, weigh
 from bridge.render.values import as_json, as_text
 
-CHARS_PER_LOOK = 4_096  # of text that a pattern looks through in one step, where RE2's automaton has few states
+CHARS_PER_LOOK = 4_096  # of text that is looked through in one step; by a pattern, where its automaton has few states
 PARTS_OF_FEW_STATES = 16  # of a compiled pattern: up to so many, its states fit into REGEX_MAX_MEMORY
 PARTS_PER_LOOK = 3 * CHARS_PER_LOOK  # parts times bytes; of more parts RE2 may have to try each at every byte
 PARTS_OF_A_BYTE = 24  # what a byte costs there however small the pattern is
@@ -43,7 +43,20 @@ def each_paid(values: Any, cost: int) -> Iterator[Any]:
         yield value
 
 
-_FORMAT_WIDE = re.compile(r"%(?:\([^)]*\))?[^%a-zA-Z]*?(?:\*|\d{4,})")
+def each_at_each(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of texts that may hold each character of its argument against each of the text, paid for."""
+
+    @functools.wraps(method)
+    def paying(text: str, *args: Any) -> Any:
+        spend(sum(len(text) * len(one) for one in args if isinstance(one, str)) // CHARS_PER_LOOK)
+        return method(text, *args)
+
+    return paying
+
+
+_FORMAT_WIDE = re.compile(  # Python counts the brackets inside a key, no pattern can: such a key hides its width
+    r"%(?:\([^()]*\))?[^%a-zA-Z]*?(?:\*|\d{4,}) | %\([^()]*\(", re.VERBOSE
+)
 
 
 def formatted(text: str, values: Any) -> str:
@@ -295,7 +308,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "sum": _sum,
         "title": _on_text(str.title),
         "tojson": _tojson,
-        "trim": _on_text(str.strip),
+        "trim": _on_text(each_at_each(str.strip)),
         "truncate": _truncate,
         "unique": stock_filters.do_unique,
         "upper": _on_text(str.upper),

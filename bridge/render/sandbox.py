@@ -17,7 +17,7 @@ from jinja2.utils import Namespace, pass_context
 from jinja2.visitor import NodeTransformer
 
 from bridge.domain.alert import Alert, Link
-from bridge.render.filters import FILTERS, TESTS, each_paid, formatted, metered, split_text
+from bridge.render.filters import FILTERS, TESTS, each_at_each, each_paid, formatted, metered, split_text
 from bridge.render.meter import CHARS_PER_STEP, RenderError, spend, weigh
 from bridge.render.values import KNOWN_FIELDS, Absent, alert_field, as_text
 
@@ -90,9 +90,9 @@ _TEXT_METHODS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "lower": str.lower,
         "title": str.title,
         "capitalize": str.capitalize,
-        "strip": str.strip,
-        "lstrip": str.lstrip,
-        "rstrip": str.rstrip,
+        "strip": each_at_each(str.strip),
+        "lstrip": each_at_each(str.lstrip),
+        "rstrip": each_at_each(str.rstrip),
         "startswith": str.startswith,
         "endswith": str.endswith,
         "removeprefix": str.removeprefix,
@@ -101,7 +101,7 @@ _TEXT_METHODS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "count": str.count,
         "isdigit": str.isdigit,
         "partition": str.partition,
-        "rpartition": str.rpartition,
+        "rpartition": each_at_each(str.rpartition),
         "split": split_text,
     }
 )

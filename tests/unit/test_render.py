@@ -278,6 +278,7 @@ def grows(start: str, step: str, then: str) -> str:
         "{{ 1000000000 * 'a' }}",
         "{{ '%1000000000d' % 1 }}",
         "{{ '%(a)1000000000d' % {'a': 1} }}",
+        "{{ '%(a(b)c)99999999999999s' % {'a(b)c': 1} }}",
         "{{ '%*d' % (1000000000, 1) }}",
         "{{ '%.999999999f' | format(1.0) }}",
         "{{ 'a' | indent(1000000000) }}",
@@ -464,6 +465,9 @@ RUNS_AWAY = {
     "a pattern whose automaton is too large": "{{ payload.ab | regex_search('([ab].{0,30}){20}d') }}",
     "one that finds nothing": "{{ payload.ab | regex_replace('([ab].{0,30}){20}d') | length }}",
     "a small one of many states": "{{ payload.random | regex_replace('x(.*a[ab]{12}c)?', '') }}",
+    "characters at one end": "{{ payload.ab.strip(payload.last) | length }}",
+    "characters of a template's own": "{% set x = 'a' * 300000 %}{{ x | trim('b' * 300000 ~ 'a') | length }}",
+    "a text looked for from the end": "{% set x = 'a' * 300000 %}{{ x.rpartition('ab' ~ 'a' * 150000) | length }}",
     "an attribute of many parts": "{{ range(300) | map(attribute='" + "a." * 30_000 + "a') | list | length }}",
 }
 
@@ -474,6 +478,7 @@ def test_nothing_a_template_does_takes_long(what: str) -> None:
     payload = {
         "html": "<!--a>" * 100_000,
         "ab": "ab" * 150_000,
+        "last": "c" * 300_000 + "ab",
         "random": "".join(random.choices("ab" * 99 + "x", k=400_000)),
     }
     before = time.process_time()
