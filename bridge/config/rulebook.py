@@ -34,14 +34,19 @@ from bridge.rules.conditions import (
     CONDITIONS,
     AllOf,
     AnyOf,
+    AtLeast,
+    AtMost,
     BadCondition,
     Condition,
     Contains,
     Equals,
-    In,
+    Exists,
+    GreaterThan,
+    LessThan,
     Not,
     NotEquals,
     On,
+    Operator,
     When,
 )
 from bridge.rules.paths import HEADS, BadPath
@@ -57,6 +62,7 @@ PROBLEMS_MAX = 1_000  # that anybody reads
 RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
 INCIDENT_KEY = "incident_key"
 GROUPS = ("not", "any", "all")
+INSTANTS = frozenset({"reported_at", "starts_at", "ends_at"})  # fields of an alert that paths read as text
 LEAF_KEYS = frozenset({"template", "expr", "from"})
 YamlPath = tuple[str | int, ...]
 
@@ -532,27 +538,45 @@ class _Compiler:
         except BadCondition as error:
             self.loading.error(self.tree.place(path), str(error), error.hint)
             return
-        if kind in (Equals, In, NotEquals, Contains):
-            self._check_values(kind, name, read, wanted, path)
+        if read.head != "payload" and not isinstance(operator, Exists):
+            self._check_holds(operator, name, read, wanted, path)
         yield On(name=name, path=read, operator=operator)
 
-    def _check_values(self, kind: Any, name: str, read: AlertPath, wanted: Any, path: YamlPath) -> None:
-        """Values that no alert can ever have: where all are known, and where all are texts."""
+    def _check_holds(self, operator: Operator, name: str, read: AlertPath, wanted: Any, path: YamlPath) -> None:
+        """What no alert can ever be: where all values are known, and where all are texts."""
         choices: Mapping[str, Collection[str]] = {
             "source": self.loading.source_names,
             "source_type": tuple(SOURCES),
             "severity": tuple(Severity),
             "status": tuple(Status),
         }
-        known = choices.get(read.head) if kind in (Equals, In) else None
-        for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
-            place = self.tree.place((*path, number) if isinstance(wanted, list) else path)
-            if known is not None and value not in known:
-                message = f"{read.head} {found(value)} does not exist"
-                self.loading.error(place, message, nearest(str(value), known, f"{read.head} is one of"))
-            elif known is None and read.head != "payload" and isinstance(value, int | float):
-                message = f"'{name}' compares with {found(value)}, and all that is read there is text: never equal"
-                self.loading.warn(place, message, "put it in quotes, written as the alert has it")
+        known = choices.get(read.head)
+        place = self.tree.place(path)
+        if known is not None and not isinstance(operator, Equals | NotEquals):
+            if not any(operator.holds(one) for one in known):
+                self.loading.warn(place, f"'{name}' never holds: {read.head} is one of {', '.join(sorted(known))}")
+        elif read.text == "labels" and not isinstance(operator, Contains):
+            message = f"'{name}' reads all labels together, and they are no text to compare with"
+            self.loading.warn(place, message, "write labels.<name>, or {contains: name}")
+        elif read.head in INSTANTS and isinstance(operator, GreaterThan | AtLeast | LessThan | AtMost):
+            message = f"'{name}' never holds: {read.head} reads as text such as 2026-08-01T10:00:00Z"
+            self.loading.warn(place, message, "write {glob: '2026-08-01T*'}")
+        elif isinstance(operator, Equals | NotEquals | Contains):
+            for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
+                at = self.tree.place((*path, number) if isinstance(wanted, list) else path)
+                self._check_value(value, name, read, known, at)
+
+    def _check_value(self, value: Any, name: str, read: AlertPath, known: Collection[str] | None, place: Place) -> None:
+        """One of the values that an equality or its opposite asks for."""
+        if known is not None and value not in known:
+            message = f"{read.head} {found(value)} does not exist"
+            self.loading.error(place, message, nearest(str(value), known, f"{read.head} is one of"))
+        elif known is None and value is None:
+            message = f"'{name}' compares with null, and all that is read there is text: never equal"
+            self.loading.warn(place, message, "what is missing is {exists: false}, what is not is {exists: true}")
+        elif known is None and isinstance(value, int | float):
+            message = f"'{name}' compares with {found(value)}, and all that is read there is text: never equal"
+            self.loading.warn(place, message, "put it in quotes, written as the alert has it")
 
     def _incident(self, account: AccountView | None) -> tuple[Mapping[str, Block], Leaf | None]:
         block: dict[str, Block] = {}

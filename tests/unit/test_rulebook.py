@@ -517,7 +517,51 @@ def test_a_number_is_never_equal_to_a_text_and_that_is_said(tmp_path: Path, matc
     ]
 
 
-@pytest.mark.parametrize("match", ["{payload.n: 2}", "{labels.n: {gt: 2}}", "{labels.n: '2'}", "{labels.n: null}"])
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ("{severity: {ne: critcal}}", "5:28: severity 'critcal' does not exist\n    did you mean 'critical'?"),
+        ("{status: {ne: [resolved, closed]}}", "5:37: status 'closed' does not exist\n    status is one of: ackn"),
+        ("{any: [{source: {ne: datadgo}}]}", "5:33: source 'datadgo' does not exist\n    did you mean 'datadog'?"),
+    ],
+)
+def test_what_is_excluded_must_exist_or_nothing_is_excluded(tmp_path: Path, match: str, said: str) -> None:
+    (problem,) = problems(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
+    assert problem.startswith(f"rules/a.yaml:{said}")
+
+
+@pytest.mark.parametrize(
+    ("match", "said"),
+    [
+        ("{source: {glob: 'datadgo*'}}", "5:28: warning: 'source.glob' never holds: source is one of"),
+        ("{source: {regex: ['^Data', '^Zen']}}", "5:29: warning: 'source.regex' never holds: source is one of"),
+        ("{not: {severity: {contains: High}}}", "5:40: warning: 'not.severity.contains' never holds: severity is one"),
+        ("{severity: {gte: 3}}", "5:29: warning: 'severity.gte' never holds: severity is one of"),
+        ("{starts_at: {gt: 1700000000}}", "5:29: warning: 'starts_at.gt' never holds: starts_at reads as text"),
+        ("{labels.env: null}", "5:25: warning: 'labels.env' compares with null, and all that is"),
+        ("{episode: {ne: [null]}}", "5:28: warning: 'episode.ne' compares with null, and all that is"),
+        ("{labels: db}", "5:21: warning: 'labels' reads all labels together"),
+        ("{labels: {glob: 'db-*'}}", "5:28: warning: 'labels.glob' reads all labels together"),
+    ],
+)
+def test_what_can_never_hold_is_said(tmp_path: Path, match: str, said: str) -> None:
+    _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
+    assert [str(one)[: len(said) + 13] for one in warnings] == [f"rules/a.yaml:{said}"]
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        *("{source: {glob: 'data*'}}", "{severity: {contains: crit}}", "{status: {regex: ing$}}", "{payload.n: null}"),
+        *("{labels: {contains: team}}", "{labels: {exists: true}}", "{labels.n: {gte: 2}}", "{severity: {ne: info}}"),
+    ],
+)
+def test_what_may_hold_is_not_warned_of(tmp_path: Path, match: str) -> None:
+    _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("match", ["{payload.n: 2}", "{labels.n: {gt: 2}}", "{labels.n: '2'}"])
 def test_a_number_where_one_may_be_read_is_not_warned_of(tmp_path: Path, match: str) -> None:
     _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
     assert warnings == ()
