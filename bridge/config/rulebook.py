@@ -544,13 +544,7 @@ class _Compiler:
 
     def _check_holds(self, operator: Operator, name: str, read: AlertPath, wanted: Any, path: YamlPath) -> None:
         """What no alert can ever be: where all values are known, and where all are texts."""
-        choices: Mapping[str, Collection[str]] = {
-            "source": self.loading.source_names,
-            "source_type": tuple(SOURCES),
-            "severity": tuple(Severity),
-            "status": tuple(Status),
-        }
-        known = choices.get(read.head)
+        known = self._choices(read.head)
         place = self.tree.place(path)
         if known is not None and not isinstance(operator, Equals | NotEquals):
             if not any(operator.holds(one) for one in known):
@@ -565,6 +559,16 @@ class _Compiler:
             for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
                 at = self.tree.place((*path, number) if isinstance(wanted, list) else path)
                 self._check_value(value, name, read, known, at)
+
+    def _choices(self, head: str) -> Collection[str] | None:
+        """All values that a field of an alert can have; None where nobody knows."""
+        choices: Mapping[str, Collection[str]] = {
+            "source": self.loading.source_names,
+            "source_type": tuple(SOURCES),
+            "severity": tuple(Severity),
+            "status": tuple(Status),
+        }
+        return choices.get(head)
 
     def _check_value(self, value: Any, name: str, read: AlertPath, known: Collection[str] | None, place: Place) -> None:
         """One of the values that an equality or its opposite asks for."""
@@ -770,7 +774,13 @@ class _Compiler:
         return table_keys(self.tree.key_value((*path, key)))[-1]
 
     def _check_keys(self, name: str, table: Mapping[str, Any], read: AlertPath | None, path: YamlPath) -> None:
-        """Whether two keys of a map read as one value: only a payload has values that are no texts."""
+        """Keys that nothing can be, where all values are known; two that read as one value, where not all are texts."""
+        choices = None if read is None else self._choices(read.head)
+        if read is not None and choices is not None:
+            for key in (key for key in table if key not in choices):
+                message = f"'{key}' in the map of '{name}' is no {read.head}, so it is never used"
+                hint = nearest(key, choices, f"{read.head} is one of")
+                self.loading.warn(self.tree.key_place((*path, key)), message, hint)
         if read is None or read.head != "payload":
             return
         first = {key: key for key in table}

@@ -270,10 +270,10 @@ def test_a_problem_in_the_defaults_is_said_once(tmp_path: Path) -> None:
         ("urgency: 5", "rules/a.yaml:6:47: 'urgency' cannot be '5'"),
         ("urgency: true", "rules/a.yaml:6:47: 'urgency' cannot be 'true'"),
         ("urgency: {from: severity, map: {critical: 5}}", "rules/a.yaml:6:80: 'urgency' cannot be '5'"),
-        ("urgency: {from: severity, map: {a: high}, else: 1.5}", "rules/a.yaml:6:86: 'urgency' cannot be '1.5'"),
+        ("urgency: {from: severity, map: {info: high}, else: 1.5}", "rules/a.yaml:6:89: 'urgency' cannot be '1.5'"),
         (
-            "urgency: {from: severity, map: {a: {from: title, map: {b: hihg}}}}",
-            "rules/a.yaml:6:96: 'urgency' cannot be 'hihg'",
+            "urgency: {from: severity, map: {info: {from: title, map: {b: hihg}}}}",
+            "rules/a.yaml:6:99: 'urgency' cannot be 'hihg'",
         ),
     ],
 )
@@ -559,6 +559,24 @@ def test_what_can_never_hold_is_said(tmp_path: Path, match: str, said: str) -> N
 def test_what_may_hold_is_not_warned_of(tmp_path: Path, match: str) -> None:
     _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('{}', match)}"))
     assert warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        (
+            "{from: severity, map: {critcal: P1, error: P2}, else: P3}",
+            "'critcal' in the map of 'priority' is no severity",
+        ),
+        ("{from: source, map: {Datadog: P1}}", "'Datadog' in the map of 'priority' is no source"),
+        ("{from: labels.sev, map: {critcal: P1}}", None),
+        ("{from: severity, map: {critical: P1}}", None),
+    ],
+)
+def test_a_key_of_a_map_that_nothing_can_be_is_said(tmp_path: Path, field: str, said: str | None) -> None:
+    _, warnings = load(written(tmp_path, a=f"unmatched: record{MINIMAL.replace('y}', f'y, priority: {field}' + '}')}"))
+    assert [one.message.split(",")[0] for one in warnings] == ([] if said is None else [said])
+    assert all(one.place.line == 6 for one in warnings)
 
 
 @pytest.mark.parametrize("match", ["{payload.n: 2}", "{labels.n: {gt: 2}}", "{labels.n: '2'}"])
