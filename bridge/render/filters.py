@@ -267,8 +267,12 @@ def _striptags(value: Any) -> str:
     return " ".join(" ".join([*pieces, text[at:]]).split())
 
 
-def _on_text(function: Callable[..., str]) -> Callable[..., str]:
-    return lambda value, *args: function(as_text(value), *args)
+def _on_text(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)  # with its arguments: how many it takes is checked when a template is loaded
+    def on_text(value: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(as_text(value), *args, **kwargs)
+
+    return on_text
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -302,7 +306,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "select": stock_filters.sync_do_select,
         "selectattr": stock_filters.sync_do_selectattr,
         "sort": stock_filters.do_sort,
-        "split": lambda value, *args: split_text(as_text(value), *args),
+        "split": _on_text(split_text),
         "string": as_text,
         "striptags": _striptags,
         "sum": _sum,

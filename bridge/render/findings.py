@@ -1,8 +1,10 @@
 """What is wrong with a template, found when it is loaded: statements, names, filters and files it may not use."""
 
 import difflib
+import functools
+import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -125,12 +127,29 @@ def _of_filter(node: nodes.Filter | nodes.Test) -> Iterator[_Finding]:
             message=f"there is no template {kind} '{node.name}'",
             hint=nearest(node.name, known, f"{kind}s"),
         )
+    elif node.dyn_args is None and node.dyn_kwargs is None:
+        yield from _of_arguments(node, kind, node.name, len(node.args))
     if node.dyn_args is not None or node.dyn_kwargs is not None:
         yield _Finding(line=node.lineno, message="templates have no '*' and '**' in calls")
     if kind == "filter" and node.name in _BY_NAME:
         yield from _of_named(node)
     if kind == "filter" and node.name in ("regex_search", "regex_replace"):
         yield from _of_regex(node)
+
+
+def _of_arguments(node: nodes.Filter | nodes.Test, kind: str, name: str, number: int) -> Iterator[_Finding]:
+    """Whether a filter or test takes so many arguments, and the node's own by name, beside its value."""
+    function = (FILTERS if kind == "filter" else TESTS)[name]
+    given = 1 + number + hasattr(function, "jinja_pass_arg")  # Jinja passes its context or environment first
+    try:
+        _signature(function).bind(*[None] * given, **{str(one.key): None for one in node.kwargs})
+    except TypeError as error:
+        yield _Finding(line=node.lineno, message=f"the template {kind} '{name}' cannot be used so: {error}")
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def _of_regex(node: nodes.Filter | nodes.Test) -> Iterator[_Finding]:
@@ -154,7 +173,9 @@ def _of_named(node: nodes.Filter | nodes.Test) -> Iterator[_Finding]:
             message=f"there is no template {kind} '{word.value}'",
             hint=nearest(str(word.value), inner, f"{kind}s"),
         )
-    elif word is not None and not isinstance(word, nodes.Const):
+    elif isinstance(word, nodes.Const):
+        yield from _of_arguments(node, kind, word.value, len(node.args) - at - 1)
+    elif word is not None:
         yield _Finding(line=node.lineno, message=f"'{node.name}' takes the name of a {kind} in quotes")
 
 
