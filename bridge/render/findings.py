@@ -13,7 +13,7 @@ from jinja2 import nodes
 
 from bridge.render.filters import FILTERS, TESTS, compiled_regex
 from bridge.render.meter import RenderError
-from bridge.render.sandbox import INTEGER_MAX_BITS
+from bridge.render.sandbox import INTEGER_MAX_BITS, TEXT_METHODS
 from bridge.render.values import ALERT_FIELDS
 
 SHORT_LIST = 16  # choices that are worth listing beside the likely one
@@ -40,6 +40,7 @@ _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
     {nodes.Pow: "**", nodes.CallBlock: "call", nodes.ScopedEvalContextModifier: "autoescape"}
 )
 SEEN_BY_RULES = ("alert", "payload")
+_WITH_MORE_INSIDE = frozenset({"labels", "links", "payload"})  # fields of an alert
 _KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
 _BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})  # filters that name a filter or a test
@@ -93,6 +94,8 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
             yield from _of_name(node)
         case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(word)) if word not in ALERT_FIELDS:
             yield _no_field(node, word)
+        case nodes.Getattr(node=nodes.Getattr() as outer, attr=str(word)) if word not in TEXT_METHODS:
+            yield from _of_one_value(outer, word)
         case nodes.Getitem(node=nodes.Name(name="alert"), arg=nodes.Const(value=str(word))):
             if word not in ALERT_FIELDS:
                 yield _no_field(node, word)
@@ -108,6 +111,17 @@ def _no_field(node: nodes.Node, word: str) -> _Finding:
     return _Finding(
         line=node.lineno, message=f"alert has no field '{word}'", hint=nearest(word, ALERT_FIELDS, "fields")
     )
+
+
+def _of_one_value(node: nodes.Getattr, word: str) -> Iterator[_Finding]:
+    """What is asked of a field of the alert, or of a label, that holds one value."""
+    match node:
+        case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(name)) if name not in _WITH_MORE_INSIDE:
+            message = f"'alert.{name}' holds one value, and it has no '{word}'"
+            yield _Finding(line=node.lineno, message=message)
+        case nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)):
+            message, hint = f"a label holds one text, and it has no '{word}'", f"write alert.labels['{name}.{word}']"
+            yield _Finding(line=node.lineno, message=message, hint=hint)
 
 
 def _of_name(node: nodes.Name) -> Iterator[_Finding]:

@@ -84,7 +84,7 @@ def _still_absent(absent: Undefined) -> Undefined:
     return Absent(hint=absent._undefined_hint) if isinstance(absent, _Method) else absent
 
 
-_TEXT_METHODS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+TEXT_METHODS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "upper": str.upper,
         "lower": str.lower,
@@ -156,8 +156,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
                     return obj[attribute]
                 if attribute in _MAPPING_METHODS:
                     return _Method(attribute, _MAPPING_METHODS[attribute], obj)
-            case str() if attribute in _TEXT_METHODS:
-                return _Method(attribute, _TEXT_METHODS[attribute], obj)
+            case str() if attribute in TEXT_METHODS:
+                return _Method(attribute, TEXT_METHODS[attribute], obj)
             case Undefined():
                 return _still_absent(obj)
             case Link() if attribute in ("text", "href"):

@@ -292,7 +292,9 @@ _PLAIN_FILTERS = (
     r"upper|lower|title|trim|capitalize|string|length|tojson|urlencode|striptags"
     r"|(?:default|d)\('[^'\\{}\n]*'(?:, *true)?\)|truncate\(\d{1,6}\)"
 )
-_PLAIN_FIELD = rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)})|payload)(?:\.[A-Za-z]\w*){{0,8}}"
+_PLAIN_FIELD = (
+    rf"(?:alert\.(?:{'|'.join(ALERT_FIELDS)}|labels\.[A-Za-z]\w*)(?![\w.])|(?:alert\.)?payload(?:\.[A-Za-z]\w*){{0,8}})"
+)
 _PLAIN = re.compile(  # what is sound at sight: fields of the alert, and filters that want little
     rf"(?:[^{{]++|\{{(?![{{%#])|\{{\{{ *{_PLAIN_FIELD}(?: *\| *(?:{_PLAIN_FILTERS})){{0,4}} *\}}\}})*", re.ASCII
 )

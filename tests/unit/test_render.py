@@ -160,8 +160,8 @@ def test_a_template_that_fails_says_why_without_payload_text(source: str, clause
     "source",
     [
         "{{ ''.__class__ }}",
-        "{{ alert.title.format }}",
-        "{{ alert.title.format_map({}) }}",
+        "{{ alert['title'].format }}",
+        "{{ alert['title'].format_map({}) }}",
         "{{ payload.__class__.__mro__ }}",
         "{{ payload['__class__'] }}",
         "{{ payload.pop('a') }}",
@@ -172,7 +172,7 @@ def test_a_template_that_fails_says_why_without_payload_text(source: str, clause
         "{{ alert.links.0.__class__ }}",
         "{% macro f() %}{% endmacro %}{{ f._func }}{{ f.name }}",
         "{{ alert.title.upper.function }}",
-        "{{ alert.labels.items.owner }}",
+        "{{ alert['labels'].items.owner }}",
     ],
 )
 def test_nothing_of_python_is_reachable(source: str) -> None:
@@ -185,6 +185,9 @@ def test_nothing_of_python_is_reachable(source: str) -> None:
     [
         ("{{ alert.sevrity }}", ["alert has no field 'sevrity' | did you mean 'severity'?"]),
         ("{{ alert['titel'] }}", ["alert has no field 'titel' | did you mean 'title'?"]),
+        ("{{ alert.title.text }}", ["'alert.title' holds one value, and it has no 'text' |"]),
+        ("{{ alert.severity.name | default('') }}", ["'alert.severity' holds one value, and it has no 'name' |"]),
+        ("{{ alert.labels.service.tier }}", ["a label holds one text, and it has no 'tier' | write alert.labels['ser"]),
         ("{{ title }}", ["templates know no 'title' | did you mean 'alert.title'?"]),
         ("{{ lipsum() }}", ["templates know no 'lipsum' | they see: alert, payload"]),
         ("{{ 2 ** 9 }}", ["templates have no '**' |"]),
@@ -224,6 +227,14 @@ def test_a_wrong_template_is_refused_when_it_is_loaded(source: str, sentences: l
     assert len(found) == len(sentences)
     for sentence in sentences:
         assert any(one.startswith(sentence) for one in found), found
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ alert.title.upper() }}{{ alert.labels.team.upper() }}", "{{ alert.links.0.href }}{{ alert.payload.a.b }}"],
+)
+def test_what_a_value_of_the_alert_has_is_read(source: str) -> None:
+    Renderer({}).compile_text(source, PLACE)
 
 
 def test_every_problem_of_a_template_is_reported_at_once() -> None:
