@@ -4,7 +4,7 @@ In: one file. Out: Cases. Their fixtures are read here, so that running a case t
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,16 +16,21 @@ from bridge.config.texts import text_in
 from bridge.config.units import duration
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree, read_tree
+from bridge.destinations import DESTINATIONS
 from bridge.domain.errors import ConfigError, Place, Problem
 from bridge.render import nearest
 from bridge.rules.conditions import BadCondition, compiled
+from bridge.rules.expectations import MATCHERS
 
 SUFFIXES = (".test.yaml", ".test.yml")
 HEADERS_SUFFIX = ".headers.json"
 _STEP_KEYS = frozenset({"at", "send", "to", "headers", "upstream", "expect"})
 _UPSTREAM_KEYS = frozenset({"account", "status", "headers", "body", "lost", "crash"})
 _EXPECT_KEYS = frozenset({"account", "matched", "because", "created", "resolved", "open", "request"})
+_OF_LAST_WEBHOOK = frozenset({"matched", "because", "request"})
 _BECAUSE_KEYS = frozenset({"rule", "condition"})
+_COUNTS = ("created", "resolved", "open")
+_FIELDS = frozenset(name for made in DESTINATIONS.values() for name in made.fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +144,24 @@ class _Reading:
         steps: list[Step] = []
         for number, step in enumerate(one["steps"]):
             steps += self._step(step, (*at, "steps", number), steps[-1].at if steps else timedelta(0))
+        self._check_order(one["steps"], at)
         if not any(isinstance(step, Mapping) and "expect" in step for step in one["steps"]):
             hint = "add a step such as {at: 1m, expect: {created: 1}}"
             self.error(at, "the test expects nothing: it passes whatever the rules do", hint)
         return Case(name=one["name"], place=self.tree.place(at), steps=tuple(steps))
+
+    def _check_order(self, steps: Sequence[Any], at: YamlPath) -> None:
+        """Whether there is a last webhook wherever one is spoken of: of none, no rule matched."""
+        for number, step in enumerate(steps):
+            if not isinstance(step, Mapping):
+                continue
+            if "send" in step:
+                return
+            wanted = step.get("expect")
+            if isinstance(wanted, Mapping) and _OF_LAST_WEBHOOK & wanted.keys():
+                words = ", ".join(sorted(_OF_LAST_WEBHOOK & wanted.keys()))
+                hint = "put it below the 'send' it is about"
+                self.error((*at, "steps", number, "expect"), f"{words}: no webhook is sent before it", hint)
 
     def _step(self, step: Any, at: YamlPath, before: timedelta) -> list[Step]:
         if not isinstance(step, Mapping) or not step.keys() & {"send", "upstream", "expect"}:
@@ -201,6 +220,10 @@ class _Reading:
         if status is not None and (not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599):
             self.error((*at, "status"), "a status is 200 to 599")
             return None
+        self._flags(told, ("lost", "crash"), at)
+        if status is None and not told.get("lost") and not told.get("crash"):
+            self.error(at, "the upstream answers as ever: nothing is said of its answer", "give status, lost or crash")
+            return None
         return Answer(
             account=str(told.get("account")),
             status=status,
@@ -217,10 +240,17 @@ class _Reading:
             return None
         self._only(wanted, _EXPECT_KEYS, at)
         self._account(wanted, at, required=False)
+        if wanted.keys() == {"account"}:
+            message = f"the expectation is of account '{wanted['account']}' and expects nothing"
+            self.error(at, message, "add what, such as created: 1")
+        for name in (name for name in _COUNTS if name in wanted):
+            if type(wanted[name]) is not int or wanted[name] < 0:
+                self.error((*at, name), f"'{name}' is a number of incidents, found {found(wanted[name])}")
         self._rule(wanted.get("matched"), (*at, "matched"))
         if "because" in wanted:
             self._because(wanted["because"], (*at, "because"))
-        self._patterns(wanted.get("request"), (*at, "request"))
+        if "request" in wanted:
+            self._request(wanted["request"], (*at, "request"))
         return Expect(wanted=wanted)
 
     def _because(self, wanted: Any, at: YamlPath) -> None:
@@ -228,6 +258,8 @@ class _Reading:
             self.error(at, f"'because' is a mapping, found {found(wanted)}", "{rule: …, condition: …}")
             return
         self._only(wanted, _BECAUSE_KEYS, at)
+        if not wanted:
+            self.error(at, "'because' is empty: any condition of any rule would do", "{rule: …, condition: …}")
         self._rule(wanted.get("rule"), (*at, "rule"))
 
     def _account(self, told: Mapping[str, Any], at: YamlPath, *, required: bool) -> None:
@@ -240,6 +272,25 @@ class _Reading:
             hint = nearest(str(name), self.rules, "rules")
             self.error(at, f"there is no rule {found(name)}", hint)
 
+    def _request(self, wanted: Any, at: YamlPath) -> None:
+        """What a create says. A field that no incident has would be absent whatever the rules do."""
+        if not isinstance(wanted, Mapping):
+            self.error(at, f"'request' is a mapping, found {found(wanted)}", "{incident: {title: …}}")
+            return
+        self._only(wanted, frozenset({"incident"}), at)
+        incident = wanted.get("incident")
+        if isinstance(incident, Mapping) and not _is_matcher(incident):
+            for name in (name for name in incident if name not in _FIELDS):
+                hint = nearest(str(name), _FIELDS, "fields")
+                place = self.tree.key_place((*at, "incident", name))
+                self.problems.append(Problem(place=place, message=f"no incident has a field '{name}'", hint=hint))
+        self._patterns(wanted, at)
+
+    def _flags(self, told: Mapping[str, Any], names: Sequence[str], at: YamlPath) -> None:
+        for name in names:
+            if not isinstance(told.get(name, False), bool):
+                self.error((*at, name), f"'{name}' is true or false, found {found(told[name])}")
+
     def _patterns(self, wanted: Any, at: YamlPath) -> None:
         match wanted:
             case {"regex": str(pattern)} if len(wanted) == 1:
@@ -249,6 +300,8 @@ class _Reading:
                     self.error((*at, "regex"), str(error), error.hint)
             case {"one_of": values} if len(wanted) == 1 and not isinstance(values, list):
                 self.error((*at, "one_of"), f"'one_of' is a list, found {found(values)}", "{one_of: [a, b]}")
+            case {"absent": _} if len(wanted) == 1:
+                self._flags(wanted, ("absent",), at)
             case Mapping():
                 for name, one in wanted.items():
                     self._patterns(one, (*at, name))
@@ -261,3 +314,7 @@ class _Reading:
             place = self.tree.key_place((*at, odd))
             hint = nearest(str(odd), sorted(known), "keys")
             self.problems.append(Problem(place=place, message=f"unknown key '{odd}'", hint=hint))
+
+
+def _is_matcher(wanted: Mapping[str, Any]) -> bool:
+    return len(wanted) == 1 and next(iter(wanted)) in MATCHERS

@@ -568,7 +568,7 @@ def _described_text(pattern: str, about: str) -> Schema:
 
 
 def _texts_by_name(about: str) -> Schema:
-    return {"type": "object", "additionalProperties": {"type": "string"}, "description": about}
+    return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}, "description": about}
 
 
 def _upstream() -> Schema:
@@ -627,7 +627,7 @@ def _matcher() -> Schema:
     """A value that must be there: itself, or an operator on it; of a mapping only the keys that are named."""
     inner: Schema = {"$ref": "#/definitions/matcher"}
     operators = {
-        "contains": {"type": "string", "description": "A part of the text."},
+        "contains": {"type": ["string", "number", "boolean"], "description": "A part of the text."},
         "regex": {"type": "string", "description": "A pattern (RE2) that is found in the text."},
         "absent": {"type": "boolean", "description": "true: it must not be there."},
         "one_of": {"type": "array", "minItems": 1, "items": inner, "description": "Any of these."},

@@ -161,6 +161,31 @@ def test_what_does_not_hold_is_said_with_line_and_time(folder: Path, wanted: dic
 @pytest.mark.parametrize(
     ("steps", "sentence"),
     [
+        (
+            (send(), expect(request={"incident": {"titel": {"absent": True}}})),
+            "no incident has a field 'titel'\n    did you mean 'title'?",
+        ),
+        ((send(), expect(request={"titel": {"absent": True}})), "unknown key 'titel'\n    keys: incident"),
+        ((send(), expect(request={"incident": {"body": {"absent": "no"}}})), "'absent' is true or false, found 'no'"),
+        ((send(), expect(account="pd")), "the expectation is of account 'pd' and expects nothing"),
+        ((send(), expect(because={})), "'because' is empty"),
+        ((send(), expect(created=True)), "'created' is a number of incidents, found true"),
+        ((expect(matched=None), send(), expect(created=1)), "no webhook is sent before it"),
+        (({"upstream": {**PD, "lost": "no"}}, send(), expect(created=1)), "'lost' is true or false, found 'no'"),
+        (({"upstream": {**PD, "body": "x"}}, send(), expect(created=1)), "the upstream answers as ever"),
+    ],
+)
+def test_a_step_that_would_hold_whatever_the_rules_do_is_refused(
+    folder: Path, steps: tuple[dict[str, Any], ...], sentence: str
+) -> None:
+    ran = played(folder, *steps)
+    assert ran.code == PROBLEMS
+    assert sentence in ran.err
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
         (({"send": "fixtures/nosuch.json", "to": "lab"},), "'fixtures/nosuch.json' cannot be read"),
         (({"send": "fixtures/fires.json", "to": "lap"},), "there is no source 'lap'\n    did you mean 'lab'?"),
         ((expect(acount="pd"),), "unknown key 'acount'\n    did you mean 'account'?"),
