@@ -4,7 +4,7 @@ A Stage plays one Case: webhooks are read, decided and settled, lanes are draine
 upstreams answer as the case says. Nothing waits: the clock jumps to where something is due.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -186,6 +186,18 @@ class Stage:
         )
         self._sandboxes[answer.account].script.add(Scripted(api=None, method=None, path_prefix="", times=1, deed=deed))
 
+    def unused(self, told: Sequence[tuple[Step, Answer]]) -> Iterator[tuple[Step, Answer]]:
+        """The answers of a case that no call was given, latest first: an account's are used up in their order."""
+        left = {name: len(one.script.waiting()) for name, one in self._sandboxes.items()}
+        for step, answer in reversed(told):
+            if answer.status is None and not answer.lost:
+                is_unused = answer.account in self._http.dying
+            else:
+                is_unused = left[answer.account] > 0
+                left[answer.account] -= 1
+            if is_unused:
+                yield step, answer
+
     def records(self, account: str | None) -> list[Record]:
         """The incidents at the upstreams of one account, or of all."""
         names = [account] if account is not None else sorted(self._sandboxes)
@@ -234,6 +246,7 @@ class _Playing:
     last: tuple[Decided, ...] = ()  # of the last webhook
     matched: set[str] = field(default_factory=set)
     misses: list[Miss] = field(default_factory=list)
+    told: list[tuple[Step, Answer]] = field(default_factory=list)
 
     def result(self) -> Played:
         """Play all steps."""
@@ -246,6 +259,7 @@ class _Playing:
                     self._drain()
                 case Answer() as answer:
                     self.stage.scripted(answer)
+                    self.told.append((step, answer))
                 case Expect(wanted=wanted):
                     found = tuple(self._differences(wanted))
                     if found:
@@ -253,6 +267,9 @@ class _Playing:
                         self.misses.append(
                             Miss(place=step.place, at=step.at, sentences=found, today=today, yours=yours)
                         )
+        for step, answer in self.stage.unused(self.told):
+            sentence = f"no call of account '{answer.account}' came after it: put it above the 'send' that leads to one"
+            self.misses.append(Miss(place=step.place, at=step.at, sentences=(sentence,), yours=(sentence,)))
         return Played(case=self.case, misses=tuple(self.misses), matched=frozenset(self.matched))
 
     # -- time

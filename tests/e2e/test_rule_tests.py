@@ -211,6 +211,15 @@ def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, A
     assert ran.err.startswith("rules/a.test.yaml:")
 
 
+@pytest.mark.parametrize("told", [{"status": 429}, {"lost": True}, {"crash": True}])
+def test_an_answer_that_no_call_was_given_is_a_failure_of_its_step(folder: Path, told: dict[str, Any]) -> None:
+    """Above, the create was sent before the upstream was told anything: the case says nothing of a 429."""
+    ran = played(folder, send(), {"upstream": {**PD, **told}}, expect(created=1))
+    assert ran.code == PROBLEMS
+    assert "after 0 s no call of account 'pd' came after it: put it above the 'send' that leads to one" in ran.out
+    assert played(folder, {"upstream": {**PD, **told}}, send(), expect("2m", created=1)).code == FINE
+
+
 def changed_rules(folder: Path, **settings: Any) -> None:
     """Every rule to PagerDuty says this as well."""
     path = folder / "rules" / "rules.yaml"
