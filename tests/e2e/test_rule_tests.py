@@ -454,6 +454,20 @@ def test_a_rule_that_is_not_there_is_a_problem_at_its_place(folder: Path) -> Non
     assert ["rets" in lines[told[0][1] - 1], "nonono" in lines[told[1][1] - 1]] == [True, True]
 
 
+def test_check_reads_the_tests_as_well(folder: Path) -> None:
+    """A reload is refused for what is wrong with them, so whoever checks first hears of it first."""
+    played(folder, send(), expect(matched="rets", created=9))
+    checked = run(folder, "check")
+    assert checked.code == PROBLEMS
+    assert "rules/a.test.yaml:" in checked.err
+    assert "there is no rule 'rets'\n    " in checked.err
+    assert [one["message"] for one in run(folder, "check", "--json").json["problems"] if one["grade"] == "error"] == [
+        "there is no rule 'rets'"
+    ]
+    played(folder, send(), expect(matched="rest", created=9))
+    assert run(folder, "check").code == FINE  # whether they hold is for 'test' to say
+
+
 @pytest.mark.parametrize(
     "command", [("test",), ("explain", "lab", "rules/fixtures/fires.json"), ("diff", "rules", ".")]
 )

@@ -115,6 +115,16 @@ def unread_files(rules_dir: Path, root: Path) -> tuple[Problem, ...]:
     )
 
 
+def test_problems(loaded: Any) -> tuple[Problem, ...]:
+    """What is wrong with the rules' tests, for which a reload is refused; whether they hold is not asked."""
+    from bridge.config.rule_tests import test_files
+    from bridge.entrypoints.cli.testing import cases_of
+
+    settings = loaded.settings
+    _, problems = cases_of(test_files([settings.rules_dir]), settings.config_dir, settings, loaded.book.by_id)
+    return tuple(problems)
+
+
 # -- paths
 
 

@@ -70,12 +70,12 @@ def _files_of(path: Path) -> list[Path]:
 @json_option
 @config_option
 def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: bool, config: Path) -> int:
-    """Check bridge.yaml, every rule, every template, and the upstreams' names in them; needs no Redis, no upstream.
+    """Check bridge.yaml, every rule, test and template, and the upstreams' names in them; needs no Redis, no upstream.
 
     Names are looked up in the ledger's lists, where there are some, else in names.lock.json beside the rules
     ('incident-bridge names pull' writes both). What rules read of payloads is held against the newest events and the
-    shipped samples. Exit code 0: all holds together, warnings aside. 1: problems were found, each with its place and
-    what to do.
+    shipped samples; tests are read, not run. Exit code 0: all holds together, warnings aside. 1: problems were found,
+    each with its place and what to do.
     """
     gc.disable()  # modules, and a large rule book, are a great many small objects that all stay
     from bridge import wiring
@@ -92,7 +92,8 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
         found = names_checked(loaded, offline=offline)
         known = checking.Known(settings=settings, folder=folder, offline=offline)
         unread = checking.unread_files(settings.rules_dir, settings.config_dir)
-        problems = (*loaded.warnings, *unread, *found.problems, *checking.path_problems(loaded.book, known))
+        problems = (*loaded.warnings, *unread, *found.problems, *checking.test_problems(loaded))
+        problems = (*problems, *checking.path_problems(loaded.book, known))
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
             problems = (*problems, *checking.key_problems(proof, joins=joins))

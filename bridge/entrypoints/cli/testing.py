@@ -64,7 +64,7 @@ def test(
         loaded = _with_rules(loaded, rules)
     root = loaded.settings.config_dir
     files = test_files(list(paths) or [loaded.settings.rules_dir])
-    cases, problems = _cases(files, root, loaded.settings, None if update else loaded.book.by_id)
+    cases, problems = cases_of(files, root, loaded.settings, None if update else loaded.book.by_id)
     for problem in problems:
         say(str(problem))
     wanted = [case for case in cases if word is None or word in case.name]
@@ -160,9 +160,10 @@ def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:
             click.echo(f"  never {word}: {'; '.join(rules[:RULES_SAID])}{more}")
 
 
-def _cases(
+def cases_of(
     files: Iterable[Path], root: Path, settings: Any, rules: Collection[str] | None
 ) -> tuple[list[Case], list[Problem]]:
+    """The cases of these files, named relative to `root`, and what is wrong with them; `rules` as for read_cases."""
     cases: list[Case] = []
     problems: list[Problem] = []
     for path in files:
