@@ -14,7 +14,7 @@ from bridge.destinations.base import Destination
 from bridge.domain.decision import Mode
 from bridge.domain.errors import Grade, Place, Problem
 from bridge.rules.book import Rule
-from bridge.rules.dead import Dead, dead_rules
+from bridge.rules.dead import Dead, dead_rules, lets_nothing_fire
 from bridge.rules.references import references, references_in_template
 
 VICTIMS_MAX = 3  # of one rule that are named; more of them are one warning
@@ -142,9 +142,22 @@ def _depends_on_data(value: Any) -> bool:
 # -- all rules together
 
 
-def book_warnings(rules: Sequence[Rule]) -> Iterator[Problem]:
-    """What only all rules together show: those that can never match, and shadows that keep alerts from the others."""
+def book_warnings(rules: Sequence[Rule], unmatched: str | None) -> Iterator[Problem]:
+    """What only all rules together show: those that can never match, and shadows that keep alerts from the others.
+
+    `unmatched` is the rule that decides when no live one matches.
+    """
     for rule in rules:
+        silent = lets_nothing_fire(rule)
+        if silent is not None:
+            message = (
+                f"rule '{rule.id}' opens nothing: only an alert that fires does, and its condition '{silent}' lets"
+            )
+            hint = "what ends or acknowledges a problem follows its incident by itself: see 'on_resolve' of its rule"
+            yield _warning(rule.place, f"{message} none through", hint)
+        if rule.id == unmatched and rule.mode is Mode.SHADOW:
+            message = f"rule '{rule.id}' decides where no other does and is in the shadow: those alerts page nobody"
+            yield _warning(rule.place, message, "write 'unmatched: record' if that is meant, or leave out its 'mode'")
         if rule.mode is Mode.SHADOW and rule.conditions is not None and not rule.continues:
             message = f"rule '{rule.id}' is in the shadow and ends the search: the alerts it matches page nobody"
             hint = "give it 'continue: true', so that the rules after it, and 'unmatched', see them too"

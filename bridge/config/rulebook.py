@@ -218,7 +218,7 @@ def compile_rulebook(
     if any(problem.grade is Grade.ERROR for problem in once):
         raise ConfigError(once)
     unmatched = None if loading.unmatched is None or loading.unmatched[0] == RECORD else loading.unmatched[0]
-    once |= dict.fromkeys(book_warnings(loading.rules))
+    once |= dict.fromkeys(book_warnings(loading.rules, unmatched))
     held = {"rules": loading.contents, "unmatched": unmatched, "templates": files.templates}
     content = canonical(held).decode()
     book = RuleBook.of(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.domain.alert import Status
 from bridge.domain.decision import Mode
 from bridge.rules.book import Rule
 from bridge.rules.conditions import (
@@ -30,6 +31,7 @@ from bridge.rules.conditions import (
     When,
     typed_values,
 )
+from bridge.rules.paths import parse
 
 WORK_MAX = 300_000  # pairs of conditions held against one another: about a second; the rest is not looked at
 SIZE_MAX = 200  # conditions of a rule that is looked at
@@ -65,6 +67,20 @@ def dead_rules(rules: Sequence[Rule]) -> Iterator[Dead]:
             if _all_implied(rules[other].conditions or (), held):
                 yield Dead(rule=rule, by=rules[other])
                 break
+
+
+def lets_nothing_fire(rule: Rule) -> str | None:
+    """The condition by which no firing alert can ever match a rule; None when nothing says so."""
+    if rule.conditions is None or _size(rule.conditions) > SIZE_MAX:
+        return None
+    held = _flat(rule.conditions)
+    if _contradiction(held) is not None:
+        return None  # it matches nothing at all
+    clash = _contradiction((*held, _FIRES))
+    return None if clash is None else next(name for name in clash if name)
+
+
+_FIRES = On(name="", path=parse("status"), operator=Equals.read(Status.FIRING.value))
 
 
 class _Earlier:

@@ -183,3 +183,33 @@ def test_a_shadow_that_ends_the_search_is_said_and_kills_nothing(tmp_path: Path)
     assert [(problem.message, problem.grade) for problem in problems] == [
         ("rule 'first' is in the shadow and ends the search: the alerts it matches page nobody", Grade.WARNING)
     ]
+
+
+@pytest.mark.parametrize(
+    ("match", "condition"),
+    [
+        ("{status: resolved}", "status"),
+        ("{status: [acknowledged, resolved], source: lab}", "status"),
+        ("{source: lab, all: [{status: {ne: firing}}]}", "all[0].status.ne"),
+        ("{not: {status: firing}}", "not"),
+        ("{status: [firing, resolved]}", None),
+        ("{not: {status: resolved}}", None),
+        ("{any: [{status: resolved}, {source: lab}]}", None),
+    ],
+)
+def test_a_rule_that_lets_no_firing_alert_through_opens_nothing(
+    tmp_path: Path, match: str, condition: str | None
+) -> None:
+    wanted = [
+        f"rule 'first' opens nothing: only an alert that fires does, and its condition '{condition}' lets none through"
+    ]
+    assert said(tmp_path, match, "{}")[:1] == (wanted if condition else [])
+
+
+def test_what_nobody_matches_is_not_left_to_a_shadow(tmp_path: Path) -> None:
+    text = RULES.format(first="{source: lab}", second="{source: zendesk}")
+    text = text.replace("match: {source: zendesk}", "mode: shadow").replace("record", "second")
+    _, problems = load(written(tmp_path, a=text))
+    assert [(problem.message, problem.grade) for problem in problems] == [
+        ("rule 'second' decides where no other does and is in the shadow: those alerts page nobody", Grade.WARNING)
+    ]
