@@ -260,6 +260,21 @@ rules:
     assert wrongs("rules", value_of(text)) == []
 
 
+@pytest.mark.parametrize("field", ["severity: {look_up}", "incident: {{title: x, service: y, urgency: {look_up}}}"])
+def test_a_look_up_within_a_look_up_is_not_underlined(tmp_path: Path, field: str) -> None:
+    values = {"severity": "info", "incident": "high"}[field.partition(":")[0]]
+    inner = f"{{from: labels.b, map: {{x: {values}}}, else: {values}}}"
+    more = field.format(look_up=f"{{from: labels.a, map: {{a: {inner}}}, else: {inner}}}")
+    incident = "" if more.startswith("incident") else "incident: {title: x, service: y}, "
+    text = f"unmatched: record\nrules:\n  - {{id: a, account: pagerduty-prod, match: {{}}, {incident}{more}}}\n"
+    load(written(tmp_path, a=text))
+    assert wrongs("rules", value_of(text)) == []
+
+
+def test_a_number_in_a_header_is_not_underlined() -> None:
+    assert wrongs("tests", value_of(TESTS.replace('"20"', "20"))) == []
+
+
 def test_a_schema_is_plain_json() -> None:
     for made in SCHEMAS.values():
         assert json.loads(as_file(made)) == made
