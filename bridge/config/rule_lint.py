@@ -28,6 +28,7 @@ _FIELDS_THAT_CHANGE = {
     "reported_at": "it differs from report to report",
     "starts_at": "a new firing would be another incident, and some senders change it",
     "ends_at": "only a recovery has it",
+    "payload": "it is the whole report, and each differs",
 }
 _TIMES = frozenset({"time", "timestamp", "datetime", "date", "ts", "now", "updated", "triggered", "fired"})
 _VALUES = frozenset({"value", "values", "count", "duration", "elapsed", "current"})

@@ -40,7 +40,7 @@ def warned(root: Path, *, account: str = "pagerduty-prod", dedup: str = "[source
 @pytest.mark.parametrize(
     "path",
     [
-        *("status", "severity", "title", "description", "reported_at", "starts_at", "ends_at"),
+        *("status", "severity", "title", "description", "reported_at", "starts_at", "ends_at", "payload"),
         *("payload.alert_transition", "payload.date", "payload.last_updated", "payload.value", "payload.event_id"),
         *("payload.eventId", "payload['current value']", "labels.message", "payload.a.0.timestamp", "payload.state"),
     ],
