@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import nodes
 
+from bridge.domain.alert import Severity, Status
 from bridge.render.filters import FILTERS, TESTS, compiled_regex
 from bridge.render.meter import RenderError
 from bridge.render.sandbox import INTEGER_MAX_BITS, TEXT_METHODS
@@ -40,9 +41,11 @@ _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
     {nodes.Pow: "**", nodes.CallBlock: "call", nodes.ScopedEvalContextModifier: "autoescape"}
 )
 SEEN_BY_RULES = ("alert", "payload")
+_CHOICES: Mapping[str, Collection[str]] = MappingProxyType({"severity": tuple(Severity), "status": tuple(Status)})
 _WITH_MORE_INSIDE = frozenset({"labels", "links", "payload"})  # fields of an alert
 _KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
+_EQUALITIES = frozenset({"eq", "equalto", "==", "ne", "!="})  # tests
 _BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})  # filters that name a filter or a test
 
 
@@ -86,6 +89,8 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
             yield _Finding(line=node.lineno, message="templates have no recursive loops")
         case nodes.Filter() | nodes.Test():
             yield from _of_filter(node)
+            if isinstance(node, nodes.Test) and node.name in _EQUALITIES and len(node.args) == 1:
+                yield from _of_comparison(node.node, node.args[0])
         case nodes.Call(dyn_args=None, dyn_kwargs=None):
             return
         case nodes.Call():
@@ -99,6 +104,13 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
         case nodes.Getitem(node=nodes.Name(name="alert"), arg=nodes.Const(value=str(word))):
             if word not in ALERT_FIELDS:
                 yield _no_field(node, word)
+        case nodes.Compare(expr=left, ops=[nodes.Operand(op="eq" | "ne", expr=right)]):
+            yield from _of_comparison(left, right)
+            yield from _of_comparison(right, left)
+        case nodes.Compare(
+            expr=left, ops=[nodes.Operand(op="in" | "notin", expr=nodes.List() | nodes.Tuple() as right)]
+        ):
+            yield from _of_comparison(left, right)
         case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():
             yield from _of_file(node, templates)
         case _ if type(node) in _REFUSED_NODES:
@@ -122,6 +134,19 @@ def _of_one_value(node: nodes.Getattr, word: str) -> Iterator[_Finding]:
         case nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)):
             message, hint = f"a label holds one text, and it has no '{word}'", f"write alert.labels['{name}.{word}']"
             yield _Finding(line=node.lineno, message=message, hint=hint)
+
+
+def _of_comparison(field: nodes.Expr, wanted: nodes.Expr) -> Iterator[_Finding]:
+    """Words that a field of the alert never is, of those it is compared with."""
+    match field:
+        case nodes.Getattr(node=nodes.Name(name="alert"), attr=("severity" | "status") as name):
+            known = _CHOICES[name]
+            for one in wanted.items if isinstance(wanted, nodes.List | nodes.Tuple) else [wanted]:
+                if isinstance(one, nodes.Const) and one.value not in known:
+                    message = f"alert.{name} is never {one.value!r}"
+                    yield _Finding(
+                        line=field.lineno, message=message, hint=nearest(str(one.value), known, "it is one of")
+                    )
 
 
 def _of_name(node: nodes.Name) -> Iterator[_Finding]:

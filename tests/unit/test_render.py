@@ -188,6 +188,10 @@ def test_nothing_of_python_is_reachable(source: str) -> None:
         ("{{ alert.title.text }}", ["'alert.title' holds one value, and it has no 'text' |"]),
         ("{{ alert.severity.name | default('') }}", ["'alert.severity' holds one value, and it has no 'name' |"]),
         ("{{ alert.labels.service.tier }}", ["a label holds one text, and it has no 'tier' | write alert.labels['ser"]),
+        ("{{ alert.severity == 'crit' }}", ["alert.severity is never 'crit' | did you mean 'critical'?"]),
+        ("{{ 'Firing' != alert.status }}", ["alert.status is never 'Firing' | did you mean 'firing'?"]),
+        ("{% if alert.severity in ['error', 'fatal'] %}{% endif %}", ["alert.severity is never 'fatal' |"]),
+        ("{{ alert.severity is eq 'crit' }}", ["alert.severity is never 'crit' |"]),
         ("{{ title }}", ["templates know no 'title' | did you mean 'alert.title'?"]),
         ("{{ lipsum() }}", ["templates know no 'lipsum' | they see: alert, payload"]),
         ("{{ 2 ** 9 }}", ["templates have no '**' |"]),
@@ -231,7 +235,15 @@ def test_a_wrong_template_is_refused_when_it_is_loaded(source: str, sentences: l
 
 @pytest.mark.parametrize(
     "source",
-    ["{{ alert.title.upper() }}{{ alert.labels.team.upper() }}", "{{ alert.links.0.href }}{{ alert.payload.a.b }}"],
+    [
+        *(
+            "{{ alert.title.upper() }}{{ alert.labels.team.upper() }}",
+            "{{ alert.links.0.href }}{{ alert.payload.a.b }}",
+        ),
+        *("{{ alert.severity in ('error', 'critical') }}", "{{ alert.severity | upper == 'CRITICAL' }}"),
+        *("{{ alert.title == 'crit' }}", "{{ alert.severity == payload.severity }}", "{{ 'crit' in alert.severity }}"),
+        *("{{ alert.severity in 'critical, error' }}", "{{ alert.severity is in 'critical, error' }}"),
+    ],
 )
 def test_what_a_value_of_the_alert_has_is_read(source: str) -> None:
     Renderer({}).compile_text(source, PLACE)
