@@ -4,7 +4,7 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -41,7 +41,7 @@ _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
     {nodes.Pow: "**", nodes.CallBlock: "call", nodes.ScopedEvalContextModifier: "autoescape"}
 )
 SEEN_BY_RULES = ("alert", "payload")
-_CHOICES: Mapping[str, Collection[str]] = MappingProxyType({"severity": tuple(Severity), "status": tuple(Status)})
+_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType({"severity": tuple(Severity), "status": tuple(Status)})
 _WITH_MORE_INSIDE = frozenset({"labels", "links", "payload"})  # fields of an alert
 _KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
@@ -111,6 +111,9 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
             expr=left, ops=[nodes.Operand(op="in" | "notin", expr=nodes.List() | nodes.Tuple() as right)]
         ):
             yield from _of_comparison(left, right)
+        case nodes.Compare(expr=left, ops=[nodes.Operand(op="gt" | "gteq" | "lt" | "lteq", expr=right)]):
+            yield from _of_order(left, right)
+            yield from _of_order(right, left)
         case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():
             yield from _of_file(node, templates)
         case _ if type(node) in _REFUSED_NODES:
@@ -147,6 +150,31 @@ def _of_comparison(field: nodes.Expr, wanted: nodes.Expr) -> Iterator[_Finding]:
                     yield _Finding(
                         line=field.lineno, message=message, hint=nearest(str(one.value), known, "it is one of")
                     )
+
+
+def _of_order(field: nodes.Expr, other: nodes.Expr) -> Iterator[_Finding]:
+    """What of the alert has no order: as letters go, 'critical' is less than 'error'."""
+    match field, other:
+        case nodes.Getattr(node=nodes.Name(name="alert"), attr=("severity" | "status") as name), _:
+            message = f"alert.{name} is a word, and words have no order but their letters'"
+            hint = f"name those that are meant: alert.{name} in ['{_CHOICES[name][0]}', …]"
+            yield _Finding(line=field.lineno, message=message, hint=hint)
+        case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(name)), nodes.Const(value=int() | float()):
+            if name not in _WITH_MORE_INSIDE:
+                yield _no_number(field, name)
+        case (
+            nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)),
+            nodes.Const(value=int() | float()),
+        ):
+            yield _no_number(field, f"labels.{name}")
+
+
+def _no_number(node: nodes.Expr, name: str) -> _Finding:
+    return _Finding(
+        line=node.lineno,
+        message="a text is neither more nor less than a number",
+        hint=f"write alert.{name} | int",
+    )
 
 
 def _of_name(node: nodes.Name) -> Iterator[_Finding]:
