@@ -251,12 +251,12 @@ class _Playing:
     def result(self) -> Played:
         """Play all steps."""
         began = self.database.virtual
-        for step in self.case.steps:
+        steps = self.case.steps
+        for step, following in zip(steps, (*steps[1:], None), strict=True):
             self._pass_time(began, step.at)
             match step.what:
                 case Send() as send:
                     self._send(send, step)
-                    self._drain()
                 case Answer() as answer:
                     self.stage.scripted(answer)
                     self.told.append((step, answer))
@@ -267,8 +267,10 @@ class _Playing:
                         self.misses.append(
                             Miss(place=step.place, at=step.at, sentences=found, today=today, yours=yours)
                         )
+            if not _is_answer_at(following, step.at):  # else what was sent at this moment is to meet it
+                self._drain()
         for step, answer in self.stage.unused(self.told):
-            sentence = f"no call of account '{answer.account}' came after it: put it above the 'send' that leads to one"
+            sentence = f"no call of account '{answer.account}' met it: put it beside the 'send' that leads to one"
             self.misses.append(Miss(place=step.place, at=step.at, sentences=(sentence,), yours=(sentence,)))
         return Played(case=self.case, misses=tuple(self.misses), matched=frozenset(self.matched))
 
@@ -408,6 +410,10 @@ class _Playing:
             yield f"request: nothing would be opened, wanted {shown(wanted)}"
         elif all(told):
             yield from told[-1]
+
+
+def _is_answer_at(step: Step | None, at: timedelta) -> bool:
+    return step is not None and isinstance(step.what, Answer) and step.at <= at
 
 
 def _told(one: Decided) -> str:

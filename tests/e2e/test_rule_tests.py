@@ -213,11 +213,15 @@ def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, A
 
 @pytest.mark.parametrize("told", [{"status": 429}, {"lost": True}, {"crash": True}])
 def test_an_answer_that_no_call_was_given_is_a_failure_of_its_step(folder: Path, told: dict[str, Any]) -> None:
-    """Above, the create was sent before the upstream was told anything: the case says nothing of a 429."""
-    ran = played(folder, send(), {"upstream": {**PD, **told}}, expect(created=1))
-    assert ran.code == PROBLEMS
-    assert "after 0 s no call of account 'pd' came after it: put it above the 'send' that leads to one" in ran.out
-    assert played(folder, {"upstream": {**PD, **told}}, send(), expect("2m", created=1)).code == FINE
+    ran = played(folder, send(), {"at": "1s", "upstream": {**PD, **told}}, expect("2m", created=1))
+    assert ran.code == PROBLEMS, "the case would say that the create survived it"
+    assert "after 1 s no call of account 'pd' met it: put it beside the 'send' that leads to one" in ran.out
+
+
+def test_what_is_sent_meets_the_answer_of_its_moment_whichever_stands_first(folder: Path) -> None:
+    limited = {"at": "1s", "upstream": {**PD, "status": 429, "headers": {"ratelimit-reset": "20"}}}
+    for steps in ((send(at="1s"), limited), (limited, send(at="1s"))):
+        assert played(folder, *steps, expect("2s", created=0), expect("2m", created=1)).code == FINE
 
 
 def changed_rules(folder: Path, **settings: Any) -> None:
