@@ -558,7 +558,8 @@ class _Compiler:
         elif isinstance(operator, Equals | NotEquals | Contains):
             for number, value in enumerate(wanted if isinstance(wanted, list) else [wanted]):
                 at = self.tree.place((*path, number) if isinstance(wanted, list) else path)
-                self._check_value(value, name, read, known, at)
+                asks_for_any = value is None and isinstance(operator, NotEquals)
+                self._check_value(value, name, read, None if asks_for_any else known, at)
 
     def _choices(self, head: str) -> Collection[str] | None:
         """All values that a field of an alert can have; None where nobody knows."""

@@ -42,6 +42,7 @@ _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
 )
 SEEN_BY_RULES = ("alert", "payload")
 _CHOICES: Mapping[str, Sequence[str]] = MappingProxyType({"severity": tuple(Severity), "status": tuple(Status)})
+_NONE = (None, "")  # who compares with these asks whether there is one: there always is, which harms nobody
 _WITH_MORE_INSIDE = frozenset({"labels", "links", "payload"})  # fields of an alert
 _KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
@@ -145,7 +146,7 @@ def _of_comparison(field: nodes.Expr, wanted: nodes.Expr) -> Iterator[_Finding]:
         case nodes.Getattr(node=nodes.Name(name="alert"), attr=("severity" | "status") as name):
             known = _CHOICES[name]
             for one in wanted.items if isinstance(wanted, nodes.List | nodes.Tuple) else [wanted]:
-                if isinstance(one, nodes.Const) and one.value not in known:
+                if isinstance(one, nodes.Const) and one.value not in (*known, *_NONE):
                     message = f"alert.{name} is never {one.value!r}"
                     yield _Finding(
                         line=field.lineno, message=message, hint=nearest(str(one.value), known, "it is one of")

@@ -62,6 +62,8 @@ def refusal(source: str) -> list[str]:
         ("{{ alert.title }}", "Disk full on pg-1"),
         ("[{{ alert.severity | upper }}]", "[ERROR]"),
         ("{{ alert.status }} {{ alert['source'] }}", "firing lab"),
+        ("{{ alert.severity != none and alert.severity not in ('', none) }}", "true"),
+        ("{{ '' == alert.status or alert.status is eq(none) }}", "false"),
         ("{{ payload.a.0.b }}{{ payload['a'][0]['b'] }}{{ alert.payload.a[-1].b }}", "111"),
         ("{{ payload.items }} {{ payload.a.0.items }} {{ payload.0 }}", "5 data zero"),
         ("{{ payload.a.0.get('c', 'none') }}", "none"),

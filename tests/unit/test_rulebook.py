@@ -540,6 +540,7 @@ def test_what_is_excluded_must_exist_or_nothing_is_excluded(tmp_path: Path, matc
         ("{starts_at: {gt: 1700000000}}", "5:29: warning: 'starts_at.gt' never holds: starts_at reads as text"),
         ("{labels.env: null}", "5:25: warning: 'labels.env' compares with null, and all that is"),
         ("{episode: {ne: [null]}}", "5:28: warning: 'episode.ne' compares with null, and all that is"),
+        ("{severity: {ne: null}}", "5:28: warning: 'severity.ne' compares with null, and all that is"),
         ("{labels: db}", "5:21: warning: 'labels' reads all labels together"),
         ("{labels: {glob: 'db-*'}}", "5:28: warning: 'labels.glob' reads all labels together"),
     ],
