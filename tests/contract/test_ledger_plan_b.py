@@ -1,19 +1,23 @@
 """Plan B: a critical incident that its account cannot take is at another one as well, once, and both end together."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, insert, select
 
 from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.schema import series
 from bridge.domain import keys
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import Action, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.domain.incident import Incident
 from bridge.domain.plan_b import PlanB
+from tests.e2e.processes import eventually
 from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, record, route, settle, states
 
 AFTER = timedelta(minutes=5)
@@ -172,6 +176,35 @@ def test_neither_two_clocks_nor_the_same_look_twice_make_two(pair: Pair, ledger_
     assert sum(account == OTHER for account, _ in accounts(pair.ledger)) == 6
     for one in others:
         one.close()
+
+
+def test_a_series_that_is_pruned_in_that_moment_is_made_anew(pair: Pair) -> None:
+    settle(pair.ledger, critical("a"))
+    pair.later(AFTER)
+    (incident,) = pair.ledger.incidents(limit=9).items
+    known = {
+        "id": keys.series(OTHER, PLAN.scope, ["plan_b", incident["series"]]),
+        "account": OTHER,
+        "scope": PLAN.scope,
+    }
+    with pair.database.writing() as transaction:
+        transaction.connection.execute(insert(series).values(known | {"next_no": 7}))
+    with ThreadPoolExecutor() as pool, ExitStack() as pruning:
+        transaction = pruning.enter_context(pair.database.writing())
+        of_it = series.c.id == known["id"]
+        assert transaction.connection.execute(select(series.c.id).where(of_it).with_for_update()).scalar_one()
+        opened = pool.submit(pair.ledger.plan_b_opened)
+        if not pair.database.is_sqlite:
+            eventually(lambda: _waits_for_a_lock(pair), 5.0)
+        transaction.connection.execute(delete(series).where(of_it))
+        pruning.close()
+        assert opened.result(10.0) == 1
+    assert (OTHER, "pending") in accounts(pair.ledger)
+
+
+def _waits_for_a_lock(pair: Pair) -> bool:
+    with pair.database.reading() as transaction:
+        return bool(transaction.connection.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").scalar())
 
 
 def test_one_that_a_person_closed_at_plan_b_is_not_opened_there_again(pair: Pair) -> None:

@@ -217,13 +217,19 @@ def _lanes(connection: Connection, routes: Mapping[str, Route], now: datetime) -
 
 
 def _lock(connection: Connection, plan: PlanB, of_incident: str, fresh: str) -> int:
-    """Lock both series, in the order in which everybody does; the number of the next delivery of the fresh one."""
+    """Lock both series, in the order in which everybody does; the number of the next delivery of the fresh one.
+
+    It is made only where there is none to lock: one that is merely found to be there may be pruned before it is locked.
+    """
+    both = select(series.c.id, series.c.next_no).where(series.c.id.in_((of_incident, fresh))).order_by(series.c.id)
+    locked: dict[str, int] = {row.id: row.next_no for row in connection.execute(both.with_for_update())}
+    if fresh in locked:
+        return locked[fresh]
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     row = {"id": fresh, "account": plan.account, "scope": storable(plan.scope), "next_no": 0}
     connection.execute(dialect.insert(series).on_conflict_do_nothing(), row)
-    both = select(series.c.id, series.c.next_no).where(series.c.id.in_((of_incident, fresh))).order_by(series.c.id)
-    locked: dict[str, int] = {row.id: row.next_no for row in connection.execute(both.with_for_update())}
-    return locked[fresh]
+    made = select(series.c.next_no).where(series.c.id == fresh).with_for_update()
+    return int(connection.execute(made).scalar_one())
 
 
 def _live_in(connection: Connection, series_id: str) -> Incident | None:
