@@ -134,9 +134,11 @@ def _of_one_value(node: nodes.Getattr, word: str) -> Iterator[_Finding]:
     match node:
         case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(name)) if name not in _WITH_MORE_INSIDE:
             message = f"'alert.{name}' holds one value, and it has no '{word}'"
-            yield _Finding(line=node.lineno, message=message)
+            hint = f"write alert.{name} | {word}" if word in FILTERS else ""
+            yield _Finding(line=node.lineno, message=message, hint=hint)
         case nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)):
-            message, hint = f"a label holds one text, and it has no '{word}'", f"write alert.labels['{name}.{word}']"
+            message, hint = f"a label holds one text, and it has no '{word}'", f"alert.labels['{name}.{word}']"
+            hint = f"write alert.labels.{name} | {word}, or {hint}" if word in FILTERS else f"write {hint}"
             yield _Finding(line=node.lineno, message=message, hint=hint)
 
 

@@ -190,6 +190,8 @@ def test_nothing_of_python_is_reachable(source: str) -> None:
         ("{{ alert.title.text }}", ["'alert.title' holds one value, and it has no 'text' |"]),
         ("{{ alert.severity.name | default('') }}", ["'alert.severity' holds one value, and it has no 'name' |"]),
         ("{{ alert.labels.service.tier }}", ["a label holds one text, and it has no 'tier' | write alert.labels['ser"]),
+        ("{{ alert.title.replace('a', 'b') }}", ["'alert.title' holds one value, and it has no 'replace' | write al"]),
+        ("{{ alert.labels.env.length }}", ["a label holds one text, and it has no 'length' | write alert.labels.env"]),
         ("{{ alert.severity == 'crit' }}", ["alert.severity is never 'crit' | did you mean 'critical'?"]),
         ("{{ 'Firing' != alert.status }}", ["alert.status is never 'Firing' | did you mean 'firing'?"]),
         ("{% if alert.severity in ['error', 'fatal'] %}{% endif %}", ["alert.severity is never 'fatal' |"]),
