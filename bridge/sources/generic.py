@@ -128,7 +128,7 @@ _RESOLVED = words(
 _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")
 _SEVERITY_MAX_CHARS = 40  # a longer text is about something
-_NEGATIONS = frozenset({"not", "no", "non", "un", "never"})
+_NEGATIONS = frozenset({"not", "no", "non", "un", "never", "partially", "partly"})  # half well is not well
 _WORDS = re.compile(r"[^\W_]+")
 # Event types may end in the version of their shape: `com.example.object.deleted.v2` is an example of CloudEvents 1.0
 # (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type, read 2026-11).

@@ -133,6 +133,7 @@ def test_an_unfilled_fingerprint_is_none_at_all() -> None:
         ({"type": "alert.not_resolved.v1"}, Status.FIRING),
         ({"status": "ok v2"}, Status.FIRING),
         ({"type": "alert.not_resolved"}, Status.FIRING),
+        ({"status": "partially_operational"}, Status.FIRING),
         ({"type": "some text that ends with resolved"}, Status.FIRING),
         ({"severity": "OK"}, Status.RESOLVED),
         ({"severity": "normal"}, Status.FIRING),
