@@ -325,7 +325,8 @@ class _Loading:
         ):
             hint = "add 'from: ' with the login e-mail of a bot user that nobody assigns incidents to"
             self.error(path, f"account '{name}' has no 'from'", hint)
-        if pagerduty and one.from_ and _SENDABLE.fullmatch(one.from_) is None:  # the account's every call would fail
+        # the account's every call would fail; but for blanks at the end, which HTTP leaves out
+        if pagerduty and one.from_ and _SENDABLE.fullmatch(one.from_.rstrip(" ")) is None:
             message = "the 'from' is no e-mail address that an HTTP header can carry"
             self.error((*path, "from"), message, "write the bot user's login e-mail alone, without a line break")
         self._base_url(one, path)

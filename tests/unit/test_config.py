@@ -113,6 +113,11 @@ def test_a_from_that_no_header_carries_is_refused_at_the_start(odd: str, tmp_pat
     assert "the 'from' is no e-mail address that an HTTP header can carry" in said
 
 
+def test_a_blank_behind_a_from_is_left_out_on_its_way_and_stops_no_start(tmp_path: Path) -> None:
+    text = SOURCE + ACCOUNT.replace("bot@example.com", "'${FROM}'")
+    assert "pd" in load(tmp_path, text, ENVIRON | {"FROM": "bot@example.com "}).accounts
+
+
 def test_no_secret_shows_in_a_repr(tmp_path: Path) -> None:
     text = (
         "sources:\n  z: {type: zendesk, auth: {signing_secret: '${S}'}}\n" + ACCOUNT + "ui: {tokens: {ci: '${S2}'}}\n"
