@@ -140,6 +140,12 @@ def test_a_secret_with_a_space_around_it_warns_for_no_header_can_say_it(pasted: 
     assert warning.message == "source 'b' has a secret that begins or ends with a space"
 
 
+@pytest.mark.parametrize("auth", ["{basic: {username: u, password: '${S}'}}", "{query: token, secret: '${S}'}"])
+def test_a_space_that_arrives_is_not_warned_of(auth: str, tmp_path: Path) -> None:
+    text = f"sources:\n  b: {{type: generic, auth: {auth}}}\n" + ACCOUNT
+    assert load(tmp_path, text, ENVIRON | {"S": "s3cret "}).warnings == ()
+
+
 def test_accounts_with_one_token_share_a_lane_and_sandboxes_never_do(tmp_path: Path) -> None:
     text = """accounts:
   b: {type: pagerduty, token: "${TOKEN}", from: x@example.com}
