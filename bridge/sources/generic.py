@@ -128,6 +128,7 @@ _RESOLVED = words(
 _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")
 _SEVERITY_MAX_CHARS = 40  # a longer text is about something
+_OF_ANY_SEVERITY = frozenset({"alert", "page"})  # beside other words they say what it is, not how bad
 _NEGATIONS = frozenset({"not", "no", "non", "un", "never", "partially", "partly"})  # half well is not well
 _WORDS = re.compile(r"[^\W_]+")
 # Event types may end in the version of their shape: `com.example.object.deleted.v2` is an example of CloudEvents 1.0
@@ -394,7 +395,8 @@ def _severity_by_word(text: str) -> Severity | None:
     """`P2 - High`, `warning_no_page`: the first word of a few that is one for a severity, and is not denied."""
     found = _WORDS.findall(text.lower()) if len(text) <= _SEVERITY_MAX_CHARS else []
     claimed = (word for before, word in zip(["", *found], found, strict=False) if before not in _NEGATIONS)
-    return next((_BY_SEVERITY[word] for word in claimed if word in _BY_SEVERITY), None)
+    telling = (word for word in claimed if word not in _OF_ANY_SEVERITY)
+    return next((_BY_SEVERITY[word] for word in telling if word in _BY_SEVERITY), None)
 
 
 def _listing(payload: Mapping[str, Any]) -> str:

@@ -160,6 +160,8 @@ def test_the_status_is_read_in_many_words_and_fires_in_doubt(body: dict[str, Any
         ({"severity": "Sev1 (customers)"}, Severity.CRITICAL),
         ({"severity": "warning_no_page"}, Severity.WARNING),
         ({"severity": "non-critical"}, None),
+        ({"severity": "Alert: Warning"}, Severity.WARNING),
+        ({"severity": "alert"}, Severity.CRITICAL),
         ({"severity": "5 - Planning", "level": "low"}, Severity.INFO),
         ({"severity": "the disk of the critical database is full again since yesterday"}, None),
         ({"severity": "pink"}, None),
