@@ -42,6 +42,10 @@ PATIENCE = {
 IDLE_MAX_MS = 10_000
 _IDLE_MAX = "SELECT set_config('{0}', '{1}', false) WHERE current_setting('{0}') = '0'"
 _IS_READ_ONLY = "SHOW transaction_read_only"
+_WRITTEN = {  # what a commit has to write, and no table holds: one page, one record
+    "sqlite": "PRAGMA user_version = 0",  # which nobody reads
+    "postgresql": "SELECT txid_current()",
+}
 WRITE = "ib_write"  # execution option: this transaction writes
 
 
@@ -121,10 +125,14 @@ class Database:
         self._kept = connection
 
     def write_tried(self) -> None:
-        """A transaction that writes can be begun now. Raises LedgerUnavailable."""
+        """A transaction that writes can be committed now. Raises LedgerUnavailable.
+
+        One that is only begun says nothing of a full disk.
+        """
         with self.writing() as transaction:
             if not self.is_sqlite and transaction.connection.exec_driver_sql(_IS_READ_ONLY).scalar() == "on":
                 raise LedgerUnavailable(NO_WRITES)
+            transaction.connection.exec_driver_sql(_WRITTEN["sqlite" if self.is_sqlite else "postgresql"])
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:

@@ -71,7 +71,7 @@ class Base:
         )
 
     def is_writable(self) -> bool:
-        """Whether a transaction that writes can be begun now."""
+        """Whether a transaction that writes can be committed now."""
         try:
             self.database.write_tried()
         except LedgerUnavailable:
