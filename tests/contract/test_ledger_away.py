@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
 from bridge.adapters.ledger.engine import PATIENCE, Database
+from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
 from tests.e2e.processes import eventually
@@ -110,6 +111,24 @@ def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -
     with database.reading() as transaction:
         said = transaction.connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
     assert said == "77s"
+    database.close()
+
+
+def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: str) -> None:
+    with psycopg.connect(address.replace("+psycopg", "")) as administrator:
+        administrator.execute("DROP SCHEMA public CASCADE")
+        administrator.execute("CREATE SCHEMA public")
+    joint = "&" if "?" in address else "?"
+    strict = f"{address}{joint}options=-c%20statement_timeout%3D100ms%20-c%20lock_timeout%3D100ms"
+    with psycopg.connect(address.replace("+psycopg", "")) as other, ThreadPoolExecutor() as pool:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])  # another host upgrades, and takes its time
+        database = Database(strict)
+        upgraded = pool.submit(upgrade, database)
+        time.sleep(0.5)
+        other.rollback()
+        assert upgraded.result(ANSWER_WITHIN_S) == (None, HEAD)
+    with database.reading() as transaction:
+        assert transaction.connection.execute(text("SHOW statement_timeout")).scalar() == "100ms"  # as before
     database.close()
 
 
