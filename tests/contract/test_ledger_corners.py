@@ -11,9 +11,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 from bridge.adapters.ledger import Claimed, Ledger
+from bridge.adapters.ledger.engine import WRITE
 from bridge.adapters.ledger.schema import deliveries, series
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Change, Decided, OnResolve, Policy
@@ -655,6 +656,21 @@ def test_old_looks_at_an_incident_that_stays_open_are_let_go(moved: Moved) -> No
     assert told(moved.ledger) == [("create", "delivered")] + 2 * [("check", "delivered")] + [("check", "pending")]
     assert _rows(moved.ledger, "attempts") == 3
     assert states(moved.ledger) == ["open"]
+
+
+def test_old_looks_are_looked_for_while_others_write(moved: Moved) -> None:
+    looked: list[bool] = []  # whether under the lock that everybody writes by
+
+    def sent(connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
+        if statement.startswith("SELECT deliveries.id") and "deliveries.done_at <" in statement:
+            looked.append(connection.get_execution_options().get(WRITE, False))
+
+    opened(moved.ledger, "a")
+    ledger = moved.later(timedelta(days=91))
+    event.listen(ledger.database.engine, "before_cursor_execute", sent)
+    ledger.pruned(timedelta(days=7), timedelta(days=90))
+    event.remove(ledger.database.engine, "before_cursor_execute", sent)
+    assert looked == [False]
 
 
 def test_a_series_is_kept_while_it_has_an_incident_or_somebody_opens_one(moved: Moved) -> None:

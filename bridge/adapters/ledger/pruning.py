@@ -147,15 +147,15 @@ def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
     return len(ids)
 
 
-def checks_past(transaction: Transaction, kept_for: timedelta) -> int:
-    """The oldest looks at the upstream; how many went.
+def checks_past(transaction: Transaction, kept_for: timedelta) -> list[str]:
+    """The oldest looks at the upstream, STEP_CHECKS at most.
 
     They alone come again and again while an incident is open, some of them for years: all else that was told of it is
-    kept until it goes itself.
+    kept until it goes itself. They stand between that, so that looking for them is long where much is past its time
+    (0.1 s of 85,000 deliveries): ask without the lock that everybody writes by.
     """
-    connection = transaction.connection
-    ids = list(
-        connection.execute(
+    return list(
+        transaction.connection.execute(
             select(deliveries.c.id)
             .where(
                 deliveries.c.done_at < transaction.now - kept_for,
@@ -166,10 +166,13 @@ def checks_past(transaction: Transaction, kept_for: timedelta) -> int:
             .limit(STEP_CHECKS)
         ).scalars()
     )
-    if ids:
-        connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
-        connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
-    return len(ids)
+
+
+def forget_checks(transaction: Transaction, ids: Collection[str]) -> int:
+    """Let go of these looks at the upstream, which are over; how many went."""
+    connection = transaction.connection
+    connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
+    return int(connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids))).rowcount)
 
 
 def rest_past(transaction: Transaction, kept_for: timedelta) -> int:

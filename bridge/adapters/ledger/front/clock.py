@@ -143,22 +143,27 @@ class ForClock(Base):
         In steps of one transaction each, between which others write; after PRUNE_FOR_S the rest is left for another.
         """
         until = time.monotonic() + PRUNE_FOR_S
-        steps: tuple[tuple[Callable[[Transaction], int], int], ...] = (
-            (lambda transaction: pruning.bodies_past(transaction, bodies), pruning.STEP_BODIES),
-            (lambda transaction: pruning.events_past(transaction, history), pruning.STEP_EVENTS),
-            (lambda transaction: pruning.incidents_past(transaction, history), pruning.STEP_INCIDENTS),
-            (lambda transaction: pruning.checks_past(transaction, history), pruning.STEP_CHECKS),
-            (lambda transaction: pruning.rest_past(transaction, history), pruning.STEP_AUDIT),
-            (lambda transaction: silences.prune(transaction, history), pruning.STEP_AUDIT),
+        steps: tuple[tuple[Callable[[], int], int], ...] = (
+            (partial(self._written, partial(pruning.bodies_past, kept_for=bodies)), pruning.STEP_BODIES),
+            (partial(self._written, partial(pruning.events_past, kept_for=history)), pruning.STEP_EVENTS),
+            (partial(self._written, partial(pruning.incidents_past, kept_for=history)), pruning.STEP_INCIDENTS),
+            (partial(self._checks_pruned, history), pruning.STEP_CHECKS),
+            (partial(self._written, partial(pruning.rest_past, kept_for=history)), pruning.STEP_AUDIT),
+            (partial(self._written, partial(silences.prune, history=history)), pruning.STEP_AUDIT),
         )
         gone = 0
         for step, whole in steps:
             while True:
-                went = self._written(step)
+                went = step()
                 gone += went
                 if went < whole or time.monotonic() > until:
                     break
         return gone
+
+    def _checks_pruned(self, kept_for: timedelta) -> int:
+        with self.database.reading() as transaction:
+            old = pruning.checks_past(transaction, kept_for)
+        return self._written(partial(pruning.forget_checks, ids=old)) if old else 0
 
     def bodies_trimmed(self, most_bytes: int, owed: Mapping[str, str] = NOTHING) -> None:
         """No source keeps more bytes of packed bodies than this: its oldest bodies are gone.
