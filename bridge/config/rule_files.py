@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from bridge.config.folders import visible
+from bridge.config.folders import unread, visible
 from bridge.config.rule_tests import SUFFIXES as TEST_SUFFIXES
 from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Place, Problem
@@ -68,6 +68,8 @@ def read_files(rules_dir: Path, templates_dir: Path, root: Path) -> tuple[RuleFi
         problems.append(
             Problem(place=Place(file=_shown(rules_dir, root)), message="there is no such folder", hint=hint)
         )
+    else:
+        problems += _unread(rules_dir, root)
     rules = _texts({_shown(path, root): path for path in _rule_files(rules_dir)}, problems)
     paths = {path.relative_to(templates_dir).as_posix(): path for path in sorted(visible(templates_dir, "*.j2"))}
     folder = _shown(templates_dir, root)
@@ -110,6 +112,15 @@ def watched(*folders: Path) -> list[Path]:
 
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _unread(folder: Path, root: Path) -> list[Problem]:
+    """A problem for each folder whose rules would be missing, and nobody know."""
+    hint = "let this process read it, or take it out of the folder of the rules"
+    return [
+        Problem(place=Place(file=_shown(path, root)), message=f"the folder cannot be read: {why}", hint=hint)
+        for path, why in unread(folder)
+    ]
 
 
 def _rule_files(folder: Path) -> list[Path]:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from bridge.config.rule_files import RuleFiles, digest_of, read_files, stamps_of
 from bridge.domain.errors import ConfigError
 from bridge.rules.changes import DIFF_MAX_LINES, changes_between
 from tests.e2e.processes import write_configuration
+
+NOBODY = 65_534  # the user id
 
 
 @pytest.fixture
@@ -85,6 +90,33 @@ def test_a_folder_of_rules_that_is_not_there_is_the_one_problem(loaded: wiring.L
     (tmp_path / "rules").rename(tmp_path / "rulez")
     with pytest.raises(ConfigError, match=r"there is no template in templatez/: 'templates:' in bridge\.yaml names"):
         wiring.load(config, receives=False)
+
+
+def test_a_folder_whose_rules_would_be_missing_is_a_problem() -> None:
+    with _as_nobody(), tempfile.TemporaryDirectory() as made:  # tmp_path is not for everybody
+        root = Path(made)
+        (root / "rules" / "team").mkdir(parents=True)
+        (root / "rules" / "team" / "more.yaml").write_text("rules: []\n")
+        (root / "rules" / "other").symlink_to("gone")
+        (root / "rules" / "team").chmod(0)
+        _, problems = read_files(root / "rules", root / "templates", root)
+        (root / "rules" / "team").chmod(0o700)
+    assert [(one.place.file, one.message) for one in problems] == [
+        ("rules/other", "the folder cannot be read: the link leads nowhere"),
+        ("rules/team", "the folder cannot be read: Permission denied"),
+    ]
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Whoever is root may read everything."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
 
 
 def test_nobody_waits_for_a_pipe_among_the_rules(tmp_path: Path) -> None:
