@@ -26,7 +26,7 @@ NAME_MAX_CHARS = 48
 EMBEDDED_MAX_DEPTH = 4  # of JSON inside a text inside JSON
 CREATED_MAX = 4  # incidents of one webhook that surely go out within a minute, whatever the account's pace
 EXPECT_AT = "1m"
-_SUFFIXES = {"json": ".json", "form": ".form", "text": ".txt"}
+SUFFIXES = {"json": ".json", "form": ".form", "text": ".txt"}  # of a body; a change of one makes a reload look
 
 # Headers that say how a request travelled, not what it says; and those that could say who or where we are.
 _DROPPED_HEADERS = frozenset(
@@ -162,7 +162,7 @@ class Redactor:
         return Sample(
             source=webhook.source,
             stem=stem,
-            suffix=_SUFFIXES[kind],
+            suffix=SUFFIXES[kind],
             body=body,
             headers=MappingProxyType(headers),
         )

@@ -17,7 +17,7 @@ from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Place, Problem
 
 VERSION = 1
-_WATCHED = frozenset({".yaml", ".yml", ".j2", ".json"})  # rules, templates, tests and what tests send
+_WATCHED = frozenset({".yaml", ".yml", ".j2", ".json", ".form", ".txt"})  # rules, templates, tests, what tests send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +93,18 @@ def digest_of(*folders: Path) -> str:
     return found.hexdigest()
 
 
-def stamps_of(*folders: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when any of these files does, read without opening them: path, time and size of each."""
+def stamps_of(*folders: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes when any of these files does, read without opening them: path, times and size of each.
+
+    Who may read a file shows in the second time alone, and so does what was put in its place with the old one's first.
+    """
     found = []
     for path in watched(*folders):
         try:
             status = path.stat()
         except OSError:
             continue
-        found.append((str(path), status.st_mtime_ns, status.st_size))
+        found.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_size))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from bridge.config.folders import visible
 from bridge.config.rule_files import RuleFiles, digest_of, read_files, stamps_of
 from bridge.domain.errors import ConfigError
 from bridge.rules.changes import DIFF_MAX_LINES, changes_between
+from bridge.samples import SUFFIXES
 from tests.e2e.processes import write_configuration
 
 NOBODY = 65_534  # the user id
@@ -52,16 +53,32 @@ def test_a_book_that_names_an_account_this_host_has_not_is_refused_with_its_plac
 def test_the_digest_sees_every_file_a_reload_looks_at_and_no_other(loaded: wiring.Loaded, tmp_path: Path) -> None:
     folders = (tmp_path / "rules", tmp_path / "templates")
     seen = {digest_of(*folders)}
-    for name in ("rules/rules.yaml", "rules/team/more.test.yaml", "templates/body.txt.j2", "rules/team/new.json"):
+    sent = (f"rules/team/new{suffix}" for suffix in SUFFIXES.values())  # as `capture` writes it
+    for name in ("rules/rules.yaml", "rules/team/more.test.yaml", "templates/body.txt.j2", *sent):
         with (tmp_path / name).open("a") as file:
             file.write("\n")
         seen.add(digest_of(*folders))
-    assert len(seen) == 5
+    assert len(seen) == 4 + len(SUFFIXES)
     stamps = stamps_of(*folders)
-    for name in ("rules/.rules.yaml.swp", "rules/#more.yaml#", "rules/notes.txt", "rules/rules.yaml~"):
+    for name in ("rules/.rules.yaml.swp", "rules/#more.yaml#", "rules/notes.md", "rules/rules.yaml~"):
         (tmp_path / name).write_text("x")
     assert digest_of(*folders) in seen
     assert stamps_of(*folders) == stamps
+
+
+def test_a_file_that_was_let_be_read_or_swapped_with_its_time_is_seen_to_change(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("a")
+    os.utime(file, (0, 0))
+    file.chmod(0o200)
+    seen = {stamps_of(tmp_path)}
+    file.chmod(0o644)
+    seen.add(stamps_of(tmp_path))
+    (tmp_path / "new").write_text("b")
+    os.utime(tmp_path / "new", (0, 0))
+    (tmp_path / "new").replace(file)
+    seen.add(stamps_of(tmp_path))
+    assert len(seen) == 3
 
 
 def test_files_that_cannot_be_read_are_problems_with_their_names(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ class Watcher:
         """`is_missed` says whether nobody looked at the files as they are now: asked once, when the lock is ours."""
         self._folders, self._lock, self._is_missed = folders, lock, is_missed
         self._descriptor: int | None = None
-        self._stamps: tuple[tuple[str, int, int], ...] | None = None
+        self._stamps: tuple[tuple[str, int, int, int], ...] | None = None
         self._changed_at: float | None = None
 
     def is_due(self, now: float) -> bool:
