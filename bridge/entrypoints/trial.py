@@ -1,8 +1,8 @@
 """One try of a payload against a rule text, in a process of its own: whatever it holds, two seconds' work end it.
 
-In, on stdin: JSON {config, source, headers, body, rules, folder, test}. Out, on stdout: JSON with the problems of the
-rule text at their lines, and the explanation; with `test` also the files of a rule test. The code is that of `check`
-and `explain`; nothing is sent, and no ledger is opened.
+In, on stdin: JSON {config, source, headers, body, rules, in_force, folder, test}. Out, on stdout: JSON with what is
+wrong with the rule text, at its lines, and the explanation; with `test` also the files of a rule test. The code is
+that of `check` and `explain`; nothing is sent, and no ledger is opened.
 """
 
 import json
@@ -17,6 +17,7 @@ from typing import Any
 
 from bridge import wiring
 from bridge.config.models import Settings
+from bridge.config.rule_files import RuleFiles
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.alone import book_alone
@@ -51,7 +52,7 @@ def main() -> int:
 def answered(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one try, within no bounds but those of rules and templates themselves."""
     try:
-        book, warnings = _book(settings, asked["rules"], Path(asked["folder"]))
+        book, warnings = _book(settings, asked["rules"], asked["in_force"], Path(asked["folder"]))
     except ConfigError as error:
         return {"problems": [one.as_json() for one in error.problems]}
     answer: dict[str, Any] = {"problems": [one.as_json() for one in warnings]}
@@ -80,11 +81,16 @@ def answered(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _book(settings: Settings, text: str, folder: Path) -> tuple[RuleBook, tuple[Problem, ...]]:
-    """The rule text as the whole rule book; without one, the rules in force. Raises ConfigError."""
-    if not text.strip():
+def _book(settings: Settings, text: str, in_force: str | None, folder: Path) -> tuple[RuleBook, tuple[Problem, ...]]:
+    """The rule text as the whole rule book; without one, the rules in force. Raises ConfigError.
+
+    Those are not what the files hold now, which a reload may have refused; `in_force` is None where nobody knows them.
+    """
+    if text.strip():
+        return book_alone(settings, text, folder, FILE)
+    if in_force is None:
         return wiring.rule_book(settings)
-    return book_alone(settings, text, folder, FILE)
+    return wiring.book_of(settings, RuleFiles.from_json(in_force))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Two web processes serve each bridge, as `serve` starts them.
 """
 
+import html
 import json
 import os
 import signal
@@ -327,3 +328,13 @@ def test_under_up_changed_files_are_taken_by_themselves_and_broken_ones_are_not(
     assert told()["book"] == new
     rules.write_text(text)
     up.eventually(lambda: told()["book"] == old and told()["reload"] == "ok", RELOADED_WITHIN_S)
+
+
+def test_the_playground_shows_and_tries_what_decides_and_not_what_was_refused(bridge: Bridge) -> None:
+    name = "rules/rules.yaml"
+    rules = rules_of(bridge).read_text()
+    broken(bridge)
+    assert reload(bridge).status_code == 422
+    shown = requests.get(f"{bridge.url}/playground", params={"file": name}, timeout=ANSWER_WITHIN_S).text
+    assert "lables.account" not in shown
+    assert rules in html.unescape(shown)

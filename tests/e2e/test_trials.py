@@ -46,6 +46,7 @@ def tried(configuration: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
         folder = tmp_path / "try"
         folder.mkdir(exist_ok=True)
         asked = {"source": "lab", "headers": {}, "body": body, "rules": rules, "folder": str(folder), "test": test}
+        asked |= {"in_force": None}
         return json.loads(json.dumps(answered(settings, asked)))  # type: ignore[no-any-return]
 
     return made
@@ -67,6 +68,14 @@ def test_a_rule_is_tried_on_a_payload_as_explain_would(trials: Trials) -> None:
 def test_without_a_rule_text_the_rules_in_force_are_tried(tried: Try) -> None:
     (alert,) = tried("")["explanation"]["alerts"]
     assert alert["requests"][0]["rule"] == "rest"
+
+
+def test_what_a_reload_would_refuse_is_not_tried_for_the_rules_in_force(configuration: Path) -> None:
+    files = wiring.rule_files(wiring.load_settings(configuration, receives=False))
+    for path in (configuration.parent / "rules").glob("*.yaml"):
+        path.write_text("rules: [oh no\n")
+    answer = Trials(configuration, lambda: files).made(Trial(source="lab", body=ALERT, rules=""))
+    assert [one["requests"][0]["rule"] for one in answer["explanation"]["alerts"]] == ["rest"]
 
 
 def test_every_problem_stands_at_its_line(tried: Try) -> None:

@@ -66,6 +66,11 @@ class Keeper:
         """What decides now."""
         return self._ruling
 
+    def files(self) -> RuleFiles | None:
+        """The texts of the book that decides now; None when none of them is on record."""
+        stored = self._ledger.book(self._ruling.hash)
+        return None if stored is None else RuleFiles.from_json(stored.files)
+
     def look(self) -> None:
         """Take what changed in the ledger since the last look. Raises LedgerUnavailable."""
         with self._looking:

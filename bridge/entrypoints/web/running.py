@@ -104,7 +104,8 @@ class WebProcess:
                 sources=incoming.sources,
                 destinations=wiring.destinations(settings),
                 receive=partial(receiver.taken_again, incoming),
-                trials=Trials(settings.config_path),
+                files=rules.files,
+                trials=Trials(settings.config_path, rules.files),
             ),
             sandboxed=frozenset(name for name, account in settings.accounts.items() if account.sandbox),
         )

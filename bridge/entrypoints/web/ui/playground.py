@@ -1,7 +1,6 @@
 """The playground: a payload and a rule text, tried by the code of production; nothing is ever sent."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request
@@ -194,11 +193,9 @@ def _file_in_force(workshop: Workshop, wanted: str, with_rule: str) -> str | Non
     if rule is not None:
         wanted = rule.place.file
     if wanted in _files(workshop):
-        path: Path = workshop.settings.config_dir / wanted
-        try:
-            return path.read_text(encoding="utf-8")[:TEXT_MAX_BYTES]
-        except OSError:
-            return f"# {wanted} cannot be read any more\n"
+        files = workshop.files()
+        text = None if files is None else files.texts.get(wanted)
+        return f"# {wanted} is not on record\n" if text is None else text[:TEXT_MAX_BYTES]
     return None
 
 

@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bridge.config.rule_files import RuleFiles
 from bridge.entrypoints.trial import ENDED_BY, WITHIN_S
 
 TEXT_MAX_BYTES = 64 * 1024  # of a payload, and of a rule text
@@ -36,8 +37,9 @@ class Trial:
 class Trials:
     """Makes tries, AT_ONCE of them at a time."""
 
-    def __init__(self, config: Path) -> None:
-        self._config = config
+    def __init__(self, config: Path, in_force: Callable[[], RuleFiles | None] = lambda: None) -> None:
+        """`in_force` are the rules that decide now; None: those on disk."""
+        self._config, self._in_force = config, in_force
         self._free = threading.BoundedSemaphore(AT_ONCE)
 
     def made(self, trial: Trial) -> dict[str, Any]:
@@ -55,12 +57,14 @@ class Trials:
             self._free.release()
 
     def _run(self, trial: Trial, folder: str) -> dict[str, Any]:
+        in_force = None if trial.rules.strip() else self._in_force()
         asked = {
             "config": str(self._config.absolute()),
             "source": trial.source,
             "headers": dict(trial.headers),
             "body": trial.body,
             "rules": trial.rules,
+            "in_force": None if in_force is None else in_force.as_json(),
             "folder": folder,
             "test": trial.test,
         }

@@ -14,6 +14,7 @@ from bridge.adapters.ledger import Ledger, StoredEvent
 from bridge.adapters.ledger.mended import Letter
 from bridge.adapters.ledger.rows import body_of
 from bridge.config.models import Settings
+from bridge.config.rule_files import RuleFiles
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Status, Webhook
 from bridge.domain.delivery import NamedThing, NameRef
@@ -52,6 +53,7 @@ class Workshop:
     settings: Settings
     ledger: Ledger
     book: Callable[[], RuleBook]
+    files: Callable[[], RuleFiles | None]  # what that book is compiled from
     sources: Mapping[str, Source]
     destinations: Mapping[str, Destination]
     receive: Callable[[Webhook], str]
