@@ -7,21 +7,25 @@ number of webhooks can be compared.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Notice, Reading, Status
 from bridge.domain.decision import Decision, Mode, OnResolve
+from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.keys import canonical, problem_id
+from bridge.domain.names import may_go_on, served
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 
 PRIORITY_FIELDS = ("priority", "urgency", "severity")  # of an incident block: how loud it is
 ID_BYTES = 16  # of a hash kept for a series or a problem: enough that no two of them ever meet
+REMEMBERED = 4_096  # names that were looked up
 SHOWN_MAX_CHARS = 80  # of a text in a detail
 
 
@@ -64,12 +68,45 @@ class Difference:
     details: tuple[str, ...]  # clauses, for people
 
 
+Names = Mapping[tuple[str, str], Sequence[NamedThing]]  # (account, kind) -> what is known to be there
+Instead = Callable[[str, NameRef, str | None], str | None]
+
+
+def names_served(names: Names) -> Instead:
+    """What an account puts in the place of a name it is known not to have, given its default; None: the name itself."""
+
+    @lru_cache(maxsize=REMEMBERED)
+    def instead(account: str, ref: NameRef, default: str | None) -> str | None:
+        things = names.get((account, ref.kind), ())
+        if not things or may_go_on(things):
+            return None
+        found = served(ref, things, default)
+        return None if found.note is None or found.thing is None else found.thing.name
+
+    return instead
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
-    """A rule book with the destinations of its accounts."""
+    """A rule book with the destinations of its accounts, and what those put in the place of names they lack."""
 
     rules: RuleBook
     destinations: Mapping[str, Destination]
+    instead: Instead = field(default=names_served({}))
+
+    def decided(self, readings: tuple[Reading, ...]) -> tuple[tuple[Decision, ...], ...]:
+        """Per reading the decisions that page, with the names that will stand there: a shadow rule's pages nobody."""
+        decided = decide(readings, self.rules, self.destinations)
+        return tuple(tuple(self._served(one) for one in each.decisions if one.mode is Mode.LIVE) for each in decided)
+
+    def _served(self, decision: Decision) -> Decision:
+        defaults = self.destinations[decision.account].defaults
+        others: dict[str, Any] = {}
+        for ref in decision.names:
+            if decision.fields.get(ref.field) == ref.text:
+                other = self.instead(decision.account, ref, defaults.get(ref.field))
+                others |= {} if other is None else {ref.field: other}
+        return replace(decision, fields={**decision.fields, **others}) if others else decision
 
 
 @dataclass(slots=True)
@@ -121,8 +158,7 @@ class Comparison:
     def take(self, event: str, received_at: datetime, readings: tuple[Reading, ...]) -> tuple[Difference, ...]:
         """One webhook; what differs because of it."""
         self.events += 1
-        before = decide(readings, self.old.rules, self.old.destinations)
-        after = decide(readings, self.new.rules, self.new.destinations)
+        before, after = self.old.decided(readings), self.new.decided(readings)
         found: list[Difference] = []
         for reading, old, new in zip(readings, before, after, strict=True):
             if isinstance(reading, Notice):
@@ -132,7 +168,7 @@ class Comparison:
             if reading.status is Status.RESOLVED:
                 self._old.ends(problem)
                 self._new.ends(problem)
-            for left, right in _pairs(_live(old.decisions), _live(new.decisions)):
+            for left, right in _pairs(old, new):
                 difference = self._compared(event, received_at, reading, problem, left, right)
                 if difference is not None:
                     self.counts.update(difference.changes)
@@ -164,11 +200,6 @@ class Comparison:
             new=new,
             details=details,
         )
-
-
-def _live(decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions that page: a shadow rule's incident is none."""
-    return [one for one in decisions if one.mode is Mode.LIVE]
 
 
 def _side(decision: Decision, opens: bool) -> Side:

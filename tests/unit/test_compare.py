@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from bridge.compare import Book, Change, Comparison, Difference, difference_json
+from bridge.compare import Book, Change, Comparison, Difference, difference_json, names_served
 from bridge.config.rulebook import load_rulebook
 from bridge.destinations import IncidentIo, PagerDuty
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Notice, Severity, Status
+from bridge.domain.delivery import NamedThing
 from bridge.wiring import AccountView
 
 AT = datetime(2026, 8, 1, 10, 0, tzinfo=UTC)
@@ -113,6 +115,21 @@ def test_a_move_to_another_vendor_is_one(tmp_path: Path) -> None:
     changed = "    account: io\n    incident: {name: '{{ alert.title }}'}"
     (one,) = take(comparison(tmp_path, (text, changed)), alert("a", "web"))
     assert one.changes == (Change.MOVED,)
+
+
+@pytest.mark.parametrize(("name", "said"), [("Nonesuch", "field severity 'Minor' becomes 'Major'"), ("Major", None)])
+def test_another_default_differs_where_the_account_lacks_the_name(tmp_path: Path, name: str, said: str | None) -> None:
+    text = f"""
+rules:
+  - {{id: io, account: io, match: {{}}, incident: {{name: x, severity: {name}}}}}
+unmatched: record
+"""
+    there = tuple(NamedThing(id=one, name=one) for one in ("Minor", "Major"))
+    before = replace(book(tmp_path, text), instead=names_served({("io", "severity"): there}))
+    louder = IncidentIo(account="io", token="t", defaults={"severity": "Major"})
+    after = replace(before, destinations={**DESTINATIONS, "io": louder})
+    found = take(Comparison(old=before, new=after), alert())
+    assert [one.details for one in found] == ([(said,)] if said else [])
 
 
 def test_another_title_is_told_with_both(tmp_path: Path) -> None:

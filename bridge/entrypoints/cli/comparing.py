@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from bridge.compare import Book, Change, Comparison, Difference, difference_json
+from bridge.compare import Book, Change, Comparison, Difference, Instead, difference_json, names_served
 from bridge.config.folders import visible
 from bridge.config.models import Settings
+from bridge.config.names_lock import Lists
 from bridge.config.texts import text_in
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations.base import Destination
@@ -22,6 +23,7 @@ from bridge.entrypoints.cli.traffic import (
     Progress,
     Traffic,
     last_option,
+    ledger_if_there,
     readings_of,
     redact_option,
     redactor_of,
@@ -90,7 +92,8 @@ def diff(
 
     stretch = Stretch(last=last, since=None if since is None else since_instant(since))
     settings = wiring.load_settings(_configuration_in(new) or config, receives=False)
-    comparison = Comparison(old=_book(old, settings), new=_book(new, settings))
+    instead = names_served(_names(settings, asks_ledger=folder is None))
+    comparison = Comparison(old=_book(old, settings, instead), new=_book(new, settings, instead))
     sources = wiring.sources(settings)
     examples: dict[Change, list[Difference]] = {change: [] for change in Change}
     with traffic(settings, folder, stretch) as stored:
@@ -141,7 +144,19 @@ def _configuration_in(path: Path) -> Path | None:
     return inside if inside.is_file() else None
 
 
-def _book(path: Path, settings: Settings) -> Book:
+def _names(settings: Settings, *, asks_ledger: bool) -> Lists:
+    """The names that the accounts are known to have; without the ledger those of names.lock.json."""
+    from bridge import wiring
+
+    ledger = ledger_if_there(settings) if asks_ledger else None
+    try:
+        return wiring.known_names(settings, ledger).lists
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+def _book(path: Path, settings: Settings, instead: Instead) -> Book:
     """The rule book at a path: of a configuration of its own, or a folder of rules for the accounts of `settings`.
 
     The templates of a folder of rules are those of the folder beside it that is called as the configuration's, if
@@ -159,7 +174,7 @@ def _book(path: Path, settings: Settings) -> Book:
         templates = beside if beside.is_dir() else settings.templates_dir
         settings = replace(settings, rules_dir=path.absolute(), templates_dir=templates)
     rules, _ = wiring.rule_book(settings)
-    return Book(rules=rules, destinations=wiring.destinations(settings))
+    return Book(rules=rules, destinations=wiring.destinations(settings), instead=instead)
 
 
 # -- the report
