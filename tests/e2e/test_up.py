@@ -35,8 +35,9 @@ WITHIN_S = 30.0
 ORPHANS_GONE_S = 5.0
 ALL = ("web", "worker.1", "worker.2", "clock", "sandbox")
 STARTS = """
-import time
+import signal, time
 from bridge.entrypoints.cli.up import _process_apart
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 try:
     with _process_apart() as apart:
         apart.submit(int).result()
