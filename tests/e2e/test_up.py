@@ -34,6 +34,7 @@ pytestmark = pytest.mark.e2e
 WITHIN_S = 30.0
 ORPHANS_GONE_S = 5.0
 ALL = ("web", "worker.1", "worker.2", "clock", "sandbox")
+_LASTING = re.compile(r"serve|worker|clock|sandbox")  # as their command lines have it
 STARTS = """
 import signal, time
 from bridge.entrypoints.cli.up import _process_apart
@@ -126,10 +127,9 @@ def up(tmp_path: Path) -> Iterator[Up]:
     made.close()
 
 
-def _is_of_ours(pid: int) -> bool:
-    """Whether it is one of the processes that `up` starts again."""
-    commands = {one: command for one, _, command in processes()}
-    return "herald" not in commands.get(pid, "herald")
+def _started_again(up: int) -> set[int]:
+    """The children of `up` that it starts again; its herald, which ends once it has spoken, is none of them."""
+    return {pid for pid, parent, command in processes() if parent == up and _LASTING.search(command)}
 
 
 def _accepted(url: str) -> bool:
@@ -224,10 +224,11 @@ def test_it_outlives_whoever_reads_its_log(up: Up) -> None:
     os.close(write)
     up.eventually(lambda: _status(f"{up.url}/readyz") == 200)
     os.close(read)
-    killed = [pid for pid in children_of(process.pid) if _is_of_ours(pid)]
+    killed = _started_again(process.pid)
     for pid in killed:  # each is a line of the supervisor's
         os.kill(pid, signal.SIGKILL)
-    up.eventually(lambda: len(set(children_of(process.pid)) - set(killed)) >= len(killed))
+    assert len(killed) == len(ALL)
+    up.eventually(lambda: len(_started_again(process.pid) - killed) == len(killed))
     up.eventually(lambda: _accepted(up.url))
     up.eventually(lambda: _states(up.url) == ["delivered"])
     assert process.poll() is None
