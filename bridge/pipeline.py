@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from bridge.destinations.base import Destination, Field, FieldKind, instant_text
+from bridge.domain.absent import is_blank
 from bridge.domain.alert import Alert, Notice, Reading, Severity, Status, effective
 from bridge.domain.decision import Change, Decided, Decision, Policy
 from bridge.domain.delivery import NameRef
@@ -455,8 +456,8 @@ def _clean_line(text: str) -> str:
     """One line without control characters."""
     if not text.isprintable():
         text = _encodable(text).translate(_TO_SPACES)
-        if text.isspace():  # of other spaces than " ": a title of them would say nothing
-            return ""
+    if not text.isascii() and is_blank(text):  # a title of such characters would say nothing
+        return ""
     return " ".join(text.split()) if "  " in text or text[:1] == " " or text[-1:] == " " else text
 
 

@@ -11,6 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final
 
+from bridge.domain.absent import is_unsaid
 from bridge.domain.alert import Alert, effective
 
 
@@ -131,28 +132,10 @@ def parse(text: str) -> Path:
     return Path(text=text, head=head, steps=tuple(steps))
 
 
-# Senders fill templates, and what they could not fill arrives in many disguises: Datadog's $VAR and $TAGS[key], ${var},
-# {{placeholder}}, Zabbix's {MACRO} and *UNKNOWN*, PRTG's %var, UptimeRobot's *var*, Go's <no value>, the text null.
-_DISGUISE = re.compile(
-    r"""null | <no\ value>
-    | \$[a-z_][\w.]*(?:\[[^\]]*\])? | \$\{[^{}]*\} | \{\{[^{}]*\}\}
-    | \{[a-z$\#][a-z0-9_.$\#]*\}
-    | %[a-z][a-z0-9_]*%?
-    | \*[a-z_]+\*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_DISGUISE_STARTS = frozenset("nN<$*{%")
-_DISGUISE_MAX_CHARS = 200  # anything longer is text
-
-
 def is_absent(value: Any) -> bool:
     """Whether a value says nothing and so may not stand in a key: missing, null, empty, an unfilled placeholder."""
     if value is MISSING or value is None:
         return True
     if isinstance(value, str):
-        text = value.strip() if len(value) <= _DISGUISE_MAX_CHARS else value
-        if not text or text[0] not in _DISGUISE_STARTS:
-            return not text
-        return len(text) <= _DISGUISE_MAX_CHARS and _DISGUISE.fullmatch(text) is not None
+        return is_unsaid(value)
     return isinstance(value, Mapping | list | tuple) and not value

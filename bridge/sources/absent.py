@@ -1,46 +1,22 @@
 """Which values of a payload mean "nothing was said", and every other scalar as text.
 
-Senders fill templates; what they could not fill arrives in many disguises. All of them become None here, so that
-none can enter a key or a title.
+All of the former become None here, so that none can enter a key or a title.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-_START = frozenset("$*{%<nN")  # every disguise begins with one of these: the rest skips the pattern
+from bridge.domain.absent import is_unsaid
 
-# The shapes of templates left unfilled: Datadog $VAR and $TAGS[key], ${var}, {{placeholder}}, Zabbix {MACRO} and
-# *UNKNOWN*, PRTG %var, UptimeRobot *var*, Go's <no value>; the text null is Datadog's for a variable without a value.
-_DISGUISE = re.compile(
-    r"""null
-    | <no\ value>
-    | \$[A-Za-z_][\w.]*(?:\[[^\]]*\])?
-    | \$\{[^{}]*\}
-    | \{\{[^{}]*\}\}
-    | \{[A-Z$\#][A-Z0-9_.$\#]*\}
-    | %[a-z][a-z0-9_]*%?
-    | \*[A-Za-z_]+\*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
 # A dollar right behind a letter or digit is part of a name: MSSQL$SALES is the service of an instance of SQL Server
 # (https://documentation.help/instsql/in_runsetup_32cy.htm; read 2026-11).
 _UNFILLED_INSIDE = re.compile(r"(?<![A-Za-z0-9])\$[A-Z][A-Z_]{2,}|\$\{[^{}]*\}|\{\{[^{}]*\}\}")
-_LONGEST_DISGUISE = 200  # characters; anything longer is text
 
 
 def is_absent(value: Any) -> bool:
-    """Whether a value says nothing: null, empty, or the leftover of a template."""
-    if value is None:
-        return True
-    if not isinstance(value, str):
-        return False
-    first = value[:1]
-    if first and first not in _START and not first.isspace():
-        return False
-    text = value.strip()
-    return not text or (len(text) <= _LONGEST_DISGUISE and _DISGUISE.fullmatch(text) is not None)
+    """Whether a value says nothing: null, nothing to see in it, or the leftover of a template."""
+    return value is None or (isinstance(value, str) and is_unsaid(value))
 
 
 def text_of(value: Any) -> str | None:

@@ -110,6 +110,7 @@ def test_every_field_can_be_read() -> None:
     [
         *(MISSING, None, "", "  ", [], {}, "null", "NULL", "$HOSTNAME", "$TAGS[env]", "${host}", "{{ticket.id}}"),
         *("{HOST.NAME}", "{$MACRO}", "*UNKNOWN*", "*monitorID*", "%device", "%device%", "<no value>"),
+        *("\u200b\u200b", "\ufeff", "\u2800", " \u200d "),
     ],
 )
 def test_what_a_sender_left_unfilled_is_absent(value: Any) -> None:

@@ -626,8 +626,8 @@ def test_any_alert_becomes_a_request_that_can_be_stored_and_sent(
         assert len(made.series) == 64
 
 
-@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u2003\u3000", "\n\u00a0"])
-def test_a_title_of_nothing_but_spaces_of_any_kind_is_none(blank: str) -> None:
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u2003\u3000", "\n\u00a0", "\u200b\u200b", "\u2800", " \u2066 "])
+def test_a_title_with_nothing_to_see_is_none(blank: str) -> None:
     assert decision(rule(), alert(title=blank)).title == "Alert from lab: fp-1"
 
 

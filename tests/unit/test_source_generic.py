@@ -207,6 +207,11 @@ def test_a_label_that_may_be_a_time_of_long_ago_is_no_part_of_the_identity() -> 
     assert first.fingerprint == second.fingerprint
 
 
+def test_a_title_with_nothing_to_see_pages_with_the_first_line_of_the_message() -> None:
+    alert = alert_of(title="\u200b\u200b", key="k", message="Disk full\nand more")
+    assert (alert.title, alert.fingerprint) == ("Disk full", "key:k")
+
+
 def test_one_bad_element_never_spoils_the_others() -> None:
     for value in ({"alerts": [{"title": "a"}, 7, {}, {"title": "b"}]}, [{"title": "a"}, 7, {}, {"title": "b"}]):
         first, second, third, fourth = readings_of(value)

@@ -15,6 +15,7 @@ from bridge.config.loader import load_settings
 from bridge.destinations import DESTINATIONS
 from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.sources import SOURCES
+from bridge.sources.absent import text_of
 from bridge.sources.base import Source
 
 ACCOUNTS = {"pd": {"type": "pagerduty", "token": "sandbox", "from": "bot@example.com"}}
@@ -90,13 +91,10 @@ def test_parts_of_a_key_stay_apart(
     first: list[str], second: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     source = source_of({"fingerprint": "payload.parts", "title": "'x'"}, tmp_path_factory.mktemp("fields"))
-
-    def said(parts: list[str]) -> list[str | None]:
-        return [part.strip() or None for part in parts]
-
-    if any(said(first)) and any(said(second)) and first != second and all("null" not in one for one in first + second):
+    said, also_said = ([text_of(part) for part in parts] for parts in (first, second))
+    if any(said) and any(also_said):
         one, other = (alert_of(source, {"parts": parts}).fingerprint for parts in (first, second))
-        assert (one == other) == (said(first) == said(second))
+        assert (one == other) == (said == also_said)
 
 
 def test_an_absent_part_is_no_key_at_all(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from bridge.sources.texts import digest_of, identity, instant_of, labels_of, lin
     [
         None, "", "  ", "null", " NULL ", "$ALERT_ID", "$TAGS[team]", "${x}", "{{x}}", "{{ticket.id}}", "{EVENT.ID}",
         "{#MACRO}", "*UNKNOWN*", "*monitorID*", "%sensorid", "<no value>", [], {}, [1],
+        "\u200b\u200b", "\ufeff", "\u3164", " \u200d ",
     ],
 )  # fmt: skip
 def test_every_disguise_of_absent_is_none(value: Any) -> None:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
-from unicodedata import category
 
 from markupsafe import Markup, escape
+
+from bridge.domain.absent import is_blank
 
 LONG_WAIT_S = 600.0  # five times the default `max_wait`
 
@@ -19,7 +20,6 @@ _CHIPS = {
     **dict.fromkeys(("dead", "rejected", "critical"), "bad"),
 }
 _INCIDENT = re.compile(r"\bincident ([0-9A-HJKMNP-TV-Z]{26})\b")
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a symbol, as Unicode has it, with nothing to see
 _STEPS = ((60.0, 1.0, "s"), (3600.0, 60.0, "min"), (86400.0, 3600.0, "h"), (float("inf"), 86400.0, "d"))
 
 
@@ -48,8 +48,7 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 def titled(title: str | None, otherwise: str = "(no title)") -> str:
     """A title that can be seen, and clicked on: some are empty, some made of characters without a width."""
-    shown = title or ""
-    return shown if any(category(one)[0] in "LNPS" and one not in _BLANK for one in shown) else otherwise
+    return title if title and not is_blank(title) else otherwise
 
 
 def body_text(text: str | None) -> str:
