@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.conftest import PHONE, WIDE, Look
 from tests.browser.scene import Scene
+from tests.e2e.processes import SECRETS
 
 pytestmark = pytest.mark.e2e
 
@@ -47,6 +48,14 @@ def found_by_axe(page: Any) -> list[str]:
     return [f"{one['id']}: {node['html'][:200]}" for one in result["violations"] for node in one["nodes"]]
 
 
+BROKEN_NAMES = """[...document.querySelectorAll("td.source")].filter(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return text.getClientRects().length > 1;
+}).map(cell => cell.innerText)"""
+"""Which sources' names stand on two lines."""
+
+
 def is_too_wide(page: Any) -> bool:
     """Whether one has to scroll sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
@@ -79,10 +88,15 @@ def test_a_page_says_the_same_without_javascript(chromium: Any, bridge: Scene, n
 
 
 def test_the_widest_and_the_narrowest_screen_both_fit(chromium: Any, bridge: Scene) -> None:
+    said = {"alert_title": "A title that takes as much room as a table gives it, " * 4}
+    sent = bridge.post(said, "datadog", headers={"X-Bridge-Token": SECRETS["DATADOG_SECRET"]})
+    assert sent.status_code == 202
     for width in (360, 768, 900, 1000, 1920):
         context = chromium.new_context(viewport={"width": width, "height": 900})
         page = Look(context.new_page(), bridge).at("/")
         assert not is_too_wide(page), width
+        assert "datadog" in page.locator("td.source").all_inner_texts()
+        assert page.evaluate(BROKEN_NAMES) == [], f"a source's name is read at a glance at {width}"
         header = page.locator("header.top")
         assert header.evaluate("bar => bar.scrollWidth <= bar.clientWidth"), f"every page is in sight at {width}"
         context.close()
