@@ -1,6 +1,7 @@
 """The web application as a process builds it, over a ledger of a test's own, without a socket."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -65,7 +66,14 @@ def web_app(
         (
             receiver.blueprint(incoming),
             api.blueprint(reading),
-            health.blueprint(ledger, door, health.Tally(), RATES, lambda: reload_families(ledger.rules_state())),
+            health.blueprint(
+                ledger,
+                partial(health.not_ready, ledger, ledger.is_writable),
+                door,
+                health.Tally(),
+                RATES,
+                lambda: reload_families(ledger.rules_state()),
+            ),
             ui.blueprint(pages),
         ),
         trusted_proxies=trusted_proxies,

@@ -16,6 +16,7 @@ from bridge.adapters.ledger.engine import PATIENCE, Database
 from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
+from bridge.entrypoints.web.health import Writable
 from tests.e2e.processes import eventually
 from tests.ledgers import ACCOUNT, delivered, fires, open_ledger, record, settle, sqlite_url
 
@@ -130,6 +131,39 @@ def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: s
     with database.reading() as transaction:
         assert transaction.connection.execute(text("SHOW statement_timeout")).scalar() == "100ms"  # as before
     database.close()
+
+
+class Tried(Ledger):
+    """A ledger on which a try to write takes its time, and whose writes stop working at some time."""
+
+    def __init__(self, takes_s: float, ends_at: float = float("inf")) -> None:
+        super().__init__(Database("sqlite://"), {})
+        self.takes_s, self.ends_at = takes_s, ends_at
+        self.now_s = self.tried_s = 0.0
+
+    def is_writable(self) -> bool:
+        self.now_s += self.takes_s
+        self.tried_s += self.takes_s
+        return self.now_s < self.ends_at
+
+
+@pytest.mark.parametrize("takes_s", [0.001, 0.01])
+def test_who_asks_without_end_whether_it_takes_writes_has_a_fiftieth_of_its_time(takes_s: float) -> None:
+    ledger = Tried(takes_s)
+    writable = Writable(ledger, lambda: ledger.now_s)
+    while ledger.now_s < 10.0:
+        assert writable()
+        ledger.now_s += 0.001
+    assert 0.0 < ledger.tried_s - takes_s <= 10.0 / 50, "but for the first try"
+
+
+@pytest.mark.parametrize("takes_s", [0.001, 0.02, 3.0])
+def test_that_it_takes_writes_no_more_is_said_half_a_second_later(takes_s: float) -> None:
+    ledger = Tried(takes_s, ends_at=5.0)
+    writable = Writable(ledger, lambda: ledger.now_s)
+    while writable():
+        ledger.now_s += 0.001
+    assert 5.0 <= ledger.now_s <= 5.0 + 0.5 + takes_s
 
 
 def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:

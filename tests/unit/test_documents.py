@@ -281,8 +281,8 @@ def test_the_http_table_names_every_route_and_no_other(tmp_path: Path) -> None:
     )
     reading = api.Api(ledger=ledger, gate=gate, rates={}, rules=list, poke=lambda lanes: None)
     pages = ui.Ui(ledger=ledger, gate=gate, rates={}, rules=list, book=str, poke=lambda lanes: None, missing=list)
-    parts = (receiver.blueprint(incoming), api.blueprint(reading), health.blueprint(ledger, gate, health.Tally(), {}))
-    app = create_app((*parts, ui.blueprint(pages)))
+    alive = health.blueprint(ledger, list, gate, health.Tally(), {})
+    app = create_app((receiver.blueprint(incoming), api.blueprint(reading), alive, ui.blueprint(pages)))
     ledger.close()
     routes = {
         f"{method} {re.sub('<[^>]*>', '<>', rule.rule)}"

@@ -86,7 +86,7 @@ class WebProcess:
             keeper=rules,
             reloader=reloader,
         )
-        writable = health.Writable(ledger)
+        missing = partial(health.not_ready, ledger, health.Writable(ledger))
         pages = ui.Ui(
             ledger=ledger,
             gate=gate,
@@ -96,7 +96,7 @@ class WebProcess:
             keeper=rules,
             reloader=reloader,
             poke=poker,
-            missing=lambda: health.not_ready(ledger, writable),
+            missing=missing,
             workshop=Workshop(
                 settings=settings,
                 ledger=ledger,
@@ -113,7 +113,7 @@ class WebProcess:
             (
                 receiver.blueprint(incoming),
                 api.blueprint(reading),
-                health.blueprint(ledger, gate, tally, rates, lambda: reload_families(ledger.rules_state())),
+                health.blueprint(ledger, missing, gate, tally, rates, lambda: reload_families(ledger.rules_state())),
                 ui.blueprint(pages),
             ),
             trusted_proxies=settings.server.trusted_proxies,
