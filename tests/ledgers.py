@@ -169,6 +169,12 @@ def told(ledger: Ledger) -> list[tuple[str, str]]:
     return [(one["action"], one["state"]) for one in reversed(ledger.deliveries(limit=500).items)]
 
 
+def waits_for_a_lock(ledger: Ledger) -> bool:
+    """Whether somebody waits for a row that another transaction has (PostgreSQL)."""
+    with ledger.database.reading() as transaction:
+        return bool(transaction.connection.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").scalar())
+
+
 def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder}/bridge.db"
 

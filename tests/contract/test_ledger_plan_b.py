@@ -18,7 +18,19 @@ from bridge.domain.delivery import Action, PermanentFailure, Reason, TransientFa
 from bridge.domain.incident import Incident
 from bridge.domain.plan_b import PlanB
 from tests.e2e.processes import eventually
-from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, record, route, settle, states
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    fires,
+    ledger_of,
+    record,
+    route,
+    settle,
+    states,
+    waits_for_a_lock,
+)
 
 AFTER = timedelta(minutes=5)
 OTHER = "other"
@@ -195,16 +207,11 @@ def test_a_series_that_is_pruned_in_that_moment_is_made_anew(pair: Pair) -> None
         assert transaction.connection.execute(select(series.c.id).where(of_it).with_for_update()).scalar_one()
         opened = pool.submit(pair.ledger.plan_b_opened)
         if not pair.database.is_sqlite:
-            eventually(lambda: _waits_for_a_lock(pair), 5.0)
+            eventually(lambda: waits_for_a_lock(pair.ledger), 5.0)
         transaction.connection.execute(delete(series).where(of_it))
         pruning.close()
         assert opened.result(10.0) == 1
     assert (OTHER, "pending") in accounts(pair.ledger)
-
-
-def _waits_for_a_lock(pair: Pair) -> bool:
-    with pair.database.reading() as transaction:
-        return bool(transaction.connection.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").scalar())
 
 
 def test_one_that_a_person_closed_at_plan_b_is_not_opened_there_again(pair: Pair) -> None:

@@ -1,16 +1,31 @@
 """Events of the upstreams: what people did there is known here at once, whatever the order in which it is told."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import pytest
 
 from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.pruning import incidents_past
 from bridge.domain.alert import Seen, Sighted
 from bridge.domain.decision import Decided
 from bridge.domain.delivery import Action
 from tests.contract.test_ledger_truth import TRUST, Moved, opened
-from tests.ledgers import ACCOUNT, claim, delivered, ends, fires, record, settle, states, webhook
+from tests.e2e.processes import eventually
+from tests.ledgers import (
+    ACCOUNT,
+    claim,
+    delivered,
+    ends,
+    fires,
+    record,
+    settle,
+    states,
+    waits_for_a_lock,
+    webhook,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -141,3 +156,18 @@ def test_an_incident_that_is_none_of_ours_is_ignored_with_a_reason(
     outcome, reason = told(moved.ledger, says(Seen.CLOSED, upstream_id=upstream_id, account=account))
     assert (outcome, "has no incident of ours" in reason) == ("ignored", True)
     assert states(moved.ledger) == ["open"]
+
+
+def test_an_event_about_an_incident_that_is_pruned_in_that_moment_is_about_none_of_ours(moved: Moved) -> None:
+    settle(moved.ledger, ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered())
+    moved.later(timedelta(days=98))
+    with ThreadPoolExecutor() as pool, ExitStack() as pruning:
+        transaction = pruning.enter_context(moved.ledger.database.writing())
+        assert incidents_past(transaction, timedelta(days=90)) == 1
+        event = pool.submit(told, moved.ledger, says(Seen.CLOSED, moved.now()))
+        if not moved.ledger.database.is_sqlite:
+            eventually(lambda: waits_for_a_lock(moved.ledger), 5.0)
+        pruning.close()
+        outcome, reason = event.result(10.0)
+    assert (outcome, "has no incident of ours" in reason) == ("ignored", True)

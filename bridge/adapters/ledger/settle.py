@@ -317,10 +317,13 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
 
 
 def _lock_series(connection: Connection, world: _World, touched: set[str], wanted: Mapping[str, Decision]) -> None:
-    """Lock the series that exist; make the others (on SQLite, whose one lock is held already, at the end)."""
+    """Lock the series that exist; make the `wanted` others (on SQLite, whose one lock is held already, at the end).
+
+    Another one that was found and is gone now was pruned just then, with all its incidents.
+    """
     for row in _LOCK_SERIES.rows(connection, ids=padded(touched)):
         world.changes.next_no[row["id"]] = row["next_no"]
-    missing = sorted(touched - world.changes.next_no.keys())
+    missing = sorted(wanted.keys() - world.changes.next_no.keys())
     if not missing:
         return
     rows = [{"id": s, "account": wanted[s].account, "scope": storable(wanted[s].scope), "next_no": 0} for s in missing]

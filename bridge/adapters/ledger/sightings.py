@@ -42,7 +42,12 @@ def apply(connection: Connection, changes: Changes, known: Known, sighted: Sight
     found = known.get((sighted.account, storable(sighted.upstream_id)))
     if found is None:
         return None
-    incident = changes.changed(found[0]) or incident_from(_INCIDENT.rows(connection, incident=found[0])[0])
+    incident = changes.changed(found[0])
+    if incident is None:
+        rows = _INCIDENT.rows(connection, incident=found[0])
+        if not rows:  # pruned after `find`
+            return None
+        incident = incident_from(rows[0])
     may_end = incident.live and sighted.seen is not Seen.OPEN
     body = with_renewal(connection, incident).renewal if may_end else None
     route = changes.routes.get(incident.account)
