@@ -584,14 +584,14 @@ def test_a_recovery_and_plan_b_at_once_leave_nothing_open(postgres: str, monkeyp
     pair.later(AFTER)
     database.ahead = pair.database.ahead
     reached, go = threading.Event(), threading.Event()
-    original = settling._lock_series
+    original = settling.lock_series
 
     def waits(*args: Any) -> None:
         reached.set()
         assert go.wait(20)
         original(*args)
 
-    monkeypatch.setattr(settling, "_lock_series", waits)
+    monkeypatch.setattr(settling, "lock_series", waits)
     with ThreadPoolExecutor(2) as pool:
         recovery = pool.submit(settle, web, ends("a"))
         assert reached.wait(20)

@@ -10,19 +10,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, literal_column, or_, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.renewals import next_n
 from bridge.adapters.ledger.rows import body_in, incident_from, lane_from, member_from
 from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
+from bridge.adapters.ledger.settle import lock_series
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PAGES, Action, DeliveryState, Reason
 from bridge.domain.incident import Incident, IncidentState, Member
 from bridge.domain.lane import LaneState, sane
-from bridge.domain.plan_b import PlanB, body_for, gives_way, series_for, stand_in, why_now
-from bridge.domain.text import storable
+from bridge.domain.plan_b import body_for, gives_way, series_for, stand_in, why_now
 from bridge.domain.transitions import moved, superseded
 
 LOOKED_AT = 1000  # waiting creates, of one round
@@ -67,7 +66,7 @@ def open_one(
     fresh_series = series_for(incident, plan)
     changes = Changes(now=now, routes=routes, new_id=new_id)
     locked = _lock_problems(connection, _firing_of(connection, incident_id))
-    changes.next_no[fresh_series] = _lock(connection, plan, incident.series, fresh_series)
+    lock_series(connection, changes, {incident.series, fresh_series}, {fresh_series: plan})
     # only now is what was read certain to stay so
     incident = incident_from(connection.execute(of_incident).mappings().one())
     row = connection.execute(select(deliveries).where(deliveries.c.id == page)).mappings().one()
@@ -214,22 +213,6 @@ def _lanes(connection: Connection, routes: Mapping[str, Route], now: datetime) -
     """The state of each account's lane."""
     rows = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
     return {name: sane(one.pace, rows[one.lane], now) for name, one in routes.items() if one.lane in rows}
-
-
-def _lock(connection: Connection, plan: PlanB, of_incident: str, fresh: str) -> int:
-    """Lock both series, in the order in which everybody does; the number of the next delivery of the fresh one.
-
-    It is made only where there is none to lock: one that is merely found to be there may be pruned before it is locked.
-    """
-    both = select(series.c.id, series.c.next_no).where(series.c.id.in_((of_incident, fresh))).order_by(series.c.id)
-    locked: dict[str, int] = {row.id: row.next_no for row in connection.execute(both.with_for_update())}
-    if fresh in locked:
-        return locked[fresh]
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    row = {"id": fresh, "account": plan.account, "scope": storable(plan.scope), "next_no": 0}
-    connection.execute(dialect.insert(series).on_conflict_do_nothing(), row)
-    made = select(series.c.next_no).where(series.c.id == fresh).with_for_update()
-    return int(connection.execute(made).scalar_one())
 
 
 def _live_in(connection: Connection, series_id: str) -> Incident | None:

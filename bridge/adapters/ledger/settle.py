@@ -26,6 +26,7 @@ from bridge.domain.decision import Decided, Decision, Mode, Outcome
 from bridge.domain.delivery import Reason
 from bridge.domain.folding import carrier_fires, carries_on
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
+from bridge.domain.plan_b import PlanB
 from bridge.domain.reports import LastReport, last_report, why_ignored
 from bridge.domain.silences import Silence, hiding
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
@@ -311,28 +312,31 @@ def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) ->
     wanted = {d.series: d for d in decisions if world.hiding(d) is None}
     touched |= wanted.keys()
     if touched:
-        _lock_series(connection, world, touched, wanted)
+        lock_series(connection, world.changes, touched, wanted)
         _load_incidents(connection, world, problem_ids, batch)
     return world
 
 
-def _lock_series(connection: Connection, world: _World, touched: set[str], wanted: Mapping[str, Decision]) -> None:
+def lock_series(
+    connection: Connection, changes: Changes, touched: set[str], wanted: Mapping[str, Decision | PlanB]
+) -> None:
     """Lock the series that exist; make the `wanted` others (on SQLite, whose one lock is held already, at the end).
 
-    Another one that was found and is gone now was pruned just then, with all its incidents.
+    They are made only where there is none to lock: one that is merely found to be there may be pruned before it is
+    locked. Another one that was found and is gone now was pruned just then, with all its incidents.
     """
     for row in _LOCK_SERIES.rows(connection, ids=padded(touched)):
-        world.changes.next_no[row["id"]] = row["next_no"]
-    missing = sorted(wanted.keys() - world.changes.next_no.keys())
+        changes.next_no[row["id"]] = row["next_no"]
+    missing = sorted(wanted.keys() - changes.next_no.keys())
     if not missing:
         return
     rows = [{"id": s, "account": wanted[s].account, "scope": storable(wanted[s].scope), "next_no": 0} for s in missing]
     if connection.dialect.name == "sqlite":
-        world.changes.new_series = {str(row["id"]): row for row in rows}
+        changes.new_series = {str(row["id"]): row for row in rows}
         return
     connection.execute(postgresql.insert(series).on_conflict_do_nothing(), rows)
     for row in _LOCK_SERIES.rows(connection, ids=padded(missing)):
-        world.changes.next_no[row["id"]] = row["next_no"]
+        changes.next_no[row["id"]] = row["next_no"]
 
 
 def _load_incidents(connection: Connection, world: _World, problem_ids: list[str], batch: Sequence[Receipt]) -> None:
