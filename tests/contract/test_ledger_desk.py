@@ -1,5 +1,6 @@
 """What the pages ask of a ledger, and the letters a person mends, on both databases."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,14 @@ import pytest
 from bridge.adapters.ledger import EventQuery, Ledger
 from bridge.adapters.ledger.letters import LetterError
 from bridge.domain.alert import Severity
+from bridge.domain.decision import Decided
 from bridge.domain.delivery import NothingFound, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.entrypoints.web.ui.incident_pages import MEMBERS_SHOWN
 from tests.ledgers import (
     MovedDatabase,
     alert,
     claim,
+    decision,
     delivered,
     ends,
     finished,
@@ -297,3 +300,18 @@ def test_live_incidents_and_those_that_are_over_are_listed_apart(ledger: Ledger)
     settle(ledger, ends("a"))
     assert [one["state"] for one in ledger.incidents(live=True, limit=9).items] == ["pending"]
     assert [one["state"] for one in ledger.incidents(live=False, limit=9).items] == ["cancelled"]
+
+
+@pytest.mark.parametrize("unseen", ["", "\u200b\u2060"])
+def test_what_has_no_title_to_see_has_headings_that_can_be_seen(ledger: Ledger, unseen: str) -> None:
+    decided = (decision("a", title=unseen),)
+    settle(ledger, Decided(reading=alert("a", title=unseen), decisions=decided, matched=("r",)))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    (incident,), (event,) = ledger.incidents(limit=9).items, ledger.events(EventQuery()).items
+    browser = Browser(web_app(ledger))
+    for path in (f"/incidents/{incident['id']}", f"/events/{event['id']}", f"/dead/{letter.delivery.id}"):
+        page = browser.get(path).text
+        headings = re.findall(r"<(?:title|h1|h2)\b[^>]*>(.*?)[<·]", page)
+        assert len(headings) > 2
+        assert not any("\u200b" in heading or not heading.strip() for heading in headings), headings

@@ -192,14 +192,14 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
             return _nothing("event", event_id)
         ids = {d["incident"] for alert in found["alerts"] for d in alert["decisions"] if d["incident"]}
         told = {one: _deliveries(ledger, one) for one in sorted(ids)[:INCIDENTS_MAX]}
-        heading = next((alert["title"] for alert in found["alerts"] if alert["title"]), f"Event from {found['source']}")
+        titles = filter(None, (words.titled(alert["title"], "") for alert in found["alerts"]))
         opened = {one: ledger.incident(one) for one in sorted(ids)[:INCIDENTS_MAX]}
         places = {one["id"]: f"{one['file']}:{one['line']}" for one in ui.rules()}
         return render_template(
             "event.html",
             event=found,
             told=told,
-            heading=heading,
+            heading=next(titles, f"Event from {found['source']}"),
             places=places,
             incidents={name: one for name, one in opened.items() if one is not None},
             curl=curl_of(found, ui.gate.public_url),

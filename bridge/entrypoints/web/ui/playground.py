@@ -10,6 +10,7 @@ from bridge.entrypoints.cli.sending import sample_bytes, sample_names
 from bridge.entrypoints.web.access import harmless
 from bridge.entrypoints.web.ui.events import download
 from bridge.entrypoints.web.ui.trials import TEXT_MAX_BYTES, Trial, TrialRefused
+from bridge.entrypoints.web.ui.words import titled
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop, zipped
 
 RECENT = 20
@@ -147,7 +148,10 @@ def _recent(ledger: Ledger) -> list[dict[str, Any]]:
     page = ledger.events(EventQuery(state="accepted", limit=RECENT))
     lines = ledger.event_lines([one["id"] for one in page.items], LINES_READ)
     return [
-        {**one, "title": next((line["title"] for line in lines.get(one["id"], ()) if line["title"]), "(no title)")}
+        {
+            **one,
+            "title": next(filter(None, (titled(line["title"], "") for line in lines.get(one["id"], ()))), titled(None)),
+        }
         for one in page.items
     ]
 
