@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, update
 from bridge.adapters.ledger import letters, plan_b, renewals
 from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.folded import carried_by
 from bridge.adapters.ledger.rows import incident_from, is_by_hand, member_from
 from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, incidents, members, series
 from bridge.domain.decision import Outcome
@@ -159,10 +160,7 @@ def _held(connection: Connection, changes: Changes, incident_id: str, *, and_als
     incident = incident_from(connection.execute(found).mappings().one())
     if incident.carrier != row["carrier"]:  # between the look and the lock, which so holds the wrong carrier
         raise IncidentError("another incident began or ceased to speak for it just now; look again")
-    carried = select(incidents).where(
-        incidents.c.carrier == incident_id, incidents.c.carrier.is_not(None), incidents.c.live
-    )
-    folded = tuple(incident_from(one) for one in connection.execute(carried).mappings())
+    folded = tuple(carried_by(connection, incident_id))
     own = _firing(connection, [incident_id])
     inside = _firing(connection, [one.id for one in folded])
     return _Held(incident=incident, firing=own, folded=folded, inside=inside)
