@@ -4,7 +4,8 @@ A Stage plays one Case: webhooks are read, decided and settled, lanes are draine
 upstreams answer as the case says. Nothing waits: the clock jumps to where something is due.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,7 +102,7 @@ class _InProcess(Http):
 
     def __init__(self, sandboxes: Mapping[str, Sandbox]) -> None:
         self._clients = {name: one.app.test_client() for name, one in sandboxes.items()}
-        self.dying: set[str] = set()  # accounts whose next call kills its worker
+        self.to_come: Mapping[str, deque[tuple[Step, Answer]]] = {name: deque() for name in sandboxes}  # one a call
 
     def send(self, request: HttpRequest) -> HttpResponse | NoAnswer:
         """One call."""
@@ -115,8 +116,8 @@ class _InProcess(Http):
             data=request.body,
             environ_overrides={"bridge.sandbox.socket": line},
         )
-        if account in self.dying:
-            self.dying.discard(account)
+        told = self.to_come[account]
+        if told and told.popleft()[1].crash:
             raise _Died
         if line.is_cut:
             return NoAnswer(reason=Reason.CONNECTION_LOST, sent=True, detail="the answer was lost")
@@ -148,7 +149,8 @@ class Stage:
         for sandbox in self._sandboxes.values():
             sandbox.store.reset()
             sandbox.script.clear()
-        self._http.dying.clear()
+        for told in self._http.to_come.values():
+            told.clear()
         ledger = Ledger(database, self._routes)
         drainer = Drainer(ledger, self._destinations, self._http)
         playing = _Playing(stage=self, case=case, database=database, ledger=ledger, drainer=drainer)
@@ -171,32 +173,22 @@ class Stage:
         """Of the rules that are tested."""
         return self._book.hash
 
-    def scripted(self, answer: Answer) -> None:
-        """The next call of an account is answered so."""
-        if answer.crash:
-            self._http.dying.add(answer.account)
-        if answer.status is None and not answer.lost:
-            return
+    def scripted(self, step: Step, answer: Answer) -> None:
+        """The next call of an account that nothing is said of yet is answered so."""
         deed = Deed(
-            effect=answer.lost or (answer.status is not None and answer.status < 300 and answer.body is None),
+            effect=answer.lost or answer.status is None or (answer.status < 300 and answer.body is None),
             status=answer.status,
             headers=answer.headers,
             body=answer.body,
             drop=answer.lost,
         )
         self._sandboxes[answer.account].script.add(Scripted(api=None, method=None, path_prefix="", times=1, deed=deed))
+        self._http.to_come[answer.account].append((step, answer))
 
-    def unused(self, told: Sequence[tuple[Step, Answer]]) -> Iterator[tuple[Step, Answer]]:
-        """The answers of a case that no call was given, latest first: an account's are used up in their order."""
-        left = {name: len(one.script.waiting()) for name, one in self._sandboxes.items()}
-        for step, answer in reversed(told):
-            if answer.status is None and not answer.lost:
-                is_unused = answer.account in self._http.dying
-            else:
-                is_unused = left[answer.account] > 0
-                left[answer.account] -= 1
-            if is_unused:
-                yield step, answer
+    def unused(self) -> list[tuple[Step, Answer]]:
+        """The answers that no call was given, in the order of the case."""
+        left = [one for told in self._http.to_come.values() for one in told]
+        return sorted(left, key=lambda one: one[0].place)
 
     def records(self, account: str | None) -> list[Record]:
         """The incidents at the upstreams of one account, or of all."""
@@ -246,7 +238,6 @@ class _Playing:
     last: tuple[Decided, ...] = ()  # of the last webhook
     matched: set[str] = field(default_factory=set)
     misses: list[Miss] = field(default_factory=list)
-    told: list[tuple[Step, Answer]] = field(default_factory=list)
 
     def result(self) -> Played:
         """Play all steps."""
@@ -258,8 +249,7 @@ class _Playing:
                 case Send() as send:
                     self._send(send, step)
                 case Answer() as answer:
-                    self.stage.scripted(answer)
-                    self.told.append((step, answer))
+                    self.stage.scripted(step, answer)
                 case Expect(wanted=wanted):
                     found = tuple(self._differences(wanted))
                     if found:
@@ -269,7 +259,7 @@ class _Playing:
                         )
             if not _is_answer_at(following, step.at):  # else what was sent at this moment is to meet it
                 self._drain()
-        for step, answer in self.stage.unused(self.told):
+        for step, answer in self.stage.unused():
             sentence = f"no call of account '{answer.account}' met it: put it beside the 'send' that leads to one"
             self.misses.append(Miss(place=step.place, at=step.at, sentences=(sentence,), yours=(sentence,)))
         return Played(case=self.case, misses=tuple(self.misses), matched=frozenset(self.matched))

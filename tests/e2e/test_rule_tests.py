@@ -218,6 +218,15 @@ def test_an_answer_that_no_call_was_given_is_a_failure_of_its_step(folder: Path,
     assert "after 1 s no call of account 'pd' met it: put it beside the 'send' that leads to one" in ran.out
 
 
+def test_each_answer_is_for_one_call_that_of_a_dying_worker_too(folder: Path) -> None:
+    crash = {"upstream": {**PD, "crash": True}}
+    ran = played(folder, crash, send(), {"at": "5m", **crash}, expect("6m", created=1))
+    assert ran.out.count("no call of account 'pd' met it") == 1
+    assert "after 300 s no call" in ran.out
+    refused = {"upstream": {**PD, "status": 500}}
+    assert played(folder, crash, refused, send(), expect("1s", created=1), expect("6m", created=1)).code == FINE
+
+
 def test_what_is_sent_meets_the_answer_of_its_moment_whichever_stands_first(folder: Path) -> None:
     limited = {"at": "1s", "upstream": {**PD, "status": 429, "headers": {"ratelimit-reset": "20"}}}
     for steps in ((send(at="1s"), limited), (limited, send(at="1s"))):
