@@ -19,14 +19,13 @@ from bridge.destinations.base import Destination, FieldKind
 from bridge.domain.alert import Notice, Status, Webhook
 from bridge.domain.decision import Decided, Decision, Mode
 from bridge.domain.errors import DecodeError
-from bridge.sources.body import FORM_MEDIA_TYPE, json_in
+from bridge.sources.body import FORM_MEDIA_TYPE, HEADERS_SUFFIX, SUFFIXES, json_in
 
 REDACTED = "[redacted]"
 NAME_MAX_CHARS = 48
 EMBEDDED_MAX_DEPTH = 4  # of JSON inside a text inside JSON
 CREATED_MAX = 4  # incidents of one webhook that surely go out within a minute, whatever the account's pace
 EXPECT_AT = "1m"
-SUFFIXES = {"json": ".json", "form": ".form", "text": ".txt"}  # of a body; a change of one makes a reload look
 
 # Headers that say how a request travelled, not what it says; and those that could say who or where we are.
 _DROPPED_HEADERS = frozenset(
@@ -127,13 +126,23 @@ class BadPattern(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One webhook as files: `stem` + `suffix` holds the body, `stem`.headers.json the headers."""
+    """One webhook as files, with the names of both."""
 
     source: str
     stem: str
     suffix: str
     body: bytes
     headers: Mapping[str, str]
+
+    @property
+    def body_name(self) -> str:
+        """What the file of the body is called."""
+        return f"{self.stem}{self.suffix}"
+
+    @property
+    def headers_name(self) -> str:
+        """What the file of the headers is called."""
+        return f"{self.stem}{HEADERS_SUFFIX}"
 
     @property
     def headers_file(self) -> bytes:
@@ -306,7 +315,7 @@ def test_of(
     Schema of tests. The sample's file lies in `fixtures/` beside the test.
     """
     name = _title(decided) or f"a webhook of {sample.source}"
-    send = {"send": f"fixtures/{sample.stem}{sample.suffix}", "to": sample.source}
+    send = {"send": f"fixtures/{sample.body_name}", "to": sample.source}
     expect = _expectation(decided, destinations, because)
     lines = [
         f"# yaml-language-server: $schema={schema}",

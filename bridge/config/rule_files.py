@@ -15,9 +15,10 @@ from bridge.config.folders import unread, visible
 from bridge.config.rule_tests import SUFFIXES as TEST_SUFFIXES
 from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Place, Problem
+from bridge.sources.body import SUFFIXES
 
 VERSION = 1
-_WATCHED = frozenset({".yaml", ".yml", ".j2", ".json", ".form", ".txt"})  # rules, templates, tests, what tests send
+_WATCHED = frozenset({".yaml", ".yml", ".j2", *SUFFIXES.values()})  # rules, templates, tests, and what tests send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,13 @@
 In: one file. Out: Cases. Their fixtures are read here, so that running a case touches no file.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bridge.config.bodies import headers_of
 from bridge.config.folders import visible
 from bridge.config.sentences import found
 from bridge.config.texts import text_in
@@ -23,7 +23,6 @@ from bridge.rules.conditions import BadCondition, compiled
 from bridge.rules.expectations import MATCHERS
 
 SUFFIXES = (".test.yaml", ".test.yml")
-HEADERS_SUFFIX = ".headers.json"
 _STEP_KEYS = frozenset({"at", "send", "to", "headers", "upstream", "expect"})
 _UPSTREAM_KEYS = frozenset({"account", "status", "headers", "body", "lost", "crash"})
 _EXPECT_KEYS = frozenset({"account", "matched", "because", "created", "resolved", "open", "request"})
@@ -196,11 +195,9 @@ class _Reading:
         path = self.folder / str(name)
         try:
             body = path.read_bytes()
-            kept = path.with_name(path.stem + HEADERS_SUFFIX)
-            headers = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-            headers = {"content-type": "application/json", **headers, **(step.get("headers") or {})}
-            return Send(source=source, headers={str(k).lower(): str(v) for k, v in headers.items()}, body=body)
-        except (OSError, ValueError, TypeError) as error:
+            own = {str(name).lower(): str(value) for name, value in (step.get("headers") or {}).items()}
+            return Send(source=source, headers={**headers_of(path), **own}, body=body)
+        except (OSError, ValueError, AttributeError) as error:
             why = (error.strerror or "unreadable") if isinstance(error, OSError) else error
             self.error((*at, "send"), f"'{name}' cannot be read: {why}", "a file, relative to this one")
             return None

@@ -36,8 +36,8 @@ def test_files(
     """The files of a test, by their path in the rules folder. Raises DecodeError when the body cannot be read."""
     sample = redactor.sample(webhook, stem)
     return {
-        PurePosixPath("fixtures", f"{stem}{sample.suffix}"): sample.body,
-        PurePosixPath("fixtures", f"{stem}.headers.json"): sample.headers_file,
+        PurePosixPath("fixtures", sample.body_name): sample.body,
+        PurePosixPath("fixtures", sample.headers_name): sample.headers_file,
         PurePosixPath(f"{stem}.test.yaml"): _text(settings, book, source, webhook, sample, about).encode(),
     }
 

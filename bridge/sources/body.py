@@ -16,6 +16,8 @@ from bridge.domain.errors import DecodeError
 
 DEPTH_MAX = 64  # levels of objects and lists; DESIGN section 8
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+SUFFIXES = {"json": ".json", "form": ".form", "text": ".txt"}  # of a file that holds a body
+HEADERS_SUFFIX = ".headers.json"  # of the file beside it that holds its headers
 
 _FORM_FIELDS_MAX = 1_000
 _INT64_MAX = 2**63 - 1

@@ -218,6 +218,15 @@ def test_an_answer_that_no_call_was_given_is_a_failure_of_its_step(folder: Path,
     assert "after 1 s no call of account 'pd' met it: put it beside the 'send' that leads to one" in ran.out
 
 
+def test_a_body_is_of_the_type_that_its_file_says_as_it_is_for_send_and_explain(folder: Path) -> None:
+    (folder / "rules" / "fixtures" / "posted.form").write_text("title=disk+full&severity=critical")
+    posted = {"send": "fixtures/posted.form", "to": "lab"}
+    assert played(folder, posted, expect(created=1, request={"incident": {"title": "disk full"}})).code == FINE
+    (folder / "rules" / "fixtures" / "posted.headers.json").write_text('["content-type"]')
+    ran = played(folder, posted, expect(created=1))
+    assert (ran.code, "posted.headers.json is not an object of header names" in ran.err) == (PROBLEMS, True)
+
+
 def test_each_answer_is_for_one_call_that_of_a_dying_worker_too(folder: Path) -> None:
     crash = {"upstream": {**PD, "crash": True}}
     ran = played(folder, crash, send(), {"at": "5m", **crash}, expect("6m", created=1))

@@ -14,7 +14,7 @@ from bridge.config.folders import visible
 from bridge.config.rule_files import RuleFiles, digest_of, read_files, stamps_of
 from bridge.domain.errors import ConfigError
 from bridge.rules.changes import DIFF_MAX_LINES, changes_between
-from bridge.samples import SUFFIXES
+from bridge.sources.body import SUFFIXES
 from tests.e2e.processes import write_configuration
 
 NOBODY = 65_534  # the user id

@@ -17,7 +17,6 @@ from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import BridgeError
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.bodies import HEADERS_SUFFIX
 from bridge.entrypoints.cli.tables import counted, printed, shown
 from bridge.entrypoints.cli.traffic import (
     Progress,
@@ -254,9 +253,8 @@ def export(
         progress = Progress(stored.number)
         for event, webhook in stored.webhooks:
             sample = redactor.sample(webhook, event)
-            body, headers = f"{event}{sample.suffix}", f"{event}{HEADERS_SUFFIX}"
             place = folder / webhook.source
-            written({place / body: sample.body, place / headers: sample.headers_file})
+            written({place / sample.body_name: sample.body, place / sample.headers_name: sample.headers_file})
             differs.look_at(event, webhook, replace(webhook, body=sample.body, headers=sample.headers))
             number += 1
             progress.step()

@@ -12,7 +12,7 @@ import click
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
-from bridge.entrypoints.cli.bodies import header_in, headers_of, media_type_of
+from bridge.entrypoints.cli.bodies import header_in, headers_of
 from bridge.entrypoints.cli.sending import sample_bytes
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.entrypoints.cli.traffic import (
@@ -98,15 +98,15 @@ def _webhook(loaded: Loaded, source: str, file: Path | None, sample: str | None,
     if configured is None:
         known = ", ".join(sorted(loaded.settings.sources))
         raise click.UsageError(f"there is no source '{source}'; sources: {known}")
+    kept = {"content-type": "application/json"}
     if file is None:
-        name, body = f"{sample}.json", sample_bytes(configured.type, str(sample))
+        body = sample_bytes(configured.type, str(sample))
     elif str(file) == STANDARD_INPUT:
-        name, body = "", sys.stdin.buffer.read()
+        body = sys.stdin.buffer.read()
     else:
-        name, body = file.name, file.read_bytes()
-    beside = {} if file is None or str(file) == STANDARD_INPUT else headers_of(file)
-    given = {"content-type": media_type_of(name), **beside, **dict(map(header_in, headers))}
-    return Webhook(source=source, headers=MappingProxyType(given), body=body, received_at=datetime.now(UTC))
+        kept, body = headers_of(file), file.read_bytes()
+    given = MappingProxyType({**kept, **dict(map(header_in, headers))})
+    return Webhook(source=source, headers=given, body=body, received_at=datetime.now(UTC))
 
 
 # -- text

@@ -12,7 +12,7 @@ import click
 
 from bridge.config.models import Settings
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
-from bridge.entrypoints.cli.bodies import header_in, headers_of, media_type_of
+from bridge.entrypoints.cli.bodies import header_in, headers_of
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.sources import SOURCES
 from bridge.sources.base import (
@@ -70,9 +70,9 @@ def send(
     if (file is None) == (sample is None):
         raise click.UsageError("name a file, or a sample with --sample")
     if file is not None:
-        kept, body = {"content-type": media_type_of(file.name), **headers_of(file)}, file.read_bytes()
+        kept, body = headers_of(file), file.read_bytes()
     else:
-        kept, body = {"content-type": media_type_of(f"{sample}.json")}, sample_bytes(configured.type, str(sample))
+        kept, body = {"content-type": "application/json"}, sample_bytes(configured.type, str(sample))
     url = _address(to or settings.server.reachable)
     try:
         proof = proof_of(configured.type, configured.auth, body, datetime.now(UTC))

@@ -18,9 +18,10 @@ from bridge.config.models import Settings
 from bridge.domain.alert import Reading, Webhook
 from bridge.domain.errors import BridgeError, DecodeError
 from bridge.entrypoints.cli import say
-from bridge.entrypoints.cli.bodies import HEADERS_SUFFIX, headers_of, media_type_of
+from bridge.entrypoints.cli.bodies import headers_of
 from bridge.samples import BadPattern, Redactor
 from bridge.sources.base import Source
+from bridge.sources.body import HEADERS_SUFFIX
 
 if TYPE_CHECKING:
     from bridge.adapters.ledger import Ledger, StoredEvent, Stretch
@@ -133,10 +134,9 @@ def _bodies_in(folder: Path, stretch: "Stretch") -> list[Path]:
 
 
 def _webhook_in(path: Path) -> tuple[str, Webhook]:
-    headers = {"content-type": media_type_of(path.name), **headers_of(path)}
     received_at = made_at(path.stem) or UNDATED
-    body = path.read_bytes()
-    webhook = Webhook(source=path.parent.name, headers=MappingProxyType(headers), body=body, received_at=received_at)
+    headers, body = MappingProxyType(headers_of(path)), path.read_bytes()
+    webhook = Webhook(source=path.parent.name, headers=headers, body=body, received_at=received_at)
     return path.stem, webhook
 
 
