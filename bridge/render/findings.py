@@ -43,10 +43,11 @@ _REFUSED_NODES: Mapping[type[nodes.Node], str] = MappingProxyType(
 SEEN_BY_RULES = ("alert", "payload")
 _CHOICES: Mapping[str, Sequence[str]] = MappingProxyType({"severity": tuple(Severity), "status": tuple(Status)})
 _NONE = (None, "")  # who compares with these asks whether there is one: there always is, which harms nobody
-_WITH_MORE_INSIDE = frozenset({"labels", "links", "payload"})  # fields of an alert
+_ONE_VALUE = frozenset(ALERT_FIELDS) - {"labels", "links", "payload"}  # fields of an alert with nothing inside
 _KNOWN_NAMES = frozenset({*SEEN_BY_RULES, "range", "namespace", "loop", "super"})
 _REFUSED_NAMES = frozenset({"varargs", "kwargs", "caller"})
-_EQUALITIES = frozenset({"eq", "equalto", "==", "ne", "!="})  # tests
+_EQUALITIES = frozenset({"eq", "equalto", "==", "ne", "!="})  # tests and operators, as are the next
+_ORDERS = frozenset({"gt", "gteq", "ge", ">", ">=", "lt", "lteq", "le", "<", "<="})
 _BY_NAME = frozenset({"map", "select", "reject", "selectattr", "rejectattr"})  # filters that name a filter or a test
 
 
@@ -90,31 +91,24 @@ def _of_node(node: nodes.Node, templates: Collection[str]) -> Iterator[_Finding]
             yield _Finding(line=node.lineno, message="templates have no recursive loops")
         case nodes.Filter() | nodes.Test():
             yield from _of_filter(node)
-            if isinstance(node, nodes.Test) and node.name in _EQUALITIES and len(node.args) == 1:
-                yield from _of_comparison(node.node, node.args[0])
+            if isinstance(node, nodes.Test) and len(node.args) == 1:
+                yield from _of_pair(node.node, node.name, node.args[0])
         case nodes.Call(dyn_args=None, dyn_kwargs=None):
             return
         case nodes.Call():
             yield _Finding(line=node.lineno, message="templates have no '*' and '**' in calls")
         case nodes.Name():
             yield from _of_name(node)
-        case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(word)) if word not in ALERT_FIELDS:
-            yield _no_field(node, word)
-        case nodes.Getattr(node=nodes.Getattr() as outer, attr=str(word)) if word not in TEXT_METHODS:
-            yield from _of_one_value(outer, word)
-        case nodes.Getitem(node=nodes.Name(name="alert"), arg=nodes.Const(value=str(word))):
-            if word not in ALERT_FIELDS:
-                yield _no_field(node, word)
-        case nodes.Compare(expr=left, ops=[nodes.Operand(op="eq" | "ne", expr=right)]):
-            yield from _of_comparison(left, right)
-            yield from _of_comparison(right, left)
-        case nodes.Compare(
-            expr=left, ops=[nodes.Operand(op="in" | "notin", expr=nodes.List() | nodes.Tuple() as right)]
-        ):
-            yield from _of_comparison(left, right)
-        case nodes.Compare(expr=left, ops=[nodes.Operand(op="gt" | "gteq" | "lt" | "lteq", expr=right)]):
-            yield from _of_order(left, right)
-            yield from _of_order(right, left)
+        case nodes.Getattr(node=inner, attr=word) | nodes.Getitem(node=inner, arg=nodes.Const(value=str(word))):
+            if isinstance(inner, nodes.Name):
+                if inner.name == "alert" and word not in ALERT_FIELDS:
+                    yield _no_field(node, word)
+            elif word not in TEXT_METHODS:
+                yield from _of_one_value(inner, word)
+        case nodes.Compare(expr=left, ops=operands):
+            for operand in operands:
+                yield from _of_pair(left, operand.op, operand.expr)
+                left = operand.expr
         case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends():
             yield from _of_file(node, templates)
         case _ if type(node) in _REFUSED_NODES:
@@ -129,23 +123,55 @@ def _no_field(node: nodes.Node, word: str) -> _Finding:
     )
 
 
-def _of_one_value(node: nodes.Getattr, word: str) -> Iterator[_Finding]:
+def _read(node: nodes.Node) -> tuple[str, ...]:
+    """Which field of the alert a node reads, or which label: ("labels", "team"), dots or brackets; else nothing."""
+    words: list[str] = []
+    while len(words) <= 2:
+        match node:
+            case nodes.Name(name="alert"):
+                return tuple(reversed(words))
+            case nodes.Getattr(node=inner, attr=word) | nodes.Getitem(node=inner, arg=nodes.Const(value=str(word))):
+                words.append(word)
+                node = inner
+            case _:
+                break
+    return ()
+
+
+def _written(path: Sequence[str]) -> str:
+    return "alert" + "".join(f".{word}" if word.isidentifier() else f"[{word!r}]" for word in path)
+
+
+def _of_one_value(node: nodes.Node, word: str) -> Iterator[_Finding]:
     """What is asked of a field of the alert, or of a label, that holds one value."""
-    match node:
-        case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(name)) if name not in _WITH_MORE_INSIDE:
+    path = _read(node)
+    match path:
+        case [name] if name in _ONE_VALUE:
             message = f"'alert.{name}' holds one value, and it has no '{word}'"
             hint = f"write alert.{name} | {word}" if word in FILTERS else ""
             yield _Finding(line=node.lineno, message=message, hint=hint)
-        case nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)):
+        case ["labels", name]:
             message, hint = f"a label holds one text, and it has no '{word}'", f"alert.labels['{name}.{word}']"
-            hint = f"write alert.labels.{name} | {word}, or {hint}" if word in FILTERS else f"write {hint}"
+            hint = f"write {_written(path)} | {word}, or {hint}" if word in FILTERS else f"write {hint}"
             yield _Finding(line=node.lineno, message=message, hint=hint)
+
+
+def _of_pair(left: nodes.Expr, how: str, right: nodes.Expr) -> Iterator[_Finding]:
+    """Two values that an operator, or a test, holds against one another."""
+    if how in _EQUALITIES:
+        yield from _of_comparison(left, right)
+        yield from _of_comparison(right, left)
+    elif how in ("in", "notin") and isinstance(right, nodes.List | nodes.Tuple):
+        yield from _of_comparison(left, right)
+    elif how in _ORDERS:
+        yield from _of_order(left, right)
+        yield from _of_order(right, left)
 
 
 def _of_comparison(field: nodes.Expr, wanted: nodes.Expr) -> Iterator[_Finding]:
     """Words that a field of the alert never is, of those it is compared with."""
-    match field:
-        case nodes.Getattr(node=nodes.Name(name="alert"), attr=("severity" | "status") as name):
+    match _read(field):
+        case [("severity" | "status") as name]:
             known = _CHOICES[name]
             for one in wanted.items if isinstance(wanted, nodes.List | nodes.Tuple) else [wanted]:
                 if isinstance(one, nodes.Const) and one.value not in (*known, *_NONE):
@@ -157,27 +183,16 @@ def _of_comparison(field: nodes.Expr, wanted: nodes.Expr) -> Iterator[_Finding]:
 
 def _of_order(field: nodes.Expr, other: nodes.Expr) -> Iterator[_Finding]:
     """What of the alert has no order: as letters go, 'critical' is less than 'error'."""
-    match field, other:
-        case nodes.Getattr(node=nodes.Name(name="alert"), attr=("severity" | "status") as name), _:
+    path = _read(field)
+    match path, other:
+        case [("severity" | "status") as name], _:
             message = f"alert.{name} is a word, and words have no order but their letters'"
             hint = f"name those that are meant: alert.{name} in ['{_CHOICES[name][0]}', …]"
             yield _Finding(line=field.lineno, message=message, hint=hint)
-        case nodes.Getattr(node=nodes.Name(name="alert"), attr=str(name)), nodes.Const(value=int() | float()):
-            if name not in _WITH_MORE_INSIDE:
-                yield _no_number(field, name)
-        case (
-            nodes.Getattr(node=nodes.Getattr(node=nodes.Name(name="alert"), attr="labels"), attr=str(name)),
-            nodes.Const(value=int() | float()),
-        ):
-            yield _no_number(field, f"labels.{name}")
-
-
-def _no_number(node: nodes.Expr, name: str) -> _Finding:
-    return _Finding(
-        line=node.lineno,
-        message="a text is neither more nor less than a number",
-        hint=f"write alert.{name} | int",
-    )
+        case (([_] | ["labels", _]), (nodes.Const(value=int() | float()) | nodes.Neg())):
+            if len(path) > 1 or path[0] in _ONE_VALUE:
+                message = "a text is neither more nor less than a number"
+                yield _Finding(line=field.lineno, message=message, hint=f"write {_written(path)} | int")
 
 
 def _of_name(node: nodes.Name) -> Iterator[_Finding]:
