@@ -125,9 +125,11 @@ class _Reader:
         if SANDBOX in held:
             hint = "write ${VARIABLE} and set that variable"
             self.says.warn(path, f"the secret is the word '{SANDBOX}', which anybody can guess", hint)
-        is_escaped = bool(self.value.keys() & {"basic", "query"})  # on its way, blanks and all
-        if not is_escaped and any(secret != secret.strip() for secret in held):
-            hint = "set it without: a header loses such a space on its way, and what arrives is not the secret"
+        kinds = self.value.keys()  # what basic and query say is escaped on its way, blanks and all
+        if not kinds & {"basic", "query"} and any(secret != secret.strip() for secret in held):
+            hint = "set it without, unless what the sender signs with has that space, too"
+            if kinds & {"bearer", "header"}:
+                hint = "set it without: a header loses such a space on its way, and what arrives is not the secret"
             self.says.warn(path, f"source '{path[1]}' has a secret that begins or ends with a space", hint)
         if not held and not self.secrets.is_faulty(path):
             if value is None:

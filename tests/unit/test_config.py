@@ -138,6 +138,14 @@ def test_a_secret_with_a_space_around_it_warns_for_no_header_can_say_it(pasted: 
     text = f"sources:\n  b: {{type: generic, auth: {auth}}}\n" + ACCOUNT
     (warning,) = load(tmp_path, text, ENVIRON | {"S": pasted}).warnings
     assert warning.message == "source 'b' has a secret that begins or ends with a space"
+    assert "a header loses such a space on its way" in warning.hint
+
+
+def test_a_secret_that_signs_is_never_sent_and_a_space_around_it_may_be_meant(tmp_path: Path) -> None:
+    text = "sources:\n  b: {type: github, auth: {signing_secret: '${S}'}}\n" + ACCOUNT
+    (warning,) = load(tmp_path, text, ENVIRON | {"S": "s3cret "}).warnings
+    assert warning.message == "source 'b' has a secret that begins or ends with a space"
+    assert warning.hint == "set it without, unless what the sender signs with has that space, too"
 
 
 @pytest.mark.parametrize("auth", ["{basic: {username: u, password: '${S}'}}", "{query: token, secret: '${S}'}"])
