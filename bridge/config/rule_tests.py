@@ -20,7 +20,7 @@ from bridge.destinations import DESTINATIONS
 from bridge.domain.errors import ConfigError, Place, Problem
 from bridge.render import nearest
 from bridge.rules.conditions import BadCondition, compiled
-from bridge.rules.expectations import MATCHERS
+from bridge.rules.expectations import is_matcher
 
 SUFFIXES = (".test.yaml", ".test.yml")
 _STEP_KEYS = frozenset({"at", "send", "to", "headers", "upstream", "expect"})
@@ -276,7 +276,7 @@ class _Reading:
             return
         self._only(wanted, frozenset({"incident"}), at)
         incident = wanted.get("incident")
-        if isinstance(incident, Mapping) and not _is_matcher(incident):
+        if isinstance(incident, Mapping) and not is_matcher(incident):
             for name in (name for name in incident if name not in _FIELDS):
                 hint = nearest(str(name), _FIELDS, "fields")
                 place = self.tree.key_place((*at, "incident", name))
@@ -311,7 +311,3 @@ class _Reading:
             place = self.tree.key_place((*at, odd))
             hint = nearest(str(odd), sorted(known), "keys")
             self.problems.append(Problem(place=place, message=f"unknown key '{odd}'", hint=hint))
-
-
-def _is_matcher(wanted: Mapping[str, Any]) -> bool:
-    return len(wanted) == 1 and next(iter(wanted)) in MATCHERS

@@ -16,9 +16,14 @@ _MISSING = object()
 _ABSENT = {"absent": True}
 
 
+def is_matcher(wanted: Any) -> bool:
+    """Whether a mapping says how a value is to be, rather than what is in it."""
+    return isinstance(wanted, Mapping) and len(wanted) == 1 and next(iter(wanted)) in MATCHERS
+
+
 def differences(wanted: Any, actual: Any, path: str) -> Iterator[str]:
     """Why `actual` is not what is wanted at `path`; nothing when it is."""
-    if isinstance(wanted, Mapping) and len(wanted) == 1 and next(iter(wanted)) in MATCHERS:
+    if is_matcher(wanted):
         yield from _matcher(next(iter(wanted)), next(iter(wanted.values())), actual, path)
     elif actual is _MISSING:
         yield f"{path} is missing, wanted {shown(wanted)}"
@@ -36,7 +41,7 @@ def changed(wanted: Any, actual: Any, path: tuple[Any, ...]) -> Iterator[tuple[t
         case {"contains": _} if len(wanted) == 1 and isinstance(actual, str):
             if any(differences(wanted, actual, "")):
                 yield (*path, "contains"), actual
-        case Mapping() if len(wanted) == 1 and next(iter(wanted)) in MATCHERS:
+        case _ if is_matcher(wanted):
             if any(differences(wanted, actual, "")):
                 yield path, _ABSENT if actual is _MISSING else actual
         case Mapping() if isinstance(actual, Mapping):
