@@ -10,7 +10,6 @@ import click
 from bridge.compare import Book, Change, Comparison, Difference, Instead, difference_json, names_served
 from bridge.config.folders import visible
 from bridge.config.models import Settings
-from bridge.config.names_lock import Lists
 from bridge.config.texts import text_in
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations.base import Destination
@@ -22,7 +21,7 @@ from bridge.entrypoints.cli.traffic import (
     Progress,
     Traffic,
     last_option,
-    ledger_if_there,
+    names_known,
     readings_of,
     redact_option,
     redactor_of,
@@ -91,7 +90,7 @@ def diff(
 
     stretch = Stretch(last=last, since=None if since is None else since_instant(since))
     settings = wiring.load_settings(_configuration_in(new) or config, receives=False)
-    instead = names_served(_names(settings, asks_ledger=folder is None))
+    instead = names_served(names_known(settings, asks_ledger=folder is None).lists)
     comparison = Comparison(old=_book(old, settings, instead), new=_book(new, settings, instead))
     sources = wiring.sources(settings)
     examples: dict[Change, list[Difference]] = {change: [] for change in Change}
@@ -141,18 +140,6 @@ def _configuration_in(path: Path) -> Path | None:
         return path
     inside = path / CONFIGURATION
     return inside if inside.is_file() else None
-
-
-def _names(settings: Settings, *, asks_ledger: bool) -> Lists:
-    """The names that the accounts are known to have; without the ledger those of names.lock.json."""
-    from bridge import wiring
-
-    ledger = ledger_if_there(settings) if asks_ledger else None
-    try:
-        return wiring.known_names(settings, ledger).lists
-    finally:
-        if ledger is not None:
-            ledger.close()
 
 
 def _book(path: Path, settings: Settings, instead: Instead) -> Book:

@@ -152,21 +152,16 @@ class NamesChecked:
 
 def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
     """The names in a configuration's rules against the ledger's lists, or (`offline`) the lock file's alone."""
-    from bridge import wiring
     from bridge.config.names_lock import name_problems, unproven
-    from bridge.entrypoints.cli.traffic import ledger_if_there
+    from bridge.entrypoints.cli.traffic import names_known
 
-    ledger = None if offline else ledger_if_there(loaded.settings)
     try:
-        known, uses = wiring.known_names(loaded.settings, ledger), loaded.book.names
+        known, uses = names_known(loaded.settings, asks_ledger=not offline), loaded.book.names
         open_ = len(unproven(uses, known))
         found = name_problems(uses, known)
         return NamesChecked(problems=found, unproven=open_, number=len(uses), offline=offline)
     except ConfigError as error:
         return NamesChecked(problems=error.problems)
-    finally:
-        if ledger is not None:
-            ledger.close()
 
 
 def _lanes_said(settings: Any) -> None:

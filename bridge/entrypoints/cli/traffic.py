@@ -25,6 +25,7 @@ from bridge.sources.body import HEADERS_SUFFIX
 
 if TYPE_CHECKING:
     from bridge.adapters.ledger import Ledger, StoredEvent, Stretch
+    from bridge.config.names_lock import Known
 
 SAID_EVERY_S = 0.2  # on a terminal
 SAID_EVERY_EVENTS = 5_000  # elsewhere
@@ -51,6 +52,18 @@ def ledger_if_there(settings: Settings) -> "Ledger | None":
     except BridgeError as error:
         say(f"without the ledger: {error}")
         return None
+
+
+def names_known(settings: Settings, *, asks_ledger: bool) -> "Known":
+    """The names that accounts are known to have; without the ledger those of names.lock.json. Raises ConfigError."""
+    from bridge import wiring
+
+    ledger = ledger_if_there(settings) if asks_ledger else None
+    try:
+        return wiring.known_names(settings, ledger)
+    finally:
+        if ledger is not None:
+            ledger.close()
 
 
 def stored_event(ledger: "Ledger", event_id: str) -> "StoredEvent":
