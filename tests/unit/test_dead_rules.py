@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.errors import Grade
 from bridge.rules.conditions import refusal
-from bridge.rules.dead import dead_rules
+from bridge.rules.dead import dead_rules, lets_nothing_fire
 from tests.unit.test_rulebook import load, written
 
 RULES = """
@@ -132,7 +132,12 @@ ON = st.tuples(
         st.booleans().map(lambda wanted: {"exists": wanted}),
     ),
 )
-BLOCK = st.lists(ON, max_size=3).map(dict)
+STATUSES = st.sampled_from(list(Status)).map(str)
+ON_STATUS = st.tuples(
+    st.just("status"),
+    st.one_of(STATUSES, st.lists(STATUSES, min_size=1, max_size=2), STATUSES.map(lambda status: {"ne": status})),
+)
+BLOCK = st.lists(ON | ON_STATUS, max_size=3).map(dict)
 
 
 @st.composite
@@ -164,7 +169,7 @@ ALERTS = st.builds(
 
 
 @given(first=matches(), second=matches(), alerts=st.lists(ALERTS, min_size=20, max_size=20))
-def test_what_is_called_dead_never_decides(
+def test_what_is_called_dead_never_decides_and_what_lets_nothing_fire_does_not(
     tmp_path_factory: pytest.TempPathFactory, first: Mapping[str, Any], second: Mapping[str, Any], alerts: list[Alert]
 ) -> None:
     book, _ = load(written(tmp_path_factory.mktemp("r"), a=RULES.format(first=dict(first), second=dict(second))))
@@ -175,6 +180,8 @@ def test_what_is_called_dead_never_decides(
                 killer = dead[rule.id]
                 assert killer is not None
                 assert refusal(killer.conditions or (), alert) is None
+            if lets_nothing_fire(rule) is not None:
+                assert refusal(rule.conditions or (), alert) is not None
 
 
 def test_a_shadow_that_ends_the_search_is_said_and_kills_nothing(tmp_path: Path) -> None:
