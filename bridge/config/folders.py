@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-HIDDEN = (".", "#")
+HIDDEN = (".", "#", "lost+found")  # the last is an ext4 volume's own, for root alone
 
 
 def visible(folder: Path, pattern: str = "*", onerror: Callable[[OSError], object] | None = None) -> Iterator[Path]:

@@ -124,6 +124,14 @@ def test_a_folder_whose_rules_would_be_missing_is_a_problem() -> None:
     ]
 
 
+def test_what_a_file_system_keeps_for_itself_beside_the_rules_is_none_of_them() -> None:
+    with _as_nobody(), tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        (root / "rules" / "lost+found").mkdir(parents=True, mode=0)
+        _, problems = read_files(root / "rules", root / "templates", root)
+    assert problems == ()
+
+
 @contextmanager
 def _as_nobody() -> Iterator[None]:
     """Whoever is root may read everything."""
