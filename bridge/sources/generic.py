@@ -433,12 +433,23 @@ def _fingerprint(payload: Mapping[str, Any], fields: Fields, title: str | None, 
 
 def _lasting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """What stays the same from report to report; the words where nothing else says what the report is about."""
-    if len(payload) > LABELS_MAX:  # nobody's alert: not worth a look at every name
+    given = list(islice(_unwrapped(payload), LABELS_MAX + 1))
+    if len(given) > LABELS_MAX:  # nobody's alert: not worth a look at every name
         return payload
-    lasting = {key: kept for key, value in payload.items() if (kept := _kept(spelled(key), value)) is not _GONE}
-    if any(spelled(key) not in _PASSING and not says_nothing(value) for key, value in lasting.items()):
-        return lasting
-    return {key: value for key, value in payload.items() if spelled(key) in _DESCRIPTIONS and value} or lasting
+    lasting = [(way, name, kept) for way, name, value in given if (kept := _kept(name, value)) is not _GONE]
+    is_about = any(name not in _PASSING and not says_nothing(kept) for _, name, kept in lasting)
+    told = [] if is_about else [one for one in given if one[1] in _DESCRIPTIONS and one[2]]
+    return {way: value for way, _, value in told or lasting}
+
+
+def _unwrapped(payload: Mapping[str, Any], around: str = "") -> Iterator[tuple[str, str, Any]]:
+    """What a body holds, and the blocks that add no meaning: where it stands, what that is called, and the value."""
+    for key, value in payload.items():
+        name = spelled(key)
+        if isinstance(value, dict) and name in _WRAPPERS:
+            yield from _unwrapped(value, f"{around}{key}.")
+        else:
+            yield f"{around}{key}", name, value
 
 
 def _kept(name: str, value: Any) -> Any:

@@ -96,6 +96,14 @@ def test_the_end_of_what_has_no_title_is_of_the_same_problem(fires: dict[str, st
     fired, over = alert_of(host="db-1", service="disk", **fires), alert_of(host="db-1", service="disk", **ends)
     assert (fired.status, over.status) == (Status.FIRING, Status.RESOLVED)
     assert fired.fingerprint == over.fingerprint
+    fired, over = (alert_of(data={"attributes": {"host": "db-1", "service": "disk", **told}}) for told in (fires, ends))
+    assert (fired.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert fired.fingerprint == over.fingerprint
+
+
+def test_what_stands_in_a_block_tells_problems_apart_as_what_stands_beside_it() -> None:
+    bodies = ({"host": "db-1"}, {"host": "db-2"}, {"message": "The disk is full"}, {"message": "The database is down"})
+    assert len({alert_of(event={**body, "state": "CRITICAL"}).fingerprint for body in bodies}) == 4
 
 
 def test_a_type_that_is_no_status_tells_problems_of_one_host_apart() -> None:
