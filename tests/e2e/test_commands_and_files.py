@@ -178,4 +178,9 @@ def test_what_a_file_of_rules_or_tests_holds_does_not_move_the_cursor(folder: Pa
     (folder / "body.json").write_text('{"title": "x"}')
     steps = "steps: [{send: body.json, to: lab}, {at: 1m, expect: {created: 1}}]"
     (folder / "a.test.yaml").write_text(f'- {{name: "\\e[31mred", {steps}}}\n')
-    assert run(folder, "test", "a.test.yaml").out.startswith("ok    \\x1b[31mred\n")
+    condition = """{"labels['\\e]0;owned\\a']": x}"""
+    rule = f"{{id: y, account: pd, match: {condition}, incident: {{title: x, service: y}}}}"
+    (folder / "rules" / "more.yaml").write_text(f"rules:\n  - {rule}\n")
+    ran = run(folder, "test", "a.test.yaml")
+    assert ran.out.startswith("ok    \\x1b[31mred\n")
+    assert ("y by labels['\\x1b]0;owned\\x07']" in ran.out, "\x1b" in ran.out) == (True, False)

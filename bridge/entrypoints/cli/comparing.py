@@ -15,7 +15,7 @@ from bridge.config.yaml_reader import read_tree
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import BridgeError
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.tables import counted, printed, shown
 from bridge.entrypoints.cli.traffic import (
     Progress,
@@ -180,20 +180,20 @@ def _report(comparison: Comparison, examples: Mapping[Change, Sequence[Differenc
 
 def _report_shown(comparison: Comparison, examples: Mapping[Change, Sequence[Difference]], unread: int) -> None:
     before, after = comparison.opened
-    click.echo(
+    tell(
         f"{counted(comparison.events, 'event')}, {counted(comparison.alerts, 'alert')}: "
         f"{counted(before, 'incident')} under the old rules, {after:,} under the new"
     )
     if unread:
         say(f"{unread:,} events could not be read and are left out: no such source here, or their body is odd")
     if not comparison.counts.total():
-        click.echo("no difference" if comparison.events else "nothing was compared")
+        tell("no difference" if comparison.events else "nothing was compared")
         return
     for change in Change:
         number = comparison.counts[change]
         if number:
-            click.echo("")
-            click.echo(f"{number:,} {change.value}: {_MEANING[change]}")
+            tell("")
+            tell(f"{number:,} {change.value}: {_MEANING[change]}")
             rows = [_example_row(one) for one in examples[change]]
             if rows:
                 columns = {"EVENT": "event", "SOURCE": "source", "RULE": "rule", "ALERT": "title"}
@@ -246,7 +246,7 @@ def export(
             number += 1
             progress.step()
         progress.end()
-    click.echo(f"wrote {counted(number, 'event')} into {folder}")
+    tell(f"wrote {counted(number, 'event')} into {folder}")
     for event in differs.events:
         say(f"event {event}: redacted, it matches other rules than it did; look at what they ask for")
     say("look through the files before they go into a repository: what is secret in them, only you know")

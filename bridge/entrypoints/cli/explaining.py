@@ -281,6 +281,6 @@ def capture(
         return PROBLEMS_FOUND
     written(files)
     for path in files:
-        click.echo(f"wrote {path}")
+        tell(f"wrote {path}")
     say("look through the fixture before it goes into a repository: what is secret in it, only you know")
     return 0

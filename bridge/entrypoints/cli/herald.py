@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.entrypoints.cli import config_option, say
+from bridge.entrypoints.cli import config_option, say, tell
 from bridge.entrypoints.cli.sending import post, sample_bytes
 from bridge.entrypoints.cli.setup import names_checked
 
@@ -77,7 +77,7 @@ def _demo(settings: Any, ledger: Any, address: str) -> None:
         if status != 202:
             say(f"  {sample}: {status} {answer.get('error')}")
             continue
-        click.echo(f"  {_story(ledger, str(answer['event']))}")
+        tell(f"  {_story(ledger, str(answer['event']))}")
 
 
 def _story(ledger: Any, event_id: str) -> str:

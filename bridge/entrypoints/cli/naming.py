@@ -13,7 +13,7 @@ from bridge.adapters.ledger import Ledger
 from bridge.config.names_lock import FILE, lock_text, read_lock
 from bridge.destinations.base import Destination
 from bridge.domain.delivery import HttpResponse, NamedThing
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.auditing import did
 from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import age, printed, shown
@@ -58,10 +58,10 @@ def pull(accounts: tuple[str, ...], config: Path) -> int:
             ledger.names_stored(account, kind, things)
             did(ledger, "pull", f"account {account}", kind=kind, number=len(things))
             lists[account, kind] = tuple(things)
-            click.echo(f"{account}: {kind}: {len(things)}")
+            tell(f"{account}: {kind}: {len(things)}")
     path = settings.rules_dir / FILE
     replace_text(path, lock_text(lists, before))
-    click.echo(f"wrote {path}")
+    tell(f"wrote {path}")
     return PROBLEMS_FOUND if failed else 0
 
 

@@ -13,7 +13,7 @@ from bridge.config import units
 from bridge.domain.decision import Outcome
 from bridge.domain.folding import behind_sentence
 from bridge.domain.incident import IncidentState
-from bridge.entrypoints.cli import config_option, json_option, say
+from bridge.entrypoints.cli import config_option, json_option, say, tell
 from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import age, printed, shown
 
@@ -263,7 +263,7 @@ def dead_replay(delivery_ids: tuple[str, ...], everything: bool, config: Path) -
                 say(str(error))
             else:
                 did(ledger, "replay", f"delivery {delivery_id}")
-                click.echo(f"{delivery_id} waits in lane {lane}")
+                tell(f"{delivery_id} waits in lane {lane}")
     if not wanted:
         say("there are no dead letters")
     return 1 if failed else 0
@@ -285,7 +285,7 @@ def dead_discard(delivery_id: str, reason: str, config: Path) -> int:
             say(str(error))
             return 1
         did(ledger, "discard", f"delivery {delivery_id}", reason=reason)
-    click.echo(f"{delivery_id} is discarded")
+    tell(f"{delivery_id} is discarded")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bridge.adapters.files import replace_text
-from bridge.entrypoints.cli import unused_config_option
+from bridge.entrypoints.cli import tell, unused_config_option
 from bridge.entrypoints.cli.tables import printed
 
 NAMES = ("rules", "bridge", "tests")
@@ -32,7 +32,7 @@ def schema(name: str | None, folder: Path | None) -> int:
     for one, made in wanted.items():
         path = folder / file_name(one)
         replace_text(path, as_file(made))
-        click.echo(f"wrote {path}")
+        tell(f"wrote {path}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import click
 
 from bridge.config.models import Settings
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.bodies import header_in, headers_of
 from bridge.entrypoints.cli.tables import counted, printed
 from bridge.sources import SOURCES
@@ -86,7 +86,7 @@ def send(
     elif status == 202:
         again = " (a repeat of one that is known)" if answer.get("duplicate") else ""
         alerts = counted(answer.get("alerts", 0), "alert")
-        click.echo(f"202: event {answer.get('event')}, {alerts}{again}, at {url}")
+        tell(f"202: event {answer.get('event')}, {alerts}{again}, at {url}")
     else:
         say(f"{status}: {answer.get('error', answer)}" if status else str(answer.get("error")))
     return 0 if status == 202 else PROBLEMS_FOUND

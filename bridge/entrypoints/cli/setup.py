@@ -13,7 +13,7 @@ import click
 
 from bridge.config.folders import visible
 from bridge.domain.errors import ConfigError, Problem
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, unused_config_option
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell, unused_config_option
 from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
@@ -44,7 +44,7 @@ def init(folder: Path) -> int:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        click.echo(f"wrote {target}")
+        tell(f"wrote {target}")
         written += 1
     if written:
         say(f"next: cd {folder} && incident-bridge up --demo")
@@ -124,8 +124,8 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
     if found.unproven:
         say(found.sentence)
     if keys_sentence:
-        click.echo(keys_sentence)
-    click.echo(f"{summary}{counted(odd, 'warning') if odd else 'all fine'}")
+        tell(keys_sentence)
+    tell(f"{summary}{counted(odd, 'warning') if odd else 'all fine'}")
     return 0
 
 
@@ -190,7 +190,7 @@ def passwd(from_stdin: bool) -> int:
     if len(password) < 8:
         say("a password has at least 8 characters; nothing was made")
         return PROBLEMS_FOUND
-    click.echo(PasswordHasher().hash(password))
+    tell(PasswordHasher().hash(password))
     say("set it as BRIDGE_UI_PASSWORD_HASH (quote it: it holds $ signs) and start again")
     return 0
 
@@ -223,5 +223,5 @@ def db_upgrade(config: Path) -> int:
     finally:
         database.close()
     unchanged = f"the ledger is at version {after} already"
-    click.echo(unchanged if before == after else f"the ledger went from version {before or 'none'} to {after}")
+    tell(unchanged if before == after else f"the ledger went from version {before or 'none'} to {after}")
     return 0

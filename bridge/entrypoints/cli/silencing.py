@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bridge.config.yaml_reader import read_tree
-from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say
+from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
 from bridge.entrypoints.cli.auditing import did, user_name
 from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.reading import before_option, following, limit_option, opened, since_length
@@ -104,7 +104,7 @@ def silences_add(
     if as_json:
         printed(made)
         return 0
-    click.echo(f"silence {made['id']} holds until {made['ends_at']}")
+    tell(f"silence {made['id']} holds until {made['ends_at']}")
     say(preview_sentence(preview))
     return 0
 
@@ -125,7 +125,7 @@ def silences_expire(silence_id: str, author: str | None, config: Path) -> int:
         say(f"there is no silence '{silence_id}'; see 'incident-bridge silences list'")
         return PROBLEMS_FOUND
     state = "is over" if was_ended_now else "was over already,"
-    click.echo(f"silence {silence_id} {state} since {ended['ended_at'] or ended['ends_at']}")
+    tell(f"silence {silence_id} {state} since {ended['ended_at'] or ended['ends_at']}")
     return 0
 
 
@@ -152,7 +152,7 @@ def silences_preview(
     columns = {"RECEIVED": "received_at", "EVENT": "event", "SOURCE": "source", "SEVERITY": "severity"}
     if preview.items:
         shown({**columns, "BECAME": "outcome", "ALERT": "title"}, preview.items, "")
-    click.echo(preview_sentence(preview, f"the last {since}"))
+    tell(preview_sentence(preview, f"the last {since}"))
     if preview.note is not None:
         say(preview.note)
     return 0

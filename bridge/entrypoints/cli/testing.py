@@ -146,7 +146,7 @@ def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:
     if not tried:
         return
     both = sum(one.was_true and one.was_false for one in tried)
-    click.echo(f"conditions seen both true and false: {both} of {len(tried)}")
+    tell(f"conditions seen both true and false: {both} of {len(tried)}")
     for word, unseen in (
         ("true", [one for one in tried if not one.was_true]),
         ("false", [one for one in tried if not one.was_false and one.rule not in never]),
@@ -157,7 +157,7 @@ def _conditions_said(tried: Sequence[Tried], never: frozenset[str]) -> None:
         rules = [f"{rule} by {', '.join(names)}" for rule, names in by_rule.items()]
         if rules:
             more = f"; and {len(rules) - RULES_SAID} rules more" if len(rules) > RULES_SAID else ""
-            click.echo(f"  never {word}: {'; '.join(rules[:RULES_SAID])}{more}")
+            tell(f"  never {word}: {'; '.join(rules[:RULES_SAID])}{more}")
 
 
 def cases_of(
@@ -199,9 +199,9 @@ def _said(result: dict[str, Any]) -> None:
 
 def _summed_up(number: int, failed: int, book: RuleBook, never: Sequence[str]) -> None:
     passing = "1 test passes" if number == 1 else f"{number} tests pass"
-    click.echo(f"{number - failed} of {number} tests pass" if failed else passing)
+    tell(f"{number - failed} of {number} tests pass" if failed else passing)
     hit = len(book.rules) - len(never)
-    click.echo(f"rules hit: {hit} of {len(book.rules)}{'; never matched: ' + ', '.join(never[:20]) if never else ''}")
+    tell(f"rules hit: {hit} of {len(book.rules)}{'; never matched: ' + ', '.join(never[:20]) if never else ''}")
 
 
 def _junit(results: Sequence[dict[str, Any]], problems: Sequence[Problem]) -> bytes:
