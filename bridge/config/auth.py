@@ -11,6 +11,7 @@ from bridge.config.yaml_reader import Path as YamlPath
 from bridge.render import nearest
 from bridge.sources.base import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, QueryAuth, SignatureAuth
 
+SPACE_IS_LOST = "set it without: a header loses such a space on its way, and what arrives is not the secret"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2: token
 
 _KINDS = "none, {bearer}, {header, secret}, {basic: {username, password}}, {query, secret}"
@@ -129,7 +130,7 @@ class _Reader:
         if not kinds & {"basic", "query"} and any(secret != secret.strip() for secret in held):
             hint = "set it without, unless what the sender signs with has that space, too"
             if kinds & {"bearer", "header"}:
-                hint = "set it without: a header loses such a space on its way, and what arrives is not the secret"
+                hint = SPACE_IS_LOST
             self.says.warn(path, f"source '{path[1]}' has a secret that begins or ends with a space", hint)
         if not held and not self.secrets.is_faulty(path):
             if value is None:

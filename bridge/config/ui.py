@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from bridge.config.auth import Says
+from bridge.config.auth import SPACE_IS_LOST, Says
 from bridge.config.models import (
     FileModel,
     ProxySettings,
@@ -76,6 +76,8 @@ def _tokens(model: UiModel, secrets: Secrets, says: Says) -> dict[str, TokenSett
                 says.error(at, f"token '{name}' has no 'secret'", "add 'secret: ${VARIABLE}'")
             value, at = value.get("secret"), (*at, "secret")
         secret = secrets.one(value, at)
+        if secret != secret.strip():
+            says.warn(at, f"token '{name}' begins or ends with a space", SPACE_IS_LOST)
         if secret:
             made[name] = TokenSettings(secret=secret, role=Role(role))
     return made

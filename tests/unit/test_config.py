@@ -141,6 +141,13 @@ def test_a_secret_with_a_space_around_it_warns_for_no_header_can_say_it(pasted: 
     assert "a header loses such a space on its way" in warning.hint
 
 
+def test_a_token_of_the_api_with_a_space_around_it_warns_as_well(tmp_path: Path) -> None:
+    text = SOURCE + ACCOUNT + "ui: {tokens: {ci: '${S}'}}\n"
+    (warning,) = load(tmp_path, text, ENVIRON | {"S": " s3cret"}).warnings
+    assert warning.message == "token 'ci' begins or ends with a space"
+    assert "a header loses such a space on its way" in warning.hint
+
+
 def test_a_secret_that_signs_is_never_sent_and_a_space_around_it_may_be_meant(tmp_path: Path) -> None:
     text = "sources:\n  b: {type: github, auth: {signing_secret: '${S}'}}\n" + ACCOUNT
     (warning,) = load(tmp_path, text, ENVIRON | {"S": "s3cret "}).warnings
