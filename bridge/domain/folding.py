@@ -26,6 +26,7 @@ CAUGHT_UP_AFTER = 3  # slots that nobody took after the bucket was full again
 JOINS_FOR = 5  # times max_wait: so long after its create a carrier takes more along; then somebody is paged again
 GATHERS_FOR = timedelta(seconds=5)  # a note waits for more of the same;
 GATHERS_CRITICAL_FOR = timedelta(seconds=1)  # one about a critical not so long
+TAKES_MORE = (IncidentState.PENDING, IncidentState.SENDING, IncidentState.OPEN)  # carriers that are sent, or will be
 FAR_BEHIND = "far behind: alerts of one kind go out as one incident"
 ELLIPSIS = "…"
 
@@ -118,8 +119,12 @@ def most_severe(waiting: Sequence[Waiting]) -> Waiting:
 
 
 def may_join(carrier: Incident, severity: Severity) -> bool:
-    """Whether a note at an open carrier is enough. It pages nobody: what is more severe goes out by itself."""
-    return severity.rank >= carrier.severity.rank
+    """Whether a note at an open carrier is enough. It pages nobody: what is more severe goes out by itself.
+
+    So does what comes when nothing of the carrier fires any more: its resolve may wait behind its create already.
+    """
+    takes_more = carrier.live and carrier.state in TAKES_MORE and carrier.firing > 0
+    return takes_more and severity.rank >= carrier.severity.rank
 
 
 def carrying(carrier: Incident, folded: Sequence[Waiting]) -> Incident:

@@ -12,7 +12,7 @@ from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.schema import incidents, members
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, Policy
-from bridge.domain.delivery import Action, Delivery, PermanentFailure, Reason, TransientFailure
+from bridge.domain.delivery import Action, Delivery, PermanentFailure, Reason, TransientFailure, UnknownOutcome
 from bridge.domain.folding import FoldForm
 from tests.ledgers import ACCOUNT, MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle
 
@@ -280,6 +280,21 @@ def test_a_folded_problem_that_fires_again_changes_nothing_and_keeps_the_carrier
     settle(lane.ledger, ends("x3"))
     lane.sends()
     assert lane.states() == {"resolved": 20}
+
+
+def test_nothing_folds_into_a_carrier_whose_problems_are_over(lane: Lane) -> None:
+    """Its create may have worked, so that its resolve waits behind it: what fires anew would end with the old."""
+    lane.storm(20)
+    lane.sends(UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer"))
+    settle(lane.ledger, *(ends(f"x{number}") for number in range(20)))
+    lane.storm(20, "new")
+    lane.later()
+    fresh = lane.sends().delivery
+    assert (fresh.action, fresh.fields["title"]) == (Action.CREATE, "20 alerts: new0 is down")
+    for action in (Action.CREATE, Action.RESOLVE):  # looked up, and over
+        assert lane.sends().delivery.action is action
+    assert lane.states() == {"folded": 19, "open": 1, "resolved": 20}
+    assert sorted(lane.live_members()) == sorted(f"new{number}" for number in range(20))
 
 
 def test_what_fires_again_under_the_carriers_resolve_pages_by_itself(lane: Lane) -> None:

@@ -182,7 +182,8 @@ def _open_carrier(*, by_target: bool) -> Statement:
         incidents.c.account == bindparam("account"),
         incidents.c.live,
         text("incidents.folded > 0"),  # as it stands in the index
-        or_(*(incidents.c.state == one.value for one in _TAKES_MORE)),
+        incidents.c.firing > 0,
+        or_(*(incidents.c.state == one.value for one in folding.TAKES_MORE)),
     ]
     alike: list[Any] = [deliveries.c.fold_target == bindparam("target")]
     if not by_target:
@@ -200,9 +201,6 @@ def _open_carrier(*, by_target: bool) -> Statement:
         .order_by(deliveries.c.first_attempt_at.desc())
         .limit(1)
     )
-
-
-_TAKES_MORE = (IncidentState.PENDING, IncidentState.SENDING, IncidentState.OPEN)
 
 
 class Folds:
@@ -274,7 +272,7 @@ class Folds:
         if carrier is None or not folding.may_join(carrier, incident.severity) or not self._lock(carrier.series):
             return False
         carrier = self._again(carrier)
-        if carrier.state not in _TAKES_MORE or not carrier.live:
+        if not folding.may_join(carrier, incident.severity):
             return False
         first = _waiting(row, incident)
         alike = self._alike(row, first, by_target=by_target)
