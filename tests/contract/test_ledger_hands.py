@@ -344,6 +344,19 @@ def test_a_detached_one_of_a_storm_pages_by_itself(storm: Ledger) -> None:
     assert in_state(storm, "open") == [one], "what left the carrier does not end with it"
 
 
+def test_a_detached_one_that_becomes_worse_still_goes_by_itself(storm: Ledger) -> None:
+    one = in_state(storm, "folded")[0]
+    storm.incident_detached(one)
+    found = storm.incident(one)
+    assert found is not None
+    name = found["members"][0]["fingerprint"]
+    severe = {"severity": Severity.CRITICAL}
+    assert settle(storm, fires(name, **severe), *(fires(f"c{n}", **severe) for n in range(20)))[0] == "joined"
+    create = claim(storm)
+    assert (create.delivery.incident, create.delivery.fields["title"]) == (one, f"{name} is down")
+    assert len(in_state(storm, "folded")) == 18
+
+
 def test_detaching_everything_that_keeps_a_carrier_open_resolves_it(storm: Ledger) -> None:
     (carrier,) = in_state(storm, "open")
     found = storm.incident(carrier)

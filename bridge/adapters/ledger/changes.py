@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, Text, and_, bindparam, func, or_, select, update
+from sqlalchemy import Boolean, Connection, Text, and_, bindparam, case, func, or_, select, update
 
 from bridge.adapters.ledger import folded, untold
 from bridge.adapters.ledger.compiled import InsertStatement, Statement
@@ -120,8 +120,9 @@ _REPLACE_CREATE = Statement(
         notes=bindparam("new_notes"),
         order_key=bindparam("new_order_key"),
         ids=bindparam("new_ids"),
-        fold_key=bindparam("new_fold_key"),
-        fold_target=bindparam("new_fold_target"),
+        # what a person took out of a fold, or wrote about, goes by itself whatever it becomes
+        fold_key=case((deliveries.c.fold_target.is_not(None), bindparam("new_fold_key"))),
+        fold_target=case((deliveries.c.fold_target.is_not(None), bindparam("new_fold_target"))),
     )
 )
 _PROMOTE = Statement(
