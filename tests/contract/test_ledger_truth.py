@@ -8,7 +8,7 @@ from sqlalchemy import event
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.engine import Database
 from bridge.domain.decision import KeyRule, OnResolve, Policy
-from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference
+from bridge.domain.delivery import Action, Delivered, KeyIsOpen, PermanentFailure, Reason, Reference
 from bridge.domain.incident import Incident
 from bridge.domain.truth import LOOK_BACK_AFTER, LOOK_EVERY, Trust, looks_per_round
 from tests.ledgers import (
@@ -297,6 +297,24 @@ def test_resolved_here_and_still_open_there_it_is_told_once_more(moved: Moved) -
     record(moved.ledger, claim(moved.ledger), there(before, closed=False))
     assert moved.ledger.claim(ACCOUNT) is None
     assert moved.ledger.incidents(limit=1).items[0]["reason"] == "reopened_upstream"
+
+
+def test_what_the_next_episode_found_open_and_goes_on_in_is_not_resolved_once_more(moved: Moved) -> None:
+    opened(moved.ledger, "a")
+    before = moved.now()
+    settle(moved.later(timedelta(minutes=6)), ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered())
+    moved.later(LOOK_BACK_AFTER + timedelta(seconds=5)).swept()
+    look = claim(moved.ledger)
+    assert settle(moved.ledger, fires("a", parts=("x",))) == ["opened"]
+    record(moved.ledger, look, there(before, closed=False))  # is told once more, behind the create
+    assert told(moved.ledger)[-2:] == [("create", "pending"), ("resolve", "pending")]
+    record(moved.ledger, claim(moved.ledger), KeyIsOpen(detail=""))
+    record(moved.ledger, claim(moved.ledger), delivered("P1", adopted=True))
+    assert states(moved.ledger) == ["resolved", "open"]
+    assert moved.ledger.claim(ACCOUNT) is None, "its problem fires in what would be resolved"
+    (resolve,) = [one for one in moved.ledger.deliveries(limit=9).items if one["state"] == "cancelled"]
+    assert (resolve["action"], resolve["reason"]) == ("resolve", "superseded")
 
 
 def test_resolved_here_and_opened_again_by_a_person_it_is_left_to_people(moved: Moved) -> None:

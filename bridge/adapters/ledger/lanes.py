@@ -36,7 +36,7 @@ from bridge.adapters.ledger.rows import (
 )
 from bridge.adapters.ledger.schema import attempts, deliveries, incidents, lanes, series
 from bridge.adapters.ledger.telling import note_of
-from bridge.adapters.ledger.truth import look
+from bridge.adapters.ledger.truth import is_another_one_now, look
 from bridge.domain import keys
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
@@ -77,6 +77,7 @@ from bridge.domain.truth import may_look
 
 STRIKES_MAX = 5
 MOOT = "the incident is no longer open: nobody has to hear of it, and an acknowledgement would open it again"
+GOES_ON = "it was to be resolved once more, and a later episode goes on in what is open there"
 CANDIDATES_MAX = 50  # looked at in one claim before leaving the lane to the next job
 RESPONSE_MAX_CHARS = 4096
 
@@ -343,6 +344,9 @@ class LaneWork:
             return None
         if row["action"] == Action.CHECK and not may_look(incident):
             self._finish(row, DeliveryState.CANCELLED, Reason.NOTHING_TO_TELL, "nobody believes it open any more")
+            return None
+        if row["action"] == Action.RESOLVE and is_another_one_now(self.connection, incident):
+            self._finish(row, DeliveryState.CANCELLED, Reason.SUPERSEDED, GOES_ON)
             return None
         if row["action"] == Action.NOTE and not is_worded(row):
             row, incident = self._word(row, incident)

@@ -46,12 +46,19 @@ _LIVE_THERE = Statement(
 )
 
 
+def is_another_one_now(connection: Connection, incident: Incident) -> bool:
+    """Whether a later episode lives on in the upstream's incident of one that is over."""
+    if incident.live or incident.upstream_id is None:
+        return False
+    return bool(_LIVE_THERE.rows(connection, account=incident.account, upstream=incident.upstream_id))
+
+
 def look(
     connection: Connection, incident: Incident, there: Reference, now: datetime, trust: Trust
 ) -> tuple[Incident, Transition]:
     """What a look at an incident changes, and the incident with what a new episode of it would open with."""
     told = 0
-    if not incident.live and _LIVE_THERE.rows(connection, account=incident.account, upstream=incident.upstream_id):
+    if is_another_one_now(connection, incident):
         return incident, Transition(incident=incident)
     if there.closed:
         incident = with_renewal(connection, incident) if incident.live and incident.firing else incident
