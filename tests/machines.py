@@ -83,6 +83,10 @@ class Ledger(Protocol):
         """(incident, action) of the deliveries nobody has claimed yet."""
         ...
 
+    def gathering(self) -> list[tuple[str, Action]]:
+        """Of these, the updates, and the notes whose text is not made yet: what comes to be told becomes part of it."""
+        ...
+
 
 @dataclass(slots=True)
 class There:
@@ -267,7 +271,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_update_and_one_note_wait(self) -> None:
-        waiting = [one for one in self.ledger.waiting() if one[1] in (Action.UPDATE, Action.NOTE)]
+        waiting = self.ledger.gathering()
         assert len(waiting) == len(set(waiting)), waiting
 
     @invariant()
@@ -430,7 +434,14 @@ class PureLedger:
         return [(one.series, "" if one.reason == SUPERSEDED else one.state.value, one.live) for one in found]
 
     def waiting(self) -> list[tuple[str, Action]]:
-        return [(row.incident, row.action) for row in self.rows if row.state == "pending" and not row.attempts]
+        return [(row.incident, row.action) for row in self._waiting()]
+
+    def gathering(self) -> list[tuple[str, Action]]:
+        gather = (Action.UPDATE, Action.NOTE)
+        return [(row.incident, row.action) for row in self._waiting() if row.action in gather and not row.worded]
+
+    def _waiting(self) -> list[Row]:
+        return [row for row in self.rows if row.state == "pending" and not row.attempts]
 
     def _is_behind(self, row: Row) -> bool:
         before = self.rows[: self.rows.index(row)]

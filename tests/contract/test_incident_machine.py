@@ -1,5 +1,6 @@
 """The machine of tests/machines.py over a real ledger: the same promises, with rows, locks and leases."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -70,8 +71,21 @@ class RealLedger:
         ]
 
     def waiting(self) -> list[tuple[str, Action]]:
+        return [(one["incident"], Action(one["action"])) for one in self._waiting()]
+
+    def gathering(self) -> list[tuple[str, Action]]:
+        gather = (Action.UPDATE, Action.NOTE)
+        found = [(one, Action(one["action"])) for one in self._waiting()]
+        return [(one["incident"], action) for one, action in found if action in gather and not self._is_worded(one)]
+
+    def _waiting(self) -> list[Mapping[str, Any]]:
         found = self.ledger.deliveries(state="pending", limit=500).items
-        return [(one["incident"], Action(one["action"])) for one in found if not one["attempts"]]
+        return [one for one in found if not one["attempts"]]
+
+    def _is_worded(self, one: Mapping[str, Any]) -> bool:
+        """Whether it is a list of what was found open, or folded: its text was made when it was queued."""
+        found = self.ledger.delivery(one["id"])
+        return found is not None and "note" in found["request"]["fields"]
 
 
 class WhileOpen(IncidentMachine):
@@ -98,3 +112,15 @@ TestWhileOpen = WhileOpen.TestCase
 TestWhileOpen.settings = PACE
 TestForEver = ForEver.TestCase
 TestForEver.settings = PACE
+
+
+def test_what_was_found_open_is_listed_beside_the_note_that_gathers() -> None:
+    """What the machine found: two notes wait, each of its own."""
+    played = WhileOpen()
+    for problem, fate in (("a", "works"), ("c", "works"), ("a", "works"), ("a", "refused"), ("a", "works")):
+        played.ends_and_comes_back(problem=problem, fate=fate)
+    played.ends_and_comes_back(problem="b", fate="works")
+    played.ends_and_comes_back(problem="a", fate="works")
+    assert [action for _, action in played.ledger.waiting()] == [Action.NOTE, Action.NOTE]
+    played.one_update_and_one_note_wait()
+    played.teardown()
