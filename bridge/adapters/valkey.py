@@ -27,9 +27,11 @@ from bridge.domain.errors import BridgeError
 VALKEY_STARTED = "valkey_started"
 VALKEY_ENDED = "valkey_ended"
 VALKEY_FAILED = "valkey_failed"
+VALKEY_UNREACHABLE = "valkey_unreachable"
 
 LOCK_EVERY_S = 0.5
 READY_EVERY_S = 0.02
+SOCKET_EVERY_S = 2.0  # how often it is looked for; gone at two looks in a row, nobody can come to the server any more
 STOP_WITHIN_S = 3.0
 RESTART_AFTER_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_AFTER_S = 10.0
@@ -84,6 +86,7 @@ class ValkeyKeeper:
             return
         self._thread = threading.Thread(target=self._keep, name="valkey-keeper", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._watch_socket, name="valkey-socket", daemon=True).start()
         atexit.register(self.stop)
 
     def wait_ready(self, timeout_s: float) -> bool:
@@ -118,7 +121,7 @@ class ValkeyKeeper:
                         self._run_servers(lock)
                     finally:
                         os.close(lock)
-            except OSError as error:  # no process, descriptor or file to be had just now
+            except (OSError, ValkeyUnavailable) as error:  # no process, descriptor, file or folder to be had just now
                 logs.get().error(VALKEY_FAILED, reason=str(error))
             self._stopping.wait(LOCK_EVERY_S)
 
@@ -135,6 +138,7 @@ class ValkeyKeeper:
 
     def _run_server(self, lock: int) -> int:
         """Run one server to its end; answers its exit code, negative for a signal."""
+        _socket_path(self._var)  # whoever tidies /tmp may have taken the socket's folder along
         shim = [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid())]
         self._server = subprocess.Popen(  # noqa: S603 - our own interpreter, program and settings
             [*shim, str(self._program), *self._settings()],
@@ -147,6 +151,19 @@ class ValkeyKeeper:
         if self._stopping.is_set():  # stop() may have looked for a server just before there was one
             self._signal(signal.SIGTERM)
         return self._server.wait()
+
+    def _watch_socket(self) -> None:
+        """End a server of ours whose socket somebody removed: it would live on, and nobody could reach it."""
+        missed: subprocess.Popen[bytes] | None = None
+        while not self._stopping.wait(SOCKET_EVERY_S):
+            server = self._server
+            if server is None or server.returncode is not None or os.path.exists(self._socket):
+                missed = None
+            elif server is not missed:
+                missed = server
+            else:
+                logs.get().warning(VALKEY_UNREACHABLE, reason=f"{self._socket} is gone; the server starts again")
+                self._signal(signal.SIGKILL)
 
     def _settings(self) -> list[str]:
         settings = {

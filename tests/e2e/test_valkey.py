@@ -159,6 +159,18 @@ def test_a_killed_server_is_started_again(var: Path, keeping: Callable[..., "sub
     assert servers(var) == [server_pid(var)]
 
 
+def test_a_server_whose_socket_was_removed_is_followed_by_one_that_can_be_reached(
+    var: Path, keeping: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    for _ in range(2):
+        keeping()
+    before = servers(var)
+    (var / "valkey.sock").unlink()
+    eventually(lambda: server_pid(var) is not None)
+    assert servers(var) == [server_pid(var)]
+    assert servers(var) != before
+
+
 def test_a_server_that_outlives_its_holder_is_used_and_never_doubled(
     var: Path, keeping: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
@@ -219,6 +231,21 @@ def test_a_long_path_gets_a_short_private_socket(tmp_path: Path) -> None:
     finally:
         keeper.stop()
         shutil.rmtree(folder)
+
+
+def test_a_short_private_folder_that_somebody_tidied_away_is_made_again(tmp_path: Path) -> None:
+    keeper = ValkeyKeeper(tmp_path / ("d" * 90) / "var")
+    folder = Path(keeper.url.removeprefix("unix://")).parent
+    try:
+        keeper.start()
+        assert keeper.wait_ready(WITHIN_S)
+        shutil.rmtree(folder)
+        assert not keeper.wait_ready(0.0)
+        assert keeper.wait_ready(WITHIN_S)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        keeper.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
