@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -548,6 +549,18 @@ def test_a_public_address_refuses_accounts_of_the_sandbox_whatever_is_set(tmp_pa
     ran = spawn(tmp_path, command, BRIDGE_SANDBOX="1")
     assert (ran.code, ran.out) == (PROBLEMS, "")
     assert "but server.public_url names a public address" in ran.err
+
+
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_port_that_somebody_has_is_named_with_what_to_do(tmp_path: Path, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        write_configuration(tmp_path, port=port)
+        assert run(tmp_path, "db", "upgrade").code == FINE
+        ran = spawn(tmp_path, command, BRIDGE_SANDBOX="1")
+    assert (ran.code, ran.out) == (PROBLEMS, "")
+    assert f"incident-bridge: cannot listen on 127.0.0.1:{port}" in ran.err
+    assert "; stop what listens there, or change server.listen\n" in ran.err
 
 
 # -- passwd

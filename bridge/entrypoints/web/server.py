@@ -24,6 +24,7 @@ from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import ThreadWorker
 
 from bridge.adapters import cpu
+from bridge.domain.errors import BridgeError
 
 PROCESSES = 2
 THREADS = 128
@@ -253,12 +254,24 @@ class Log(Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+class CannotListen(BridgeError):
+    """The address is somebody else's, or not to be had by this user or on this machine."""
+
+
 class _Parent(Arbiter):  # type: ignore[misc]
     """gunicorn's parent, whose SIGHUP reloads the rules: its own would end every child and start others."""
 
     def __init__(self, app: Any, on_hangup: Callable[[], None]) -> None:
         self._on_hangup = on_hangup
         super().__init__(app)
+
+    def start(self) -> None:
+        """Begin to listen. Raises CannotListen after five tries, a second apart; the log has why."""
+        try:
+            super().start()
+        except SystemExit as error:
+            at = ", ".join(self.cfg.bind)
+            raise CannotListen(f"cannot listen on {at}; stop what listens there, or change server.listen") from error
 
     def init_signals(self) -> None:
         """gunicorn's, but for SIGTTOU: a line to a terminal with `tostop` is no wish for one process less."""
