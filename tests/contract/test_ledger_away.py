@@ -180,6 +180,25 @@ def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Pat
         file.write_bytes(whole)
 
 
+@pytest.mark.parametrize("other", [None, b"", "copy"])
+def test_a_file_that_was_moved_away_takes_nothing_until_it_is_back(tmp_path: Path, other: bytes | str | None) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+    settle(ledger, fires("p"))
+    file, away = tmp_path / "bridge.db", tmp_path / "away.db"
+    file.rename(away)
+    if other is not None:
+        file.write_bytes(away.read_bytes() if isinstance(other, str) else other)
+    for use in (lambda: settle(ledger, fires("q")), lambda: ledger.heartbeat(_beat()), lambda: ledger.lanes({})):
+        with pytest.raises(LedgerUnavailable, match=r"bridge\.db is not the file any more .* stop every process"):
+            use()
+    assert not ledger.is_writable()
+    assert file.exists() == (other is not None), "no empty one is made in its place"
+    away.replace(file)
+    settle(ledger, fires("q"))
+    assert ledger.is_writable()
+    ledger.close()
+
+
 def test_a_server_that_never_answers_is_unavailable_in_time(silent: int) -> None:
     database = Database(f"postgresql+psycopg://bridge@127.0.0.1:{silent}/bridge")
     started = time.monotonic()

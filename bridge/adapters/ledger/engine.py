@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from bridge.domain.errors import LedgerUnavailable
 BUSY_TIMEOUT_MS = 5000
 _NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", type_=BigInteger))
 DAMAGED = "is damaged, or no ledger at all; restore a backup, as deploy/README.md says"
+GONE = "is not the file any more that this process opened; put that one back, or stop every process and start again"
 PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
 NO_WRITES = "the ledger takes no writes: its server is read-only"
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
@@ -69,6 +70,7 @@ class Database:
         self._trouble: tuple[type[Exception], ...] = (OperationalError, InterfaceError)
         self._lock: FileLock | None = None
         self._kept: Connection | None = None  # of SQLite's writers, between two transactions
+        self._inode: int | None = None  # of SQLite's file, once it is open
         if self.is_sqlite:
             path = make_url(url).database
             if path and path != ":memory:":
@@ -112,17 +114,42 @@ class Database:
         gives it back, for the pool to reset.
         """
         if self._lock is None:
-            with self.engine.connect() as connection:
+            with self._connected() as connection:
                 yield connection.execution_options(**{WRITE: True})
             return
+        self._in_place()
         kept, self._kept = self._kept, None
-        connection = kept or self.engine.connect().execution_options(**{WRITE: True})
+        connection = kept or self._connected().execution_options(**{WRITE: True})
         try:
             yield connection
         except BaseException:
             connection.close()
             raise
         self._kept = connection
+
+    def _connected(self) -> Connection:
+        """A connection; asked before, for SQLite's would make an empty file in the place of one that is gone."""
+        self._in_place()
+        connection = self.engine.connect()
+        if self._inode is None:
+            self._inode = self._found()
+        return connection
+
+    def _in_place(self) -> None:
+        """SQLite's file is the one that we have open. Raises LedgerUnavailable.
+
+        What is written to a file that was removed or moved away goes with this process. SQLite looks at the same number
+        (SQLITE_READONLY_DBMOVED), but not with a WAL.
+        """
+        if self._inode is not None and self._inode != self._found():
+            raise LedgerUnavailable(f"{self.file} {GONE}")
+
+    def _found(self) -> int | None:
+        """The number of the file that is in its place."""
+        if self.file is not None:
+            with suppress(FileNotFoundError):
+                return os.stat(self.file).st_ino
+        return None
 
     def write_tried(self) -> None:
         """A transaction that writes can be committed now. Raises LedgerUnavailable.
@@ -137,7 +164,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """A transaction that only reads; it takes no lock."""
-        with self._unavailable(), self.engine.connect() as connection, self._begun(connection) as transaction:
+        with self._unavailable(), self._connected() as connection, self._begun(connection) as transaction:
             yield transaction
 
     @contextmanager
@@ -183,6 +210,7 @@ class Database:
         if kept is not None:
             kept.close()
         self.engine.dispose()
+        self._inode = None
 
     @contextmanager
     def _unavailable(self) -> Iterator[None]:
