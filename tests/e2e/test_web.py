@@ -356,6 +356,22 @@ def test_chunks_that_are_none_are_refused_and_quoted_nowhere(bridge: Bridge, pat
     assert "hunter2" not in bridge.told()
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"SCRIPT_NAME": "/webhooks"},
+        {"SCRIPT_NAME": "/elsewhere"},
+        {"PATH_INFO": "/healthz"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"},
+    ],
+    ids=str,
+)
+def test_no_header_of_a_sender_leads_its_request_elsewhere_or_nowhere(bridge: Bridge, headers: dict[str, str]) -> None:
+    """A proxy that passes /webhooks/ passes the sender's headers as well, and comes from this machine."""
+    assert requests.get(f"{bridge.url}/webhooks/healthz", headers=headers, timeout=5).status_code == 405
+    assert bridge.post(alert(f"led by {headers}"), headers=headers).status_code == 202
+
+
 def test_pages_and_api_take_no_body_of_any_size(bridge: Bridge) -> None:
     for path in ("/api/v1/silences/preview", "/api/v1/reload"):
         answer = requests.post(

@@ -326,6 +326,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             "loglevel": "warning",
             "logger_class": Log,
             "control_socket_disable": True,
+            # What a proxy says is server.trusted_proxies' to believe. gunicorn's own belief in whoever comes from this
+            # machine would let a sender's header SCRIPT_NAME lead what a proxy passes as /webhooks/… to any page.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
             "sendfile": False,  # would overtake what a PatientSocket has not sent yet
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
             "pre_fork": self._take_place,
