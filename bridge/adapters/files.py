@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 SECRET_BYTES = 32
 Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: then the lock is ours
@@ -18,21 +18,29 @@ Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: t
 def secret_kept_in(path: Path) -> str:
     """A random secret, drawn by whoever asks first and kept in that file for everybody after.
 
-    One that a power failure cut short is drawn anew: half of it, or nothing at all, is no secret.
+    One that a power failure cut short is drawn anew: half of it, or nothing at all, is no secret. Raises OSError with
+    the file's name.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        kept = file.read()
-        if len(kept.strip()) >= 2 * SECRET_BYTES:
-            return kept
-        drawn = secrets.token_hex(SECRET_BYTES)
-        file.seek(0)
-        file.truncate()
-        file.write(drawn)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "r+", encoding="ascii") as file:
+            return _kept_or_drawn(file)
+    except OSError as error:  # of a disk that is full: without a name
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _kept_or_drawn(file: TextIO) -> str:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    kept = file.read()
+    if len(kept.strip()) >= 2 * SECRET_BYTES:
+        return kept
+    drawn = secrets.token_hex(SECRET_BYTES)
+    file.seek(0)
+    file.truncate()
+    file.write(drawn)
+    file.flush()
+    os.fsync(file.fileno())
     return drawn
 
 

@@ -563,6 +563,17 @@ def test_a_port_that_somebody_has_is_named_with_what_to_do(tmp_path: Path, comma
     assert "; stop what listens there, or change server.listen\n" in ran.err
 
 
+def test_a_place_that_keeps_no_key_of_the_forms_is_a_sentence(tmp_path: Path) -> None:
+    write_configuration(tmp_path, port=free_port())
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    key = tmp_path / "var" / "session.key"
+    key.mkdir()
+    ran = spawn(tmp_path, "serve", BRIDGE_SANDBOX="1")
+    assert (ran.code, ran.out) == (PROBLEMS, "")
+    assert "Traceback" not in ran.err
+    assert f"incident-bridge: {key} cannot be read or written: Is a directory; " in ran.err
+
+
 # -- passwd
 
 

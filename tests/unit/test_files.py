@@ -1,5 +1,6 @@
 """The file lock against real threads and processes."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -169,3 +170,15 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> Non
         replace_text(kept, "half of it, then \ud800")
     assert kept.read_text() == "old"
     assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_secret_that_there_is_no_room_for_is_said_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as found:
+            secret_kept_in(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert found.value.filename == str(path)

@@ -46,6 +46,7 @@ def serve(processes: int, threads: int, config: Path) -> int:
     if is_worth_another_try(loaded, ledger):
         bell.ring("a start with files that were refused")
     ledger.close()
+    wiring.session_key(loaded.settings)  # so is a var/ in which it cannot be kept
     web = WebProcess(loaded, bell)
     Server(
         loaded.settings.server.bind,
