@@ -1,5 +1,11 @@
-"""The shipped systemd units keep their promises to the processes they run."""
+"""The shipped systemd units and the container keep their promises to the processes they run."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,7 +14,8 @@ import pytest
 from bridge.adapters.supervisor import GRACE_S
 from bridge.entrypoints.web.server import CONNECTIONS_MAX, FILES_OF_OUR_OWN
 
-UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
+DEPLOY = Path(__file__).parents[2] / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
 @pytest.fixture(params=UNITS, ids=lambda path: path.name)
@@ -31,3 +38,24 @@ def test_what_is_stopped_has_the_time_it_takes(unit: ConfigParser) -> None:
 
 def test_every_connection_has_its_descriptor(unit: ConfigParser) -> None:
     assert int(unit["Service"]["LimitNOFILE"]) >= CONNECTIONS_MAX + FILES_OF_OUR_OWN
+
+
+@pytest.mark.parametrize(("answer", "is_well"), [("200 OK", True), ("503 Service Unavailable", False)])
+def test_a_container_asks_itself_how_it_is_whatever_proxy_it_was_given(answer: str, is_well: bool) -> None:
+    check = (DEPLOY / "Containerfile").read_text().partition("\nHEALTHCHECK ")[2].partition("\nENTRYPOINT")[0]
+    program = json.loads(check.partition(" CMD ")[2].replace("\\\n", ""))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answered() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(f"HTTP/1.0 {answer}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        threading.Thread(target=answered, daemon=True).start()
+        code = program[-1].replace("127.0.0.1:8080", f"127.0.0.1:{server.getsockname()[1]}")
+        nobody = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9")
+        ran = subprocess.run(
+            [sys.executable, *program[1:-1], code], env={**os.environ, **nobody, "no_proxy": ""}, capture_output=True
+        )
+    assert (ran.returncode == 0) == is_well
