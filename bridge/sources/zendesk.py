@@ -98,7 +98,7 @@ _LABELS = {
 }
 _TICKET_IN_URL = re.compile(r"/tickets/(\d{1,20})")
 _TICKET_AFTER_HASH = re.compile(r"#(\d{1,20})\b")
-_NUMBER_FIRST = re.compile(r"\s*#\d{1,20}[\s:|-]*")
+_NUMBER_FIRST = re.compile(r"(?:ticket\s*)?#\d{1,20}[\s:|-]*", re.IGNORECASE)  # further on it is the subject's own
 _HOST_FIRST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+/", re.IGNORECASE)
 
 
@@ -315,7 +315,8 @@ def _title(source: str, fields: Fields, ticket_id: str | None) -> str:
     text = fields.text("subject", "title", "tickettitle", "ticketsubject", "rawsubject", "name", "summary")
     whole = line(text or "")
     if whole:
-        return _NUMBER_FIRST.sub("", whole, count=1) or whole
+        first = _NUMBER_FIRST.match(whole)
+        return whole[first.end() :] or whole if first else whole
     if ticket_id is not None:
         return line(f"Zendesk ticket {ticket_id}")
     return line(fields.text("text", "message") or "") or f"Alert from {source}"

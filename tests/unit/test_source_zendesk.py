@@ -188,6 +188,22 @@ def test_a_trigger_names_its_ticket_in_many_ways(body: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("subject", "title"),
+    [
+        ("#9 It is slow", "It is slow"),
+        ("#9: It is slow", "It is slow"),
+        ("Ticket #9: It is slow", "It is slow"),
+        ("#9", "#9"),
+        ("Order #4711 failed", "Order #4711 failed"),
+        ("It is slow since PR #12", "It is slow since PR #12"),
+    ],
+)
+def test_only_the_tickets_own_number_in_front_is_left_out_of_the_title(subject: str, title: str) -> None:
+    assert alert_of({"ticket_id": "9", "title": subject, "status": "Open"}).title == title
+    assert alert_of(event("created", subject=subject)).title == title
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         ({"status": "Open"}, Status.FIRING),
