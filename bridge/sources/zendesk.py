@@ -5,7 +5,9 @@ In: one change of one ticket. Out: one Alert while the ticket's own state is rep
 Facts: SOURCES.md sections 1 and 3, which cite https://developer.zendesk.com/documentation/webhooks/ and
 …/api-reference/webhooks/event-types/, and published bodies. What is decided here:
 
-- Fingerprint: the ticket, together with the account when the body or X-Zendesk-Account-Id names it.
+- Fingerprint: the ticket, together with the account when the body or X-Zendesk-Account-Id names it. A trigger's body
+  that names no ticket may have a key of its own, as one made for PagerDuty or incident.io does (`dedup_key`); else its
+  title.
 - Status: NEW, OPEN, PENDING, HOLD and every word unknown are firing; SOLVED, CLOSED, DELETED, and a ticket merged,
   deleted or marked as spam are resolved. Status words of triggers are localised ("Gelöst"). Those of some languages are
   known here; put `"event_type"` with create, acknowledge or resolve into the body of the trigger and that decides.
@@ -13,7 +15,8 @@ Facts: SOURCES.md sections 1 and 3, which cite https://developer.zendesk.com/doc
 - Event types that tell the state of the ticket make an Alert: created, status_changed, priority_changed, merged,
   marked_as_spam, soft_deleted, permanently_deleted, undeleted. All others (comments, tags, assignments, users,
   organisations) are Notices.
-- Severity: URGENT critical, HIGH error, NORMAL warning, LOW info.
+- Severity: URGENT critical, HIGH error, NORMAL warning, LOW info; without a priority a `severity` of the body.
+- A body in which no placeholder is filled is a test: a Notice.
 - Labels: status, priority, type, tags (joined by commas; each tag also is a label of its own, "true"), ticket_id, and
   who and where, as sent.
 """
@@ -32,6 +35,7 @@ from bridge.sources.absent import key_of, text_of
 from bridge.sources.base import Auth, Proof, SignatureAuth
 from bridge.sources.body import object_in, says_anything
 from bridge.sources.fields import Fields, fields_of, spelled, words
+from bridge.sources.generic import severity_in
 from bridge.sources.signatures import is_one_of, verify_shared
 from bridge.sources.texts import (
     LABELS_MAX,
@@ -77,6 +81,7 @@ _BY_EVENT = {  # what operators write into `event_type` of a trigger's body, alo
 }
 _WRAPPERS = frozenset({"data", "payload", "detail", "zendesk"})
 _IDS = ("ticketid", "ticketnumber", "ticketno", "id", "number")
+_KEYS = ("dedupkey", "deduplicationkey", "incidentkey")  # where a body names no ticket
 _LINKS = ("link", "ticketlink", "ticketurl", "ticketurlwithprotocol", "url", "urlwithprotocol", "titlelink")
 _LABELS = {
     "status": ("status", "ticketstatus"),
@@ -191,6 +196,9 @@ def _of_trigger(source: str, payload: Mapping[str, Any], account: str | None) ->
     if not says_anything(payload):
         return Notice(source=source, source_type=Zendesk.type, reason="the body says nothing", payload=payload)
     fields = fields_of(_with_attachment(payload), wrappers=_WRAPPERS)
+    if not fields.by_name:
+        reason = "a test: no placeholder is filled"
+        return Notice(source=source, source_type=Zendesk.type, reason=reason, payload=payload)
     return _ticket_alert(
         source,
         payload,
@@ -227,7 +235,7 @@ def _ticket_alert(
         episode=episode,
         reported_at=reported_at,
         status=status,
-        severity=_BY_PRIORITY.get((priority or "").lower()),
+        severity=_BY_PRIORITY.get((priority or "").lower()) or severity_in(fields.texts("severity")),
         title=title,
         description=_description(fields),
         labels=_labels(fields, account, ticket_id, extra),
@@ -243,6 +251,8 @@ def _fingerprint(account: str | None, ticket_id: str) -> str:
 
 
 def _identity_without_ticket(payload: Mapping[str, Any], fields: Fields, title: str) -> str:
+    if (key := fields.key(*_KEYS)) is not None:
+        return identity("key", key)
     named = fields.text("subject", "title", "tickettitle", "ticketsubject") is not None
     return identity("title", title) if named else identity("body", digest_of(payload))
 

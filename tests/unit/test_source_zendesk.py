@@ -242,6 +242,33 @@ def test_a_trigger_without_a_ticket_still_pages() -> None:
     assert alert_of({"title": "It is slow"}).fingerprint == "title:It is slow"
 
 
+@pytest.mark.parametrize("key", ["dedup_key", "deduplication_key", "incident_key"])
+def test_a_body_made_for_pagerduty_is_known_by_its_key_and_says_how_bad_it_is(key: str) -> None:
+    payload = {"summary": "It is slow", "severity": "critical"}
+    body = {"event_action": "trigger", "payload": payload}
+    opened, other = (alert_of({key: given, **body}) for given in ("zd-9", "zd-8"))
+    ended = alert_of({key: "zd-9", "event_action": "resolve", "payload": {**payload, "severity": "info"}})
+    assert (opened.status, opened.severity) == (Status.FIRING, Severity.CRITICAL)
+    assert (ended.status, ended.fingerprint) == (Status.RESOLVED, opened.fingerprint)
+    assert other.fingerprint != opened.fingerprint
+
+
+def test_a_ticket_counts_before_a_key() -> None:
+    body = {"ticket_id": "9", "title": "It is slow"}
+    assert alert_of({**body, "dedup_key": "zd-9"}).fingerprint == alert_of(body).fingerprint
+
+
+def test_a_key_that_was_not_filled_is_none() -> None:
+    titled = {"title": "It is slow", "status": "Open"}
+    assert alert_of({**titled, "dedup_key": "zd-{{ticket.id}}"}).fingerprint == alert_of(titled).fingerprint
+
+
+def test_a_body_with_no_placeholder_filled_is_a_test() -> None:
+    reading = reading_of({"ticket_id": "{{ticket.id}}", "title": "{{ticket.title}}", "status": "{{ticket.status}}"})
+    assert isinstance(reading, Notice)
+    assert reading.reason == "a test: no placeholder is filled"
+
+
 def test_a_delivery_is_one_invocation_with_one_body() -> None:
     def delivery(body: bytes, invocation: str | None) -> str | None:
         headers = {} if invocation is None else {"x-zendesk-webhook-invocation-id": invocation}
