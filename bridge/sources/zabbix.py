@@ -10,6 +10,10 @@ supported_by_location (macros and their values; read 2026-11). Names are found i
   problems at once. It also is the episode. Without it the trigger's id, else the name with its host. Ids are unique
   in one Zabbix: give each its own source. A rule that says `dedup: [source, labels.trigger_id]` joins what one trigger
   raises again.
+- A new webhook media type posts no more than To, Subject and Message. What Zabbix' own message templates say there of a
+  problem is read: "Original problem ID: …", "Host: …", "Severity: …" (https://github.com/zabbix/zabbix, the
+  message_templates in templates/media; read 2026-11), where no event, trigger or host stands in a field of its own.
+  Their text of an update names no problem, so such a one is a Notice.
 - Status: EVENT.VALUE 0 is resolved, 1 fires; without it the words of EVENT.STATUS, else of the subject. An update
   (EVENT.UPDATE.STATUS 1) that changes the severity fires again, whatever else it did; one is an acknowledgement when
   its action or EVENT.ACK.STATUS says so; a comment, a suppression or a closing by hand (a recovery follows) is a
@@ -30,7 +34,7 @@ from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
 from bridge.domain.errors import DecodeError
-from bridge.sources.absent import text_of
+from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import json_in, object_in, says_anything
 from bridge.sources.fields import Fields, fields_of, words
 from bridge.sources.generic import reading_anyway
@@ -74,6 +78,8 @@ _HEAD = re.compile(
     r"\[?(?P<word>problem|resolved|updated|ok|recovery)\]?(?: problem)?(?: in [^:]{1,60})?\s*(?::|(?<=\])|\s-\s)\s*",
     re.IGNORECASE,
 )
+_ID_LINE, _HOST_LINE, _SEVERITY_LINE = "original problem id", "host", "severity"
+_LINE = re.compile(r"^(Original problem ID|Host|Severity):[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _IN_LINK = {
     "event": re.compile(r"[?&]eventid=(\d{1,20})"),
     "trigger": re.compile(r"[?&](?:triggerid|triggerids%5B%5D|triggerids\[\])=(\d{1,20})", re.IGNORECASE),
@@ -104,6 +110,7 @@ class _Event:
     event_id: str | None
     trigger_id: str | None
     status: Status
+    severity: str | None = None  # as its message says it
     quiet: str | None = None  # why nothing follows
 
     @property
@@ -146,16 +153,29 @@ def _event(fields: Fields) -> _Event:
     status, quiet = _status(fields, head["word"].lower() if head else None)
     event_id = fields.key("eventid", "problemid", "eventproblemid") or _id_in_link(fields, "event")
     trigger_id = fields.key("triggerid") or _id_in_link(fields, "trigger")
+    host = fields.text(*_HOSTS)
+    told = {} if event_id or trigger_id or host else _told(fields)
+    event_id = event_id or told.get(_ID_LINE)
+    if head and head["word"].lower() == "updated" and not (event_id or trigger_id or host):
+        quiet = quiet or "an update that does not say of which problem"
     name = whole[head.end() :] if head and head.end() < len(whole) else whole
     ids = (("event", event_id), ("trigger", trigger_id))
     return _Event(
         name=name or next((f"Zabbix {kind} {key}" for kind, key in ids if key), ""),
-        host=fields.text(*_HOSTS),
+        host=host or told.get(_HOST_LINE),
         event_id=event_id,
         trigger_id=trigger_id,
         status=status,
+        severity=told.get(_SEVERITY_LINE),
         quiet=quiet,
     )
+
+
+def _told(fields: Fields) -> dict[str, str]:
+    """What the lines of a message of Zabbix' own templates say; nothing where no line has the problem's id."""
+    message = (fields.text(*_MESSAGES) or "")[:8_192]
+    told = {found[1].lower(): found[2].strip() for found in _LINE.finditer(message)}
+    return {name: text for name, text in told.items() if key_of(text)} if told.get(_ID_LINE, "").isdecimal() else {}
 
 
 def _id_in_link(fields: Fields, kind: str) -> str | None:
@@ -211,7 +231,7 @@ def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Even
         # Never the time of an update: a recovery measured before it would be stale, and the incident open for ever.
         reported_at=recovered_at if event.status is Status.RESOLVED else starts_at,
         status=event.status,
-        severity=_severity(fields),
+        severity=_severity(fields, event),
         title=event.title,
         description=paragraphs(fields.text(*_MESSAGES) or ""),
         labels=_labels(fields, event),
@@ -222,11 +242,12 @@ def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Even
     )
 
 
-def _severity(fields: Fields) -> Severity | None:
-    for text in fields.texts(
+def _severity(fields: Fields, event: _Event) -> Severity | None:
+    given = fields.texts(
         "eventupdatenseverity", "eventnseverity", "nseverity", "triggernseverity", "eventseverity", "severity",
         "triggerseverity",
-    ):  # fmt: skip
+    )  # fmt: skip
+    for text in (*given, event.severity or ""):
         if (severity := _BY_NUMBER.get(text) or _BY_WORD.get(text.lower())) is not None:
             return severity
     return None
@@ -241,7 +262,7 @@ def _labels(fields: Fields, event: _Event) -> Mapping[str, str]:
             ("host_groups", fields.text("triggerhostgroupname", "hostgroups", "hostgroup")),
             ("trigger_id", event.trigger_id),
             ("event_id", event.event_id),
-            ("severity", fields.text("eventseverity", "severity", "triggerseverity")),
+            ("severity", fields.text("eventseverity", "severity", "triggerseverity") or event.severity),
         ),
     )
 

@@ -145,6 +145,43 @@ def test_what_changes_no_state_is_a_notice_that_names_its_problem(body: dict[str
     assert (reading.title, reading.fingerprint) == ("Disk is full", "event:9")
 
 
+def posted(subject: str, *lines: str) -> Any:
+    return reading_of({"To": "on-call", "Subject": subject, "Message": "\r\n".join(lines)})
+
+
+@given(st.integers(1, 10**18), st.integers(1, 10**18))
+def test_a_message_of_zabbix_own_templates_names_its_problem(first: int, second: int) -> None:
+    about = ("Problem name: Disk is full", "Host: db-01", "Severity: High")
+    problem, other = (
+        posted("Problem: Disk is full", "Problem started at 09:00", *about, f"Original problem ID: {event}")
+        for event in (first, second)
+    )
+    ended = posted("Resolved in 3m 2s: Disk is full", "It is over", *about, f"Original problem ID: {first}")
+    assert (problem.status, problem.severity, problem.title) == (Status.FIRING, Severity.ERROR, "Disk is full (db-01)")
+    assert (problem.labels["host"], problem.labels["event_id"]) == ("db-01", str(first))
+    assert (ended.status, ended.fingerprint, ended.episode) == (Status.RESOLVED, problem.fingerprint, problem.episode)
+    assert (other.fingerprint == problem.fingerprint) is (first == second)
+
+
+def test_an_update_that_names_no_problem_is_a_notice() -> None:
+    reading = posted("Updated problem in 4m: Disk is full", "A person acknowledged problem at 09:04.")
+    assert isinstance(reading, Notice)
+    assert "does not say of which problem" in reading.reason
+    assert isinstance(reading_of({"subject": "Updated problem in 4m: Disk is full", "host": "db-01"}), Alert)
+
+
+@pytest.mark.parametrize("body", [{"trigger_id": "7"}, {"host": "db-01"}, {"event_id": "7"}])
+def test_a_field_counts_before_a_line_of_the_message(body: dict[str, str]) -> None:
+    body = {**body, "subject": "Problem: Disk is full"}
+    with_lines = reading_of({**body, "message": "Host: web-09\nOriginal problem ID: 9"})
+    assert with_lines.fingerprint == reading_of(body).fingerprint
+
+
+@pytest.mark.parametrize("line", ["Original problem ID: {EVENT.ID}", "Original problem ID: soon", "Host: db-01"])
+def test_a_message_without_the_id_says_nothing_of_the_kind(line: str) -> None:
+    assert posted("Problem: Disk is full", line).fingerprint == "name:Disk is full:"
+
+
 def test_a_test_without_values_is_a_notice_and_another_shape_pages() -> None:
     test = reading_of({"event_id": "{EVENT.ID}", "event_name": "{EVENT.NAME}", "zabbix_url": "{$ZABBIX.URL}"})
     assert isinstance(test, Notice)
