@@ -14,22 +14,26 @@ supported_by_location (macros and their values; read 2026-11). Names are found i
   problem is read: "Original problem ID: …", "Host: …", "Severity: …" (https://github.com/zabbix/zabbix, the
   message_templates in templates/media; read 2026-11), where no event, trigger or host stands in a field of its own.
   Their text of an update names no problem, so such a one is a Notice.
-- Status: EVENT.VALUE 0 is resolved, 1 fires; without it the words of EVENT.STATUS, else of the subject. An update
+- Status: EVENT.VALUE 0 is resolved, 1 fires; without it the words of EVENT.STATUS, or of `state` (as of the media type
+  for Rootly, https://github.com/zabbix/zabbix, templates/media/Rootly; read 2026-11), else of the subject. An update
   (EVENT.UPDATE.STATUS 1) that changes the severity fires again, whatever else it did; one is an acknowledgement when
   its action or EVENT.ACK.STATUS says so; a comment, a suppression or a closing by hand (a recovery follows) is a
   Notice; anything else fires again.
-- Severity: 5 disaster critical, 4 high error, 3 average and 2 warning warning, 1 information info, 0 none.
+- Severity: 5 disaster critical, 4 high error, 3 average and 2 warning warning, 1 information info, 0 none. Rootly's
+  media type says critical, high, medium, low and info instead.
 - reported_at: when the problem began or recovered, in the unix times of newer versions (EVENT.TIMESTAMP,
   EVENT.RECOVERY.TIMESTAMP). An update takes the beginning too: EVENT.UPDATE.TIMESTAMP is the server's clock, and a
   recovery has the time of the item's value, which a proxy may have measured before that. EVENT.DATE and EVENT.TIME have
   no zone: unused.
 - Autoregistration and what discovery finds to be up are Notices, as is a test of the media type without values.
-- Labels: the tags (EVENT.TAGSJSON, else EVENT.TAGS), then host, host_ip, host_groups, trigger_id, event_id, severity.
+- Labels: the tags (EVENT.TAGSJSON, else EVENT.TAGS, or the object that the media type of Event-Driven Ansible makes of
+  them), then host, host_ip, host_groups, trigger_id, event_id, severity.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
@@ -65,10 +69,9 @@ _BY_NUMBER = {
     "1": Severity.INFO,
 }
 _BY_WORD = {
-    "disaster": Severity.CRITICAL,
+    **dict.fromkeys(words("disaster critical"), Severity.CRITICAL),
     "high": Severity.ERROR,
-    "average": Severity.WARNING,
-    "warning": Severity.WARNING,
+    **dict.fromkeys(words("average warning medium low"), Severity.WARNING),
     "information": Severity.INFO,
     "info": Severity.INFO,
 }
@@ -148,11 +151,12 @@ def _reading(source: str, payload: Mapping[str, Any], fields: Fields) -> Reading
 
 
 def _event(fields: Fields) -> _Event:
-    whole = line(fields.text(*_NAMES) or "")
-    head = _HEAD.match(whole)
-    status, quiet = _status(fields, head["word"].lower() if head else None)
     event_id = fields.key("eventid", "problemid", "eventproblemid") or _id_in_link(fields, "event")
     trigger_id = fields.key("triggerid") or _id_in_link(fields, "trigger")
+    names = (*_NAMES, "alertname") if event_id or trigger_id else _NAMES  # by itself it may be anybody's
+    whole = line(fields.text(*names) or "")
+    head = _HEAD.match(whole)
+    status, quiet = _status(fields, head["word"].lower() if head else None)
     host = fields.text(*_HOSTS)
     told = {} if event_id or trigger_id or host else _told(fields)
     event_id = event_id or told.get(_ID_LINE)
@@ -191,7 +195,7 @@ def _status(fields: Fields, headed: str | None) -> tuple[Status, str | None]:
     quiet = _quiet_origin(fields.text("eventsource"), value)
     if quiet is not None:
         return Status.FIRING, quiet
-    for text in (value, *fields.texts("eventstatus", "status", "triggerstatus", "triggervalue"), headed):
+    for text in (value, *fields.texts("eventstatus", "status", "triggerstatus", "triggervalue", "state"), headed):
         if text is None or text.lower() not in _OVER | _FIRES:
             continue
         if text.lower() in _OVER:
@@ -234,7 +238,7 @@ def _alert(source: str, payload: Mapping[str, Any], fields: Fields, event: _Even
         severity=_severity(fields, event),
         title=event.title,
         description=paragraphs(fields.text(*_MESSAGES) or ""),
-        labels=_labels(fields, event),
+        labels=_labels(payload, fields, event),
         links=_links(fields, event),
         starts_at=starts_at,
         ends_at=recovered_at if event.status is Status.RESOLVED else None,
@@ -253,13 +257,13 @@ def _severity(fields: Fields, event: _Event) -> Severity | None:
     return None
 
 
-def _labels(fields: Fields, event: _Event) -> Mapping[str, str]:
+def _labels(payload: Mapping[str, Any], fields: Fields, event: _Event) -> Mapping[str, str]:
     return layered_labels(
-        _tags(fields.value("eventtagsjson", "tagsjson", "eventtags", "tags")),
+        _tags(fields.value("eventtagsjson", "tagsjson", "eventtags", "tags") or payload.get("event_tags")),
         (
             ("host", event.host),
             ("host_ip", fields.text("hostip", "hostconn")),
-            ("host_groups", fields.text("triggerhostgroupname", "hostgroups", "hostgroup")),
+            ("host_groups", _joined(fields.value("triggerhostgroupname", "hostgroups", "hostgroup"))),
             ("trigger_id", event.trigger_id),
             ("event_id", event.event_id),
             ("severity", fields.text("eventseverity", "severity", "triggerseverity") or event.severity),
@@ -268,7 +272,7 @@ def _labels(fields: Fields, event: _Event) -> Mapping[str, str]:
 
 
 def _tags(tags: Any) -> Iterator[tuple[str, str]]:
-    """Tags from EVENT.TAGSJSON (a list of {tag, value}, often as text) or EVENT.TAGS (`a:1, b`)."""
+    """Tags from EVENT.TAGSJSON (a list of {tag, value}, often as text), EVENT.TAGS (`a:1, b`) or {tag: [values]}."""
     if isinstance(tags, str) and tags.lstrip().startswith("["):
         try:
             tags = json_in(tags.encode())
@@ -276,11 +280,19 @@ def _tags(tags: Any) -> Iterator[tuple[str, str]]:
             return
     if isinstance(tags, str):
         yield from tag_pairs(tag for tag in tags.split(",", LABELS_MAX)[:LABELS_MAX] if tag.strip())
+    if isinstance(tags, dict):
+        yield from ((name, _joined(values) or "true") for name, values in islice(tags.items(), LABELS_MAX))
     for tag in tags[:LABELS_MAX] if isinstance(tags, list) else ():
         if isinstance(tag, str):
             yield from tag_pairs((tag,))
         elif isinstance(tag, dict) and (name := text_of(tag.get("tag"))) is not None:
             yield name, text_of(tag.get("value")) or "true"
+
+
+def _joined(value: Any) -> str | None:
+    """A text, or several of them as one."""
+    texts = (text_of(one) for one in (value[:LABELS_MAX] if isinstance(value, list) else [value]))
+    return ",".join(text for text in texts if text is not None) or None
 
 
 def _links(fields: Fields, event: _Event) -> tuple[Link, ...]:

@@ -274,6 +274,40 @@ def test_tags_become_labels_in_either_form(tags: Any, labels: dict[str, str]) ->
     assert dict(alert_of(event_tagsjson=tags).labels) == {**labels, "event_id": "9"}
 
 
+def of_rootly(state: str, severity: str = "medium") -> Any:
+    page = "https://zabbix.example.com/tr_events.php?triggerid=7&eventid=9"
+    named = {"firing": "db-01 is Disk is full", "resolved": "db-01 has been Resolved in 4m: Disk is full"}[state]
+    told = {"alert_id": "9", "alert_name": named, "severity": severity, "state": state, "host": "db-01"}
+    return reading_of({**told, "trigger_id": "7", "event_tags": "team:db", "acknowledged": "No", "event_url": page})
+
+
+def test_what_rootlys_media_type_posts_recovers_and_has_its_name() -> None:
+    problem, ended = of_rootly("firing"), of_rootly("resolved")
+    assert (problem.status, problem.title) == (Status.FIRING, "db-01 is Disk is full")
+    assert (ended.status, ended.fingerprint) == (Status.RESOLVED, problem.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("word", "severity"),
+    [
+        ("critical", Severity.CRITICAL),
+        ("high", Severity.ERROR),
+        ("medium", Severity.WARNING),
+        ("low", Severity.WARNING),
+        ("info", Severity.INFO),
+    ],
+)
+def test_rootlys_media_type_has_words_of_its_own_for_the_severity(word: str, severity: Severity) -> None:
+    assert of_rootly("firing", word).severity is severity
+
+
+def test_the_media_type_of_event_driven_ansible_posts_tags_and_groups_taken_apart() -> None:
+    tags = {"scope": ["capacity"], "team": ["db", "ops"], "vip": [""]}
+    labels = alert_of(event_id=9, event_value=1, event_tags=tags, host_groups=["Linux", "Databases"]).labels
+    assert (labels["scope"], labels["team"], labels["vip"]) == ("capacity", "db,ops", "true")
+    assert labels["host_groups"] == "Linux,Databases"
+
+
 def test_a_link_leads_to_the_event_in_the_frontend() -> None:
     alert = alert_of(zabbix_url="https://z.example.com/", trigger_id="5", trigger_url="javascript:alert(1)")
     assert [link.href for link in alert.links] == ["https://z.example.com/tr_events.php?triggerid=5&eventid=9"]
