@@ -1,6 +1,7 @@
 """Splunk's webhook alert action: a fixed body with the first row of what a saved search found.
 
-In: one run of one search. Out: one Alert.
+In: one run of one search; or one state of an alert of Splunk Observability Cloud, or of an incident of Splunk On-Call.
+Out: one Alert.
 
 Facts: SOURCES.md sections 1 and 12, which cite the Alerting Manual, "Use a webhook alert action" (help.splunk.com), and
 published bodies. What is decided here:
@@ -14,6 +15,18 @@ published bodies. What is decided here:
 - Severity: the field `severity` or `urgency` of the row, where the search gives one in words.
 - Time of the report: when the scheduled search ran, from `sid`. No episode, no delivery id.
 - Splunk sends no headers and signs nothing: a secret in the address (`auth: {query, secret}`) proves it.
+
+Observability (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview, and on GitHub
+splunk/public-o11y-docs, admin/notif-services/webhook.rst; read 2026-11): the problem is `incidentId`. By
+`statusExtended`, else `status`, ok, manually resolved and stopped (the detector was edited or deleted) are over, and
+anything else fires. Critical is critical, Major error, Minor and Warning warning, Info info. The title is
+`messageTitle`, else detector and rule.
+
+On-Call (splunk/public-o11y-docs, sp-oncall/configuration/custom-outbound-webhooks.rst, and the bodies of
+relay-integrations/relay-splunk-on-call; read 2026-11): its variables as they are called, `INCIDENT.CURRENT_PHASE`, or
+the same as blocks. The problem is the entity (`ENTITY_ID`), which Splunk On-Call itself knows an alert by, the incident
+its episode. UNACKED fires, ACKED is acknowledged, RESOLVED is over; a body without a phase goes by the type of the
+message: RECOVERY, ACKNOWLEDGEMENT, else it fires. CRITICAL is critical and WARNING warning, as long as it is not over.
 """
 
 import re
@@ -25,7 +38,7 @@ from typing import Any, ClassVar
 from bridge.domain.alert import Alert, Notice, Reading, Status, Webhook
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import block_at, object_in, says_anything
-from bridge.sources.fields import spelled, words
+from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.generic import reading_anyway, severity_in
 from bridge.sources.signatures import SharedSecret
 from bridge.sources.texts import (
@@ -49,6 +62,16 @@ _SCHEDULED = re.compile(r"(.{1,300})_at_(\d{8,11})_[\w.]{1,80}", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 _OVER = words("resolved ok recovered cleared closed")
 _TAKEN = words("acknowledged ack")
+_NO_LONGER = words("ok manuallyresolved stopped")
+_ENTITIES = ("incidententityid", "alertentityid", "stateentityid", "entityid")
+_INCIDENTS = ("incidentincidentid", "incidentid", "stateincidentname", "incidentname")
+_PHASES = ("incidentcurrentphase", "statecurrentalertphase", "currentphase", "currentalertphase")
+_MESSAGE_TYPES = ("alertmessagetype", "messagetype")
+_STATES = ("incidententitystate", "statecurrentstate", "alertentitystate", "entitystate", "currentstate")
+_BY_PHASE = {
+    **dict.fromkeys(words("acked acknowledgement"), Status.ACKNOWLEDGED),
+    **dict.fromkeys(words("resolved recovery"), Status.RESOLVED),
+}
 _TITLE_SUBJECTS = ("host", "hostname", "dest", "service", "instance")
 
 
@@ -64,6 +87,11 @@ class Splunk(SharedSecret):
         if not says_anything(payload):
             return (Notice(source=self.name, source_type=self.type, reason="the body says nothing", payload=payload),)
         if not {"sid", "search_name", "result"} & payload.keys():
+            fields = fields_of(payload, wrappers=frozenset())
+            if "detectorid" in fields.by_name and fields.key("incidentid") is not None:
+                return (_of_detector(self.name, payload, fields),)
+            if fields.text(*_PHASES, *_MESSAGE_TYPES) is not None and fields.key(*_ENTITIES, *_INCIDENTS) is not None:
+                return (_of_incident(self.name, payload, fields),)
             return (reading_anyway(self.name, self.type, payload),)
         return (_alert(self.name, payload),)
 
@@ -88,6 +116,69 @@ def _alert(source: str, payload: Mapping[str, Any]) -> Alert:
         ),
         links=links_of(link_of("Splunk results", text_of(payload.get("results_link")))),
         starts_at=instant_of(row.get("_time")),
+        payload=payload,
+    )
+
+
+def _of_detector(source: str, payload: Mapping[str, Any], fields: Fields) -> Alert:
+    """Splunk Observability Cloud: one state of one alert of a detector."""
+    rule, detector = fields.text("rule"), fields.text("detector")
+    over = spelled(fields.text("statusextended", "status") or "") in _NO_LONGER
+    reported_at = instant_of(fields.value("timestamp"))
+    title = fields.text("messagetitle") or ": ".join(text for text in (detector, rule) if text is not None)
+    return Alert(
+        source=source,
+        source_type=Splunk.type,
+        fingerprint=identity("key", fields.key("incidentid") or ""),
+        reported_at=reported_at,
+        status=Status.RESOLVED if over else Status.FIRING,
+        severity=severity_in(fields.texts("severity")),
+        title=line(title) or f"Alert from {source}",
+        description=paragraphs("\n\n".join(fields.texts("messagebody", "description", "tip"))),
+        labels=layered_labels(
+            scalar_pairs(block_at(payload, "dimensions")),
+            [
+                ("detector", detector),
+                ("detector_id", fields.text("detectorid")),
+                ("rule", rule),
+                ("metric", fields.text("originatingmetric")),
+                ("status", fields.text("statusextended", "status")),
+            ],
+        ),
+        links=links_of(
+            link_of("Splunk detector", fields.text("detectorurl")), link_of("Runbook", fields.text("runbookurl"))
+        ),
+        ends_at=reported_at if over else None,
+        payload=payload,
+    )
+
+
+def _of_incident(source: str, payload: Mapping[str, Any], fields: Fields) -> Alert:
+    """Splunk On-Call: one phase of one incident."""
+    entity, incident = fields.key(*_ENTITIES), fields.key(*_INCIDENTS)
+    phase = fields.text(*_PHASES)
+    status = _BY_PHASE.get(spelled(phase or fields.text(*_MESSAGE_TYPES) or ""), Status.FIRING)
+    name = fields.text("incidententitydisplayname", "alertentitydisplayname", "entitydisplayname", "incidentservice")
+    return Alert(
+        source=source,
+        source_type=Splunk.type,
+        fingerprint=identity("incident", incident or "") if entity is None else identity("entity", entity),
+        episode=None if incident is None else identity("incident", incident),
+        status=status,
+        severity=None if status is Status.RESOLVED else severity_in(fields.texts(*_STATES, *_MESSAGE_TYPES)),
+        title=line(name or f"Splunk On-Call incident {incident or entity}"),
+        description=paragraphs(fields.text("alertstatemessage", "statemessage") or ""),
+        labels=layered_labels(
+            [
+                ("incident", incident),
+                ("entity", entity),
+                ("phase", phase),
+                ("service", fields.text("incidentservice", "stateservice", "service")),
+                ("host", fields.text("incidenthost", "statehost", "host")),
+                ("monitoring_tool", fields.text("alertmonitoringtool", "monitoringtool")),
+            ]
+        ),
+        links=links_of(link_of("Splunk On-Call", fields.text("stateinfourl", "infourl"))),
         payload=payload,
     )
 

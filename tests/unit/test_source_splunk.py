@@ -138,6 +138,89 @@ def test_a_body_that_says_nothing_is_a_notice_and_one_of_another_shape_pages() -
     assert reading_of({"text": "disk full"}).title == "disk full"
 
 
+def of_detector(incident: str = "GaBbCc", **more: Any) -> Alert:
+    body = {
+        "detector": "Memory of the workers",
+        "detectorId": "GaAaAa",
+        "detectorUrl": "https://app.us1.signalfx.com/#/detector/v2/GaAaAa?selected=GaBbCc",
+        "incidentId": incident,
+        "rule": "Running out of memory",
+        "severity": "Major",
+        "messageTitle": "Major Alert: Running out of memory (Memory of the workers)",
+        "status": "anomalous",
+        "statusExtended": "anomalous",
+        "timestamp": "2026-01-05T09:00:00Z",
+        "dimensions": {"host": "worker-3"},
+    }
+    reading = reading_of({**body, **more})
+    assert isinstance(reading, Alert)
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"statusExtended": "anomalous"}, Status.FIRING),
+        ({"statusExtended": "ok", "status": "ok"}, Status.RESOLVED),
+        ({"statusExtended": "manually resolved"}, Status.RESOLVED),
+        ({"statusExtended": "stopped"}, Status.RESOLVED),
+        ({"statusExtended": None, "status": "ok"}, Status.RESOLVED),
+        ({"statusExtended": "soon"}, Status.FIRING),
+    ],
+)
+def test_an_alert_of_observability_is_over_when_it_says_so(told: dict[str, Any], status: Status) -> None:
+    assert of_detector(**told).status is status
+    assert of_detector(**told).fingerprint == of_detector().fingerprint != of_detector("GaDdEe").fingerprint
+
+
+def test_an_alert_of_observability_is_titled_linked_and_labelled() -> None:
+    alert = of_detector()
+    assert alert.title == "Major Alert: Running out of memory (Memory of the workers)"
+    assert of_detector(messageTitle=None).title == "Memory of the workers: Running out of memory"
+    assert alert.severity is Severity.ERROR
+    assert (alert.labels["host"], alert.labels["rule"]) == ("worker-3", "Running out of memory")
+    assert alert.links[0].href.endswith("selected=GaBbCc")
+
+
+def of_on_call(phase: str, kind: str, *, entity: str = "queue-depth", incident: str = "9", nested: bool = False) -> Any:
+    blocks = {
+        "INCIDENT": {"INCIDENT_ID": incident, "ENTITY_DISPLAY_NAME": "The queue is long", "CURRENT_PHASE": phase},
+        "ALERT": {"message_type": kind, "entity_id": entity, "entity_state": "CRITICAL", "state_message": "9000 wait"},
+        "STATE": {"ENTITY_ID": entity, "CURRENT_ALERT_PHASE": phase, "RESOLVED_BY": None},
+    }
+    if nested:
+        return reading_of({name.lower(): block for name, block in blocks.items()})
+    return reading_of({f"{name}.{key}": value for name, block in blocks.items() for key, value in block.items()})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("phase", "kind", "status"),
+    [
+        ("UNACKED", "CRITICAL", Status.FIRING),
+        ("ACKED", "ACKNOWLEDGEMENT", Status.ACKNOWLEDGED),
+        ("RESOLVED", "RECOVERY", Status.RESOLVED),
+        ("", "RECOVERY", Status.RESOLVED),
+        ("", "ACKNOWLEDGEMENT", Status.ACKNOWLEDGED),
+        ("", "WARNING", Status.FIRING),
+    ],
+)
+def test_an_incident_of_on_call_is_one_problem_through_its_phases(
+    phase: str, kind: str, status: Status, nested: bool
+) -> None:
+    alert, opened = of_on_call(phase, kind, nested=nested), of_on_call("UNACKED", "CRITICAL", nested=nested)
+    assert (alert.status, alert.title) == (status, "The queue is long")
+    assert (alert.fingerprint, alert.episode) == (opened.fingerprint, opened.episode)
+
+
+def test_an_entity_of_on_call_that_comes_back_is_a_new_episode_and_another_one_another_problem() -> None:
+    first, again = of_on_call("UNACKED", "CRITICAL"), of_on_call("UNACKED", "CRITICAL", incident="10")
+    assert (first.severity, first.description) == (Severity.CRITICAL, "9000 wait")
+    assert again.fingerprint == first.fingerprint
+    assert again.episode != first.episode
+    assert of_on_call("UNACKED", "CRITICAL", entity="disk").fingerprint != first.fingerprint
+
+
 def test_a_secret_in_the_address_proves_the_sender() -> None:
     source = Splunk(name="sp", auth=QueryAuth(parameter="token", secrets=("old", "new")))
     source.verify(Webhook(source="sp", headers={}, body=b"{}", received_at=NOW, query={"token": "new"}))
