@@ -11,7 +11,9 @@ and published bodies. What is decided beside alert_groups.py:
   where it is signed, and a signature without one never grows old.
 - DatasourceNoData and DatasourceError are problems of their own, titled with the rule they stand for: their annotations
   tell of what the rule would have found.
-- The Test button of a contact point (TestAlert of instance Grafana) and of a channel (rule 0) are Notices.
+- The Test button of a contact point (TestAlert of instance Grafana) and of a channel are Notices. The rule of the
+  second is called "Test notification" and has the id 0 or, later, one by chance with the message "Someone is testing
+  the alert notification within Grafana." (body in cloudforet-io/plugin-grafana-mon-webhook of GitHub; read 2026-11).
 - Legacy: fingerprint is the rule's id, else its name; `alerting` and `no_data` fire, `ok` resolves, `paused` and
   `pending` are Notices. No time and no episode. Labels: the rule's tags, then those of what matched.
 """
@@ -53,6 +55,7 @@ _SYNTHETIC = {"DatasourceNoData": "No data", "DatasourceError": "Error"}
 _BRACKET = re.compile(r"\s*\[(?:Alerting|OK|No Data|Pending|Paused|Unknown)\]\s*", re.IGNORECASE)
 _QUIET = {"paused": "the rule is paused", "pending": "the rule is pending: nothing is wrong for long enough yet"}
 _A_TEST = "a test of the contact point"
+_TEST_RULE, _TEST_MESSAGE = "Test notification", "someone is testing the alert notification within grafana"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +154,10 @@ def _of_legacy(source: str, payload: Mapping[str, Any]) -> Reading:
     rule_id = key_of(payload.get("ruleId"))
     fingerprint = identity("rule", rule_id) if rule_id not in (None, "0") else identity("name", title)
     state = (text_of(payload.get("state")) or "").lower()
-    quiet = _A_TEST if rule_id == "0" and title == "Test notification" else _QUIET.get(state)
+    tested = title == _TEST_RULE and (
+        rule_id == "0" or (text_of(payload.get("message")) or "").lower().startswith(_TEST_MESSAGE)
+    )
+    quiet = _A_TEST if tested else _QUIET.get(state)
     if quiet is not None:
         return Notice(
             source=source,

@@ -200,6 +200,13 @@ def test_the_test_of_a_legacy_channel_is_a_notice() -> None:
     assert isinstance(legacy("alerting", ruleId=0, ruleName="Test notification"), Notice)
 
 
+def test_the_test_of_a_legacy_channel_may_have_any_id() -> None:
+    told = {"ruleId": 3276076600971271700, "ruleName": "Test notification"}
+    tested = legacy("alerting", **told, message="Someone is testing the alert notification within Grafana.")
+    assert isinstance(tested, Notice)
+    assert isinstance(legacy("alerting", **told, message="The notifications of our tests fail"), Alert)
+
+
 @pytest.mark.parametrize("tags", [{}, None, "", [], "team:web"])
 def test_legacy_tags_of_any_form_do_no_harm(tags: Any) -> None:
     alert = legacy("alerting", tags=tags, evalMatches=[{"value": 5, "metric": "m", "tags": tags}, 7])
