@@ -16,6 +16,10 @@ and published bodies. What is decided beside alert_groups.py:
   the alert notification within Grafana." (body in cloudforet-io/plugin-grafana-mon-webhook of GitHub; read 2026-11).
 - Legacy: fingerprint is the rule's id, else its name; `alerting` and `no_data` fire, `ok` resolves, `paused` and
   `pending` are Notices. No time and no episode. Labels: the rule's tags, then those of what matched.
+- OnCall's outgoing webhooks, with all their data forwarded (grafana/oncall,
+  docs/sources/configure/integrations/outgoing-webhooks; read 2026-11): fingerprint and episode are the alert group, new
+  each time; its state tells whether it is acknowledged or resolved, else the type of the event; a silence is a Notice.
+  Time of the report: the event's. Severity: of the labels. `alert_payload` is what the first alert's sender sent.
 """
 
 import hmac
@@ -56,6 +60,11 @@ _BRACKET = re.compile(r"\s*\[(?:Alerting|OK|No Data|Pending|Paused|Unknown)\]\s*
 _QUIET = {"paused": "the rule is paused", "pending": "the rule is pending: nothing is wrong for long enough yet"}
 _A_TEST = "a test of the contact point"
 _TEST_RULE, _TEST_MESSAGE = "Test notification", "someone is testing the alert notification within grafana"
+_SEVERITIES = ("severity", "priority", "level")
+_BY_ONCALL = {
+    "acknowledged": Status.ACKNOWLEDGED, "acknowledge": Status.ACKNOWLEDGED,
+    "resolved": Status.RESOLVED, "resolve": Status.RESOLVED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,8 @@ class Grafana(SharedSecret):
         payload = value_in(webhook)
         if isinstance(payload, dict) and "alerts" not in payload and {"ruleId", "ruleName"} & payload.keys():
             return (_of_legacy(self.name, payload),)
+        if block_at(payload, "event") and key_of(block_at(payload, "alert_group").get("id")) is not None:
+            return (_of_oncall(self.name, payload),)
         return group_readings(self.name, self.type, webhook, _DIALECT)
 
     @staticmethod
@@ -174,7 +185,7 @@ def _of_legacy(source: str, payload: Mapping[str, Any]) -> Reading:
         source_type=Grafana.type,
         fingerprint=fingerprint,
         status=Status.RESOLVED if state == "ok" else Status.FIRING,
-        severity=severity_in(text_of(tags.get(name)) for name in ("severity", "priority", "level")),
+        severity=severity_in(text_of(tags.get(name)) for name in _SEVERITIES),
         title=title,
         description=paragraphs(
             "\n".join(dict.fromkeys([text_of(payload.get("message")) or "", *map(_measured, matches)]))
@@ -203,3 +214,55 @@ def _matches(payload: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _measured(match: Mapping[str, Any]) -> str:
     metric, value = text_of(match.get("metric")), text_of(match.get("value"))
     return "" if value is None else f"{line(metric or 'value', 200)}: {line(value, 100)}"
+
+
+def _of_oncall(source: str, payload: Mapping[str, Any]) -> Reading:
+    """One event of one alert group of OnCall."""
+    group, first = block_at(payload, "alert_group"), block_at(payload, "alert_payload")
+    group_id = key_of(group.get("id")) or ""
+    state = (text_of(group.get("state")) or "").lower()
+    event = (text_of(block_at(payload, "event").get("type")) or "").lower()
+    own = block_at(first, "labels") or block_at(first, "commonLabels")
+    labels = layered_labels(
+        scalar_pairs(own),
+        scalar_pairs(block_at(group, "labels")),
+        [
+            ("state", state),
+            ("event", event),
+            ("integration", text_of(block_at(payload, "integration").get("name"))),
+            ("alert_group", group_id),
+        ],
+    )
+    title = line(text_of(group.get("title")) or labels.get("alertname") or "") or f"Alert from {source}"
+    fingerprint = identity("group", group_id)
+    if "silenced" in (state, event) or (event == "silence" and state not in _BY_ONCALL):
+        return Notice(
+            source=source,
+            source_type=Grafana.type,
+            reason="somebody silenced the alert group",
+            payload=payload,
+            title=title,
+            fingerprint=fingerprint,
+        )
+    status = _BY_ONCALL.get(state) or _BY_ONCALL.get(event) or Status.FIRING
+    told = block_at(first, "annotations") or block_at(first, "commonAnnotations")
+    described = (text_of(block.get(name)) for block in (told, first) for name in ("description", "summary", "message"))
+    pages = block_at(group, "permalinks")
+    return Alert(
+        source=source,
+        source_type=Grafana.type,
+        fingerprint=fingerprint,
+        episode=fingerprint,
+        reported_at=instant_of(block_at(payload, "event").get("time")),
+        status=status,
+        severity=severity_in(labels.get(name) for name in _SEVERITIES),
+        title=title,
+        description=paragraphs(next((text for text in described if text is not None), "")),
+        labels=labels,
+        links=links_of(
+            *(link_of(f"Grafana OnCall ({name})", text_of(pages.get(name))) for name in ("web", "slack", "telegram"))
+        ),
+        starts_at=instant_of(group.get("created_at")),
+        ends_at=instant_of(group.get("resolved_at")) if status is Status.RESOLVED else None,
+        payload=payload,
+    )

@@ -212,3 +212,63 @@ def test_legacy_tags_of_any_form_do_no_harm(tags: Any) -> None:
     alert = legacy("alerting", tags=tags, evalMatches=[{"value": 5, "metric": "m", "tags": tags}, 7])
     assert dict(alert.labels) == {"state": "alerting", "rule": "CPU"}
     assert alert.description == "m: 5"
+
+
+def oncall(event: str, state: str, *, group: str = "IABC", **more: Any) -> Any:
+    body = {
+        "event": {"type": event, "time": "2026-01-05T09:04:00.5+00:00"},
+        "alert_group": {
+            "id": group,
+            "state": state,
+            "title": "The queue is long",
+            "alerts_count": len(event),
+            "created_at": "2026-01-05T09:00:00Z",
+            "resolved_at": "2026-01-05T09:04:00Z" if state == "resolved" else None,
+            "permalinks": {"slack": None, "web": "https://team.grafana.example/alert-groups/IABC"},
+            "labels": {"team": "queues"},
+        },
+        "alert_payload": {"status": "firing", "commonLabels": {"alertname": "QueueLong", "severity": "critical"}},
+        "integration": {"name": "Main"},
+        "notified_users": [{"username": event}],
+    }
+    (reading,) = readings_of({**body, **more})
+    return reading
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "status"),
+    [
+        ("alert group created", "firing", Status.FIRING),
+        ("escalation", "firing", Status.FIRING),
+        ("acknowledge", "acknowledged", Status.ACKNOWLEDGED),
+        ("acknowledge", "", Status.ACKNOWLEDGED),
+        ("unacknowledge", "firing", Status.FIRING),
+        ("resolve", "resolved", Status.RESOLVED),
+        ("resolve", "", Status.RESOLVED),
+        ("unresolve", "firing", Status.FIRING),
+        ("unsilence", "firing", Status.FIRING),
+        ("status change", "resolved", Status.RESOLVED),
+    ],
+)
+def test_an_alert_group_of_oncall_is_one_problem_through_its_states(event: str, state: str, status: Status) -> None:
+    reading, opened = oncall(event, state), oncall("alert group created", "firing")
+    assert (reading.status, reading.title, reading.severity) == (status, "The queue is long", Severity.CRITICAL)
+    assert (reading.fingerprint, reading.episode) == (opened.fingerprint, opened.episode)
+    assert oncall(event, state, group="IDEF").fingerprint != opened.fingerprint
+
+
+def test_an_alert_group_of_oncall_tells_its_times_labels_and_page() -> None:
+    alert = oncall("resolve", "resolved")
+    assert alert.reported_at == datetime(2026, 1, 5, 9, 4, 0, 500_000, tzinfo=UTC)
+    assert (alert.starts_at, alert.ends_at) == (NOW.replace(hour=9), NOW.replace(hour=9, minute=4))
+    assert (alert.labels["alertname"], alert.labels["team"]) == ("QueueLong", "queues")
+    assert [link.href for link in alert.links] == ["https://team.grafana.example/alert-groups/IABC"]
+
+
+@pytest.mark.parametrize(
+    ("event", "state"), [("silence", "silenced"), ("silence", "firing"), ("status change", "silenced")]
+)
+def test_a_silence_of_oncall_is_a_notice(event: str, state: str) -> None:
+    reading = oncall(event, state)
+    assert isinstance(reading, Notice)
+    assert reading.fingerprint == oncall("escalation", "firing").fingerprint
