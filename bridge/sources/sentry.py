@@ -17,6 +17,9 @@ and https://docs.sentry.io/integrations/integration-platform/webhooks/issues/ (a
 - Severity: the level (fatal is critical, debug info); of a metric alert the action, critical or warning.
 - Time of the report: Sentry-Hook-Timestamp. What times the bodies have is when an event happened.
 - Installations, comments and the like are Notices. Delivery: Request-ID.
+- An activity alert is always `triggered`, and its documented activities are those of Sentry's AI, Seer: Notices
+  (https://docs.sentry.io/integrations/integration-platform/webhooks/activity-alerts/; read 2026-11). Of any other
+  activity the issue's own status counts.
 """
 
 import hmac
@@ -53,6 +56,7 @@ _DELIVERY = "request-id"
 
 _ISSUE_FIRES = words("created unresolved triggered")
 _ISSUE_ENDS = words("resolved archived ignored")
+_ACTIVITY, _OF_SEER = "activity_alert", "seer_"
 _ASIDE = words("installation comment seer preprod")  # resources that are no problem, up to their first dot
 _PROJECT_IN_URL = re.compile(r"/projects/[^/]{1,100}/([^/]{1,100})/")
 _ISSUE_IN_URL = re.compile(r"/issues/(\d{1,20})\b")
@@ -122,6 +126,9 @@ class _Hook:
         data = block_at(self.payload, "data")
         if metric := block_at(data, "metric_alert"):
             return self._of_metric(data, metric)
+        activity = line(text_of(block_at(data, "activity").get("type")) or "", 60)
+        if activity.startswith(_OF_SEER):
+            return _notice(self.source, self.payload, f"{activity} reports no problem")
         if issue := block_at(data, "issue"):
             return self._of_issue(data, issue)
         if event := block_at(data, "event") or block_at(data, "error"):
@@ -265,7 +272,8 @@ class _Hook:
     def _issue_status(self, issue: Mapping[str, Any]) -> Status:
         if self.action == "assigned":
             return Status.ACKNOWLEDGED
-        told = self.action if self.action in _ISSUE_FIRES | _ISSUE_ENDS else text_of(issue.get("status"))
+        says = self.action in _ISSUE_FIRES | _ISSUE_ENDS and self.resource != _ACTIVITY
+        told = self.action if says else text_of(issue.get("status"))
         return Status.RESOLVED if told in _ISSUE_ENDS else Status.FIRING
 
     def _episode(self, issue: Mapping[str, Any]) -> str | None:

@@ -214,6 +214,28 @@ def test_without_the_header_the_body_tells_that_it_is_no_problem(data: dict[str,
     assert isinstance(reading_of({"action": "created", "data": data}), Notice)
 
 
+def of_activity(kind: str, status: str) -> Any:
+    told = {"id": "42", "title": "ValueError: bad", "status": status}
+    return reading_of(
+        {"action": "triggered", "data": {"issue": told, "activity": {"type": kind, "details": {}}}}, "activity_alert"
+    )
+
+
+@pytest.mark.parametrize("kind", ["seer_root_cause_completed", "seer_pr_created"])
+def test_what_seer_did_about_an_issue_is_no_problem(kind: str) -> None:
+    reading = of_activity(kind, "unresolved")
+    assert isinstance(reading, Notice)
+    assert kind in reading.reason
+
+
+@pytest.mark.parametrize(
+    ("status_of_issue", "status"),
+    [("unresolved", Status.FIRING), ("resolved", Status.RESOLVED), ("ignored", Status.RESOLVED)],
+)
+def test_of_another_activity_the_state_of_its_issue_counts(status_of_issue: str, status: Status) -> None:
+    assert of_activity("set_by_somebody", status_of_issue).status is status
+
+
 def test_a_resource_nobody_knows_still_pages() -> None:
     reading = reading_of({"action": "triggered", "data": {"monitor": {"name": "nightly"}}}, "monitor")
     assert isinstance(reading, Alert)
