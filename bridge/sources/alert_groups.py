@@ -61,7 +61,8 @@ class Dialect:
 
     why_ignored: Callable[[Mapping[str, str]], str | None] = _nothing  # why an alert reports no problem
     title: Callable[[Mapping[str, str]], str | None] = _nothing  # where the annotations say something else
-    described: tuple[str, ...] = ()  # keys of an alert whose text ends the description
+    annotated: tuple[str, ...] = ()  # annotations whose text follows the description
+    described: tuple[str, ...] = ()  # keys of an alert whose text ends it
     linked: tuple[tuple[str, str], ...] = ()  # keys of an alert, or of the group, that hold an address; their text
 
 
@@ -150,7 +151,8 @@ class _Group:
         return Status.RESOLVED if word.lower() in ("resolved", "ok", "normal", "inactive") else Status.FIRING
 
     def _description(self, element: Mapping[str, Any], annotations: Mapping[str, Any]) -> str:
-        texts = [_first(annotations, _DESCRIPTIONS), *(text_of(element.get(key)) for key in self.dialect.described)]
+        more = (text_of(annotations.get(name)) for name in self.dialect.annotated)
+        texts = [_first(annotations, _DESCRIPTIONS), *more, *map(text_of, map(element.get, self.dialect.described))]
         return paragraphs("\n\n".join(text for text in texts if text is not None))
 
     def _links(self, element: Mapping[str, Any], annotations: Mapping[str, Any]) -> Iterator[Link | None]:

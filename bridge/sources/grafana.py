@@ -9,8 +9,9 @@ and published bodies. What is decided beside alert_groups.py:
 - `auth: {signing_secret}`: both headers may be called anything in Grafana, so they are known by their looks: 64
   hexadecimal digits, and the seconds of the epoch. The signed text is the body, or `<seconds>:<body>`; the time counts
   where it is signed, and a signature without one never grows old.
-- DatasourceNoData and DatasourceError are problems of their own, titled with the rule they stand for: their annotations
-  tell of what the rule would have found.
+- DatasourceNoData and DatasourceError are problems of their own, titled with the rule they stand for: their
+  annotations tell of what the rule would have found, but for `Error`, which says why it could not be asked
+  (grafana/grafana of GitHub, pkg/services/ngalert/state/state.go; read 2026-11) and stands in the description.
 - The Test button of a contact point (TestAlert of instance Grafana) and of a channel are Notices. The rule of the
   second is called "Test notification" and has the id 0 or, later, one by chance with the message "Someone is testing
   the alert notification within Grafana." (body in cloudforet-io/plugin-grafana-mon-webhook of GitHub; read 2026-11).
@@ -147,6 +148,7 @@ def _synthetic_title(labels: Mapping[str, str]) -> str | None:
 _DIALECT = Dialect(
     why_ignored=_why_ignored,
     title=_synthetic_title,
+    annotated=("Error",),
     described=("valueString",),
     linked=(
         ("generatorURL", "Grafana rule"),

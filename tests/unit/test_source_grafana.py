@@ -167,6 +167,13 @@ def test_what_was_measured_ends_the_description() -> None:
     assert alert_of(annotations={"description": "too many"}, valueString="[ A=5 ]").description == "too many\n\n[ A=5 ]"
 
 
+def test_why_a_rule_could_not_be_asked_stands_in_the_description() -> None:
+    why = "[sse.dataQueryError] failed to execute query [A]: dial tcp: i/o timeout"
+    labels = {"alertname": "DatasourceError", "rulename": "Queue is long"}
+    alert = alert_of(labels=labels, annotations={"description": "Over 9000 wait", "Error": why})
+    assert alert.description.startswith(f"Over 9000 wait\n\n{why}")
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [
