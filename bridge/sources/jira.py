@@ -13,6 +13,10 @@ published bodies. What is decided here:
 - An update is an Alert when the changelog names anything but the fields in _ASIDE, or when there is no changelog and
   it is not about a comment or a worklog. Everything about other things than issues is a Notice.
 - Severity: the words of the priority, Highest to Lowest, Blocker to Trivial, P1 to P5.
+- Custom data of an automation rule's web request (a choice beside the issue itself,
+  https://support.atlassian.com/cloud-automation/docs/issue-data-jira-format-payload-for-send-web-request-action; read
+  2026-11) has the keys that its author chose: what names an issue by its key (`issueKey`, `key`, alone or in a block)
+  is that issue, and its status says whether it is done. Anything else is read as the generic source would.
 - Labels: each label of the issue ("true"; `team:db` is team=db), then project, issue_key, issue_type, status, ...
 """
 
@@ -26,7 +30,7 @@ from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, 
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.base import Auth, Proof, SignatureAuth
 from bridge.sources.body import block_at, object_in
-from bridge.sources.fields import spelled, words
+from bridge.sources.fields import fields_of, spelled, words
 from bridge.sources.generic import reading_anyway
 from bridge.sources.signatures import hex_hmac_proof, verify_hex_hmac, verify_shared
 from bridge.sources.texts import (
@@ -60,6 +64,7 @@ _BY_PRIORITY = {
     **dict.fromkeys(words("medium normal moderate minor p3 sev3"), Severity.WARNING),
     **dict.fromkeys(words("low lowest trivial p4 p5 sev4 sev5"), Severity.INFO),
 }
+_WRAPPERS = words("data issue ticket payload")
 _SITE = re.compile(r"https?://([^/\s?#]{1,200})(?:/[^\s?#]{0,200}?)??(?=/rest/)", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,50}-[0-9]{1,20}")
 _WORD = re.compile(r"[a-z0-9]+")
@@ -86,8 +91,8 @@ class Jira:
         payload = object_in(webhook)
         event = text_of(payload.get("webhookEvent"))
         issue = block_at(payload, "issue") or (payload if isinstance(payload.get("fields"), dict) else {})
-        if event is None and not issue:
-            return (reading_anyway(self.name, self.type, payload),)
+        if event is None and not isinstance(issue.get("fields"), dict) and (not issue or "summary" in issue):
+            return (_of_custom_data(self.name, payload),)
         reason = _aside(event, payload, issue)
         if reason is not None:
             return (_notice(self.name, payload, issue, reason),)
@@ -157,6 +162,42 @@ def _alert(source: str, payload: Mapping[str, Any], issue: Mapping[str, Any], ev
         links=_links(issue),
         starts_at=instant_of(fields.get("created")),
         ends_at=(instant_of(fields.get("resolutiondate")) or reported_at) if status is Status.RESOLVED else None,
+        payload=payload,
+    )
+
+
+def _of_custom_data(source: str, payload: Mapping[str, Any]) -> Reading:
+    """What an automation rule posts under keys of its author's."""
+    fields = fields_of(payload, wrappers=_WRAPPERS)
+    key = next((key for key in fields.texts("issuekey", "ticketkey", "key") if _KEY.fullmatch(key)), None)
+    if key is None:
+        return reading_anyway(source, Jira.type, payload)
+    state, category = fields.text("status", "issuestatus", "statusname"), fields.text("statuscategory")
+    over = _says_done(category) if category is not None else _says_done(state)
+    priority = fields.text("priority", "issuepriority", "severity")
+    reported_at = instant_of(fields.value("updated", "timestamp"))
+    return Alert(
+        source=source,
+        source_type=Jira.type,
+        fingerprint=identity("key", key),
+        reported_at=reported_at,
+        status=Status.RESOLVED if over else Status.FIRING,
+        severity=_severity({"priority": priority}),
+        title=line(fields.text("summary", "issuesummary", "title") or f"Jira issue {key}"),
+        description=paragraphs(fields.text("description", "issuedescription") or ""),
+        labels=layered_labels(
+            [
+                ("project", key.partition("-")[0]),
+                ("issue_key", key),
+                ("issue_type", fields.text("issuetype", "type")),
+                ("status", state),
+                ("status_category", category),
+                ("priority", priority),
+            ]
+        ),
+        links=links_of(link_of(f"Jira {key}", fields.text("url", "issueurl", "link"))),
+        starts_at=instant_of(fields.value("created")),
+        ends_at=reported_at if over else None,
         payload=payload,
     )
 

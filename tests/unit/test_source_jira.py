@@ -248,3 +248,35 @@ def test_retries_of_one_delivery_share_its_id_and_other_bodies_do_not() -> None:
 def test_the_issue_that_an_automation_rule_posts_is_read_as_it_is() -> None:
     alert = alert_of(event("created")["issue"])
     assert (alert.status, alert.fingerprint) == (Status.FIRING, "issue:team.example.net:10")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"issueKey": "OPS-7", "summary": "It is slow", "priority": "High"},
+        {"key": "OPS-7", "title": "It is slow", "priority": "High"},
+        {"issue": {"key": "OPS-7", "summary": "It is slow", "priority": "High"}},
+        {"data": {"issue_key": "OPS-7", "summary": "It is slow", "priority": {"name": "High"}}, "severity": "High"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"status": "In Progress"}, Status.FIRING),
+        ({}, Status.FIRING),
+        ({"status": "Done"}, Status.RESOLVED),
+        ({"status": "Erledigt", "statusCategory": "done"}, Status.RESOLVED),
+        ({"status": "Resolved", "statusCategory": "In Progress"}, Status.FIRING),
+    ],
+)
+def test_custom_data_of_an_automation_rule_is_the_issue_whose_key_it_has(
+    body: dict[str, Any], told: dict[str, str], status: Status
+) -> None:
+    alert = alert_of({**body, **told})
+    assert (alert.status, alert.severity, alert.title) == (status, Severity.ERROR, "It is slow")
+    assert (alert.fingerprint, alert.labels["issue_key"], alert.labels["project"]) == ("key:OPS-7", "OPS-7", "OPS")
+
+
+def test_custom_data_without_an_issues_key_is_read_as_a_generic_body() -> None:
+    assert alert_of({"summary": "It is slow", "key": "not one"}).fingerprint == "key:not one"
+    assert alert_of({"accountId": "5b10", "username": "somebody"}).status is Status.FIRING
