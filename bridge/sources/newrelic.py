@@ -8,8 +8,9 @@ and https://docs.newrelic.com/docs/alerts/get-notified/custom-variables-incident
 read 2026-11). Names are found in any spelling: `issueId`, `issue_id`, `issue: {id}`. What is decided here:
 
 - Fingerprint: the issue's id, new each time, so it is the episode too. A rule may join the issues of one condition and
-  entity: `dedup: [source, labels.condition, labels.entity]`. Legacy: account and incident id. Without an id: policy,
-  condition and entities, else the title.
+  entity: `dedup: [source, labels.condition, labels.entity]`. Legacy: account and incident id. Without an id: the key
+  that a body made for another tool has (`deduplication_key`, as incident.io's, https://docs.incident.io/api-reference/
+  alert-events-v2/createhttp; read 2026-11), else policy, condition and entities, else the title.
 - Status: CLOSED is resolved. An issue somebody took keeps ACTIVATED: `acknowledgedAt`, or an owner that is not `N/A`,
   makes it acknowledged, unless the trigger says that an incident was added or the priority changed: then it fires.
 - Severity: CRITICAL critical, HIGH error, MEDIUM and WARNING warning, LOW and INFO info.
@@ -43,6 +44,7 @@ from bridge.sources.texts import (
 
 _WRAPPERS = words("data payload newrelic notification")
 _ISSUE_IDS = ("issueid", "id")
+_KEYS = ("deduplicationkey", "dedupkey", "incidentkey")
 _TITLES = ("issuetitle", "title", "annotationstitle")
 _STATES = ("state", "issuestate", "status", "currentstate")
 _PRIORITIES = ("priority", "issuepriority", "severity")
@@ -86,10 +88,12 @@ def _of_issue(source: str, payload: Mapping[str, Any], fields: Fields) -> Alert:
     policy, condition, entity = (_joined(fields, names) for names in (_POLICIES, _CONDITIONS, _ENTITIES))
     title = line(fields.text(*_TITLES) or condition or "")
     parts = (policy, condition, entity) if policy or condition else (title, entity)
+    key = fields.key(*_KEYS)
+    without_issue = _by_condition(*parts) if key is None else identity("key", key)
     return Alert(
         source=source,
         source_type=NewRelic.type,
-        fingerprint=_by_condition(*parts) if issue is None else identity("issue", issue),
+        fingerprint=without_issue if issue is None else identity("issue", issue),
         episode=None if issue is None else identity(issue),
         reported_at=reported_at,
         status=status,

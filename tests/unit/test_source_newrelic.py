@@ -101,6 +101,15 @@ def test_without_an_id_policy_condition_and_entity_identify_the_issue() -> None:
     assert apart[0].fingerprint != apart[1].fingerprint
 
 
+@pytest.mark.parametrize("name", ["deduplication_key", "dedup_key", "incidentKey"])
+def test_without_an_id_a_key_made_for_another_tool_identifies_the_issue(name: str) -> None:
+    opened, other = (issue("firing", id=None, **{name: key}) for key in ("i-1", "i-2"))
+    ended = issue("resolved", id=None, title="CPU was high", **{name: "i-1"})
+    assert (ended.status, ended.fingerprint) == (Status.RESOLVED, opened.fingerprint)
+    assert other.fingerprint != opened.fingerprint
+    assert issue(**{name: "i-2"}).fingerprint == issue().fingerprint
+
+
 @pytest.mark.parametrize("left", [None, "", "null", "{{issueId}}", "{{ issueId }}"])
 def test_an_id_that_was_not_filled_in_never_stands_in_the_key(left: Any) -> None:
     first, second = (issue(id=left, conditionName=name) for name in ("C1", "C2"))
