@@ -15,6 +15,11 @@ and published bodies. What is decided here:
 - Title: policy, condition and resource; the summary, which tells values and changes, opens the description.
 - Labels: those of the policy, the resource, the metric and the metadata, in this order, then facts of the incident.
 - `version: test` is the channel's test. Pub/Sub gives each message an id that its retries keep.
+- A Cloud Billing budget tells its state several times a day, exceeded or not; only while a threshold is exceeded is it
+  named (alertThresholdExceeded, forecastThresholdExceeded), and its ids are attributes of the message
+  (https://cloud.google.com/billing/docs/how-to/budgets-programmatic-notifications#notification_format; read 2026-11).
+  The problem is the budget, the episode its period: a rule may page for each threshold with
+  `dedup: [source, payload.budgetDisplayName, labels.threshold]`. Without a threshold it is over.
 """
 
 import base64
@@ -56,7 +61,7 @@ class GcpMonitoring(SharedSecret):
         payload = _unwrapped(body)
         incident = block_at(payload, "incident")
         if not incident:
-            return (reading_anyway(self.name, self.type, payload),)
+            return (_other(self.name, payload, block_at(body, "message")),)
         if (text_of(payload.get("version")) or "").lower() == "test":
             reason = "a test of the notification channel"
             return (Notice(source=self.name, source_type=self.type, reason=reason, payload=payload),)
@@ -83,6 +88,52 @@ def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(inside, dict):
         raise DecodeError("$.message.data", f"expected an object, found {kind_of(inside)}")
     return inside
+
+
+def _other(source: str, payload: Mapping[str, Any], message: Mapping[str, Any]) -> Reading:
+    """What Google Cloud publishes besides incidents, and any other object as it is."""
+    if text_of(payload.get("budgetDisplayName")) and "costAmount" in payload:
+        return _budget(source, payload, message)
+    return reading_anyway(source, GcpMonitoring.type, payload)
+
+
+def _budget(source: str, payload: Mapping[str, Any], message: Mapping[str, Any]) -> Alert:
+    name = text_of(payload.get("budgetDisplayName")) or ""
+    attributes = block_at(message, "attributes")
+    ids = [key for one in ("billingAccountId", "budgetId") if (key := key_of(attributes.get(one))) is not None]
+    spent, forecast = (_threshold(payload.get(f"{basis}ThresholdExceeded")) for basis in ("alert", "forecast"))
+    is_over = spent is None and forecast is None
+    cost, amount, currency = (text_of(payload.get(one)) or "" for one in ("costAmount", "budgetAmount", "currencyCode"))
+    began = key_of(payload.get("costIntervalStart"))
+    reported_at = instant_of(message.get("publishTime"))
+    told = f"{spent} exceeded" if spent else f"{forecast} forecast" if forecast else "within its thresholds"
+    return Alert(
+        source=source,
+        source_type=GcpMonitoring.type,
+        fingerprint=identity("budget", *(ids or [name])),
+        episode=None if is_over or began is None else identity(began),
+        reported_at=reported_at,
+        status=Status.RESOLVED if is_over else Status.FIRING,
+        title=line(f"Budget {name}: {told}"),
+        description=paragraphs(f"{cost} of {amount} {currency} since {began or 'the period began'}"),
+        labels=layered_labels(
+            [
+                ("budget", name),
+                ("threshold", spent or forecast),
+                ("basis", "spend" if spent else forecast and "forecast"),
+            ],
+            scalar_pairs(attributes),
+        ),
+        ends_at=reported_at if is_over else None,
+        payload=payload,
+    )
+
+
+def _threshold(value: Any) -> str | None:
+    """A threshold, 0.9 of the budget, as people say it; None where none is exceeded."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1_000:
+        return f"{value * 100:g} %"
+    return text_of(value)
 
 
 def _alert(source: str, payload: Mapping[str, Any], incident: Mapping[str, Any]) -> Alert:

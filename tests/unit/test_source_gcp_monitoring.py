@@ -33,9 +33,10 @@ def alert_of(**incident: Any) -> Alert:
     return reading
 
 
-def pushed(body: Any, message_id: str = "1") -> Any:
+def pushed(body: Any, message_id: str = "1", **message: Any) -> Any:
     data = base64.b64encode(json.dumps(body).encode()).decode()
-    return {"message": {"data": data, "messageId": message_id}, "subscription": "projects/p/subscriptions/s"}
+    inside = {"data": data, "messageId": message_id, **message}
+    return {"message": inside, "subscription": "projects/p/subscriptions/s"}
 
 
 @given(first=IDS, second=IDS)
@@ -149,6 +150,34 @@ def test_a_push_of_pubsub_is_unwrapped_and_known_by_its_message() -> None:
 def test_a_push_that_holds_no_notification_is_refused(data: str) -> None:
     with pytest.raises(DecodeError):
         reading_of({"message": {"data": data, "messageId": "1"}})
+
+
+def budget_of(budget_id: str | None = "b-1", began: str = "2026-01-01T08:00:00Z", **told: Any) -> Alert:
+    budget = {"budgetDisplayName": "shop", "budgetAmount": 200.0, "costAmount": 90.5, "currencyCode": "EUR"}
+    attributes = {"billingAccountId": "0A-1", "budgetId": budget_id, "schemaVersion": "1.0"}
+    body = {**budget, "costIntervalStart": began, **told}
+    reading = reading_of(pushed(body, publishTime="2026-01-20T10:00:00Z", attributes=attributes))
+    assert isinstance(reading, Alert)
+    return reading
+
+
+def test_a_budget_is_one_problem_while_it_tells_a_threshold_and_over_when_it_tells_none() -> None:
+    half = budget_of(alertThresholdExceeded=0.5, costAmount=101.25)
+    later = budget_of(alertThresholdExceeded=1.0, costAmount=203.75)
+    ahead = budget_of(forecastThresholdExceeded=0.9)
+    anew = budget_of(began="2026-02-01T08:00:00Z", costAmount=0.4)
+    assert half.fingerprint == later.fingerprint == ahead.fingerprint == anew.fingerprint
+    assert [one.status for one in (half, later, ahead, anew)] == [Status.FIRING] * 3 + [Status.RESOLVED]
+    assert (half.episode, later.episode, anew.episode) == ("2026-01-01T08:00:00Z", "2026-01-01T08:00:00Z", None)
+    assert (later.title, ahead.title) == ("Budget shop: 100 % exceeded", "Budget shop: 90 % forecast")
+    assert (half.labels["threshold"], half.labels["budgetId"]) == ("50 %", "b-1")
+    assert half.reported_at == datetime(2026, 1, 20, 10, tzinfo=UTC)
+
+
+def test_two_budgets_of_one_name_are_two_problems_and_an_odd_threshold_pages() -> None:
+    assert budget_of("b-1").fingerprint != budget_of("b-2").fingerprint
+    assert budget_of(alertThresholdExceeded="1.0").status is Status.FIRING
+    assert budget_of(alertThresholdExceeded=None).status is Status.RESOLVED
 
 
 def test_credentials_or_a_token_in_the_address_prove_the_sender() -> None:
