@@ -17,15 +17,18 @@ and published bodies. What is decided here:
 - `version: test` is the channel's test. Pub/Sub gives each message an id that its retries keep.
 - A Cloud Billing budget tells its state several times a day, exceeded or not; only while a threshold is exceeded is it
   named (alertThresholdExceeded, forecastThresholdExceeded), and its ids are attributes of the message
-  (https://cloud.google.com/billing/docs/how-to/budgets-programmatic-notifications#notification_format; read 2026-11).
+  (https://cloud.google.com/billing/docs/how-to/notify, read 2026-11; and published bodies).
   The problem is the budget, the episode its period: a rule may page for each threshold with
   `dedup: [source, payload.budgetDisplayName, labels.threshold]`. Without a threshold it is over.
+- A finding of Security Command Center (`{notificationConfigName, finding, resource}`) is known by its name and ends
+  when it is INACTIVE (https://cloud.google.com/security-command-center/docs/how-to-api-filter-notifications; own
+  knowledge, not read again).
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, Webhook
@@ -94,6 +97,9 @@ def _other(source: str, payload: Mapping[str, Any], message: Mapping[str, Any]) 
     """What Google Cloud publishes besides incidents, and any other object as it is."""
     if text_of(payload.get("budgetDisplayName")) and "costAmount" in payload:
         return _budget(source, payload, message)
+    finding = block_at(payload, "finding")
+    if (name := key_of(finding.get("name"))) and text_of(finding.get("category")):
+        return _finding(source, payload, finding, name)
     return reading_anyway(source, GcpMonitoring.type, payload)
 
 
@@ -134,6 +140,28 @@ def _threshold(value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1_000:
         return f"{value * 100:g} %"
     return text_of(value)
+
+
+def _finding(source: str, payload: Mapping[str, Any], finding: Mapping[str, Any], name: str) -> Reading:
+    resource = text_of(finding.get("resourceName")) or text_of(block_at(payload, "resource").get("name"))
+    category = text_of(finding.get("category"))
+    told = {
+        "fingerprint": name,
+        "title": f"{category} ({resource})" if resource else category,
+        "status": finding.get("state"),
+        "severity": finding.get("severity"),
+        "description": finding.get("description"),
+        "reported_at": finding.get("eventTime"),
+        "starts_at": finding.get("createTime"),
+        "link": finding.get("externalUri"),
+        "labels": {
+            "category": category,
+            "class": finding.get("findingClass"),
+            "resource": resource,
+            "project": block_at(payload, "resource").get("project"),
+        },
+    }
+    return replace(reading_anyway(source, GcpMonitoring.type, told), payload=payload)
 
 
 def _alert(source: str, payload: Mapping[str, Any], incident: Mapping[str, Any]) -> Alert:

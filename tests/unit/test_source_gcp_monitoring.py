@@ -180,6 +180,30 @@ def test_two_budgets_of_one_name_are_two_problems_and_an_odd_threshold_pages() -
     assert budget_of(alertThresholdExceeded=None).status is Status.RESOLVED
 
 
+def test_a_finding_of_security_command_center_is_one_problem_until_it_is_inactive() -> None:
+    def finding(number: int, state: str) -> Alert:
+        told = {
+            "name": f"organizations/1/sources/2/findings/{number}",
+            "category": "OPEN_FIREWALL",
+            "resourceName": "//compute.googleapis.com/fw-1",
+            "state": state,
+            "severity": "HIGH",
+            "eventTime": "2026-01-05T10:00:00Z",
+            "externalUri": "https://console.cloud.google.com/finding",
+        }
+        config = "organizations/1/notificationConfigs/n"
+        reading = reading_of(pushed({"notificationConfigName": config, "finding": told, "resource": {"project": "p"}}))
+        assert isinstance(reading, Alert)
+        assert "finding" in reading.payload
+        return reading
+
+    active, over = finding(3, "ACTIVE"), finding(3, "INACTIVE")
+    assert (active.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert active.fingerprint == over.fingerprint != finding(4, "ACTIVE").fingerprint
+    assert (active.title, active.severity) == ("OPEN_FIREWALL (//compute.googleapis.com/fw-1)", Severity.ERROR)
+    assert (active.labels["project"], active.links[0].href) == ("p", "https://console.cloud.google.com/finding")
+
+
 def test_credentials_or_a_token_in_the_address_prove_the_sender() -> None:
     query = GcpMonitoring(name="gcp", auth=QueryAuth(parameter="auth_token", secrets=("old", "new")))
     query.verify(Webhook(source="gcp", headers={}, body=b"{}", received_at=NOW, query={"auth_token": "new"}))
