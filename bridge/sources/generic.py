@@ -28,6 +28,8 @@ with words like triggered, ok, recovered, closed, alone or at the end (`alert.re
 `priority` or `urgency` for severity, with words like fatal, high, P1, `1 - Critical`; `key`, `dedup_key`,
 `incident_key`, `alert_id` or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one
 link. Case, underscores and hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
+Where a status says only that something completed, its `result` or `conclusion`, or the status of its `build`, `job`
+or `workflow`, tells how.
 
 Where these names do not fit a sender, `fields:` of the source says where things stand, as Jinja expressions over
 `payload` (one alert), `body` (the whole request) and `headers`. `each` is the list whose elements are alerts; `ignore`
@@ -104,6 +106,16 @@ _STATUSES = (
     "status", "state", "eventtype", "eventaction", "action", "alertstatus", "alertstate", "notificationtype",
     "alerttype", "actiontype", "type",
 )  # fmt: skip
+# How something ended that says of itself only that it did: CircleCI's `workflow-completed` has `workflow.status` failed
+# (https://circleci.com/docs/webhooks-reference; read 2026-11), the Jenkins notification plugin `build.status` beside
+# `build.phase` COMPLETED (https://plugins.jenkins.io/notification, own knowledge).
+_RUNS = (
+    "buildstatus", "buildresult", "jobstatus", "workflowstatus", "pipelinestatus", "runstatus", "executionstatus",
+    "deploymentstatus",
+)  # fmt: skip
+_OUTCOMES = ("conclusion", "result", "outcome", *_RUNS)
+_ENDS = [[word] for word in words("completed complete finished ended done")]
+_ONE_WORD = re.compile(r"[A-Za-z_-]{1,30}")  # an outcome; `result` may hold anything
 _SEVERITIES = ("severity", "level", "priority", "urgency", "alertseverity", "labelsseverity")
 _LINKS = ("link", "url", "clienturl", "href", "problemurl", "ticketurl", "alertdetailsurl", "monitordashboardlink")
 _SUBJECTS = (  # top-level keys that say what is broken: labels, and so part of the identity
@@ -275,7 +287,8 @@ class _Reader:
         if "status" in named:
             status = _status(asked.texts("status", payload))
         else:
-            status = _status((*fields.texts(*_STATUSES), self.kind), severities)
+            given = (*fields.texts(*_STATUSES), *((self.kind,) if self.kind else ()))
+            status = _ending(given, fields.texts(*(_OUTCOMES if given else _RUNS))) or _status(given, severities)
         described = asked.text("description", payload) if "description" in named else fields.text(*_DESCRIPTIONS)
         shown = self._title(title or fields.text(*_WEAK_TITLES), described)
         fingerprint = _given_key("key", asked.value("fingerprint", payload))
@@ -340,7 +353,8 @@ _INSTANTS = {
 
 
 _TIMES = frozenset(name for names in _INSTANTS.values() for name in names)
-_PASSING = _TIMES.union(_STATUSES)
+_PASSING = _TIMES.union(_STATUSES, _OUTCOMES)
+_TELLING = frozenset((*_STATUSES, *_OUTCOMES))
 _GONE = object()  # of a value of which nothing lasts
 
 
@@ -375,6 +389,14 @@ def _status(given: tuple[str, ...], severities: tuple[str, ...] = ()) -> Status:
     if meaning is None and any(spelled(text) in _OVER for text in severities):
         return Status.RESOLVED
     return meaning or Status.FIRING
+
+
+def _ending(given: tuple[str, ...], outcomes: tuple[str, ...]) -> Status | None:
+    """How it ended, where the words for the status say nothing but that it did; None where nothing tells."""
+    told = tuple(text for text in outcomes if _ONE_WORD.fullmatch(text))
+    if not told or not all(_WORDS.findall(_unversioned(text[:200]).lower())[-1:] in _ENDS for text in given):
+        return None
+    return _meaning(told) or (Status.FIRING if given else None)
 
 
 def _meaning(given: tuple[str, ...]) -> Status | None:
@@ -456,7 +478,7 @@ def _kept(name: str, value: Any) -> Any:
     """What of a value lasts: of a word for what happened its stem, for the recovery ends otherwise."""
     if name in _VOLATILE or name in _SEVERITIES or (name in _TIMES and may_be_instant(value)):
         return _GONE
-    if name in _STATUSES and (text := text_of(value)) is not None and _meaning((text,)) is not None:
+    if name in _TELLING and (text := text_of(value)) is not None and _meaning((text,)) is not None:
         return stem_of(text) or _GONE
     return value
 
