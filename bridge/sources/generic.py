@@ -52,6 +52,7 @@ from bridge.domain.errors import DecodeError
 from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
+from bridge.sources.dialects import translated
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
 from bridge.sources.texts import (
@@ -280,7 +281,7 @@ class _Reader:
     def _alert(self, payload: Mapping[str, Any]) -> Alert:
         asked = self.asked
         named = asked.names
-        fields = fields_of(payload, wrappers=_WRAPPERS)
+        fields = translated(fields_of(payload, wrappers=_WRAPPERS))
         title = asked.text("title", payload) or fields.text(*_TITLES)
         labels = _given_labels(asked.value("labels", payload)) if "labels" in named else _labels(payload, fields)
         severities = asked.texts("severity", payload) if "severity" in named else fields.texts(*_SEVERITIES)

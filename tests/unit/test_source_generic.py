@@ -316,6 +316,32 @@ def test_other_senders_name_their_problems_in_their_own_words(body: dict[str, An
     assert alert_of(**body).fingerprint == fingerprint
 
 
+def test_a_body_as_victorops_takes_it_is_read_by_its_own_words() -> None:
+    def told(kind: str, entity: str = "disk/db-1") -> Alert:
+        return alert_of(
+            message_type=kind,
+            entity_id=entity,
+            entity_display_name="Disk of db-1 is almost full",
+            state_message=f"{kind}: /var",
+            state_start_time=1767607200,
+        )
+
+    critical, over = told("CRITICAL"), told("RECOVERY")
+    assert critical.fingerprint == over.fingerprint == told("ACKNOWLEDGEMENT").fingerprint == "key:disk/db-1"
+    assert told("CRITICAL", "disk/db-2").fingerprint != critical.fingerprint
+    statuses = [told(kind).status for kind in ("CRITICAL", "WARNING", "INFO", "ACKNOWLEDGEMENT", "RECOVERY")]
+    assert statuses == [Status.FIRING] * 3 + [Status.ACKNOWLEDGED, Status.RESOLVED]
+    severities = [told(kind).severity for kind in ("CRITICAL", "WARNING", "INFO")]
+    assert severities == [Severity.CRITICAL, Severity.WARNING, Severity.INFO]
+    assert (critical.title, critical.description) == ("Disk of db-1 is almost full", "CRITICAL: /var")
+    assert critical.starts_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
+    cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
+    assert cpu != disk
+
+
 def test_two_hosts_of_one_check_are_two_problems() -> None:
     one, other = (alert_of(title="CPU high", check_id="c1", host=host).fingerprint for host in ("a", "b"))
     assert one != other

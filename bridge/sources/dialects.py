@@ -1,0 +1,58 @@
+"""Senders that the generic source reads, whose names for things are their own: told by names that only they have.
+
+In: the fields of a body. Out: the same fields, with those of a known sender under the generic source's names too. What
+a body calls by such a name itself stays as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.sources.fields import Fields, spelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """A sender, by the names its bodies have, and what his other names stand for."""
+
+    told_by: tuple[str, ...]
+    names: Mapping[str, str]  # his to ours
+    meanings: Mapping[str, str] = field(default_factory=dict)  # his words for a status to ours; spelled
+
+
+DIALECTS = (
+    # Splunk On-Call, formerly VictorOps, and who posts as to its REST endpoint: INFO, WARNING, CRITICAL,
+    # ACKNOWLEDGEMENT, RECOVERY (https://docs.saltproject.io/en/3006/ref/states/all/salt.states.victorops.html and
+    # https://help.splunk.com, "REST Endpoint integration for Splunk On-Call"; read 2026-11).
+    Dialect(
+        told_by=("messagetype", "entityid"),
+        names={
+            "entityid": "key",
+            "entitydisplayname": "title",
+            "messagetype": "status severity",
+            "statemessage": "message",
+            "statestarttime": "startsat",
+        },
+        meanings={"acknowledgement": "acknowledged", "info": "firing"},
+    ),
+)
+
+
+def translated(fields: Fields) -> Fields:
+    """The fields of a known sender under the generic source's names as well; those of any other as they are."""
+    by_name = fields.by_name
+    for dialect in DIALECTS:
+        if all(name in by_name for name in dialect.told_by):
+            return Fields({**_ours(dialect, by_name), **by_name})
+    return fields
+
+
+def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for theirs, ours in dialect.names.items():
+        if theirs in by_name:
+            value = by_name[theirs]
+            for name in ours.split():
+                means = name == "status" and isinstance(value, str)
+                found.setdefault(name, dialect.meanings.get(spelled(value), value) if means else value)
+    return found
