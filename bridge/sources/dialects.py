@@ -35,6 +35,13 @@ DIALECTS = (
         },
         meanings={"acknowledgement": "acknowledged", "info": "firing"},
     ),
+    # Opsgenie's API for a new alert, and who posts as to it: `message` is its title, `alias` the key that joins alerts
+    # (https://docs.opsgenie.com/docs/alert-api, "Create Alert"; own knowledge). An alias beside a message alone is
+    # no sign of it.
+    *(
+        Dialect(told_by=("alias", "message", beside), names={"alias": "key", "message": "title"})
+        for beside in ("responders", "priority", "entity", "visibleto")
+    ),
 )
 
 

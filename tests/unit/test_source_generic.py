@@ -337,6 +337,24 @@ def test_a_body_as_victorops_takes_it_is_read_by_its_own_words() -> None:
     assert critical.starts_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("beside", [{"priority": "P1"}, {"entity": "db-1"}, {"responders": [{"type": "team"}]}])
+def test_a_body_as_opsgenie_takes_it_is_titled_by_its_message_and_known_by_its_alias(beside: dict[str, Any]) -> None:
+    def told(alias: str, details: str = "x") -> Alert:
+        about = {"description": "It is 97 % full\nsince noon", "details": {"now": details}, "tags": ["vip"]}
+        return alert_of(message="Disk of db-1 is almost full", alias=alias, **about, **beside)
+
+    alert = told("disk-db-1")
+    assert (alert.title, alert.description) == ("Disk of db-1 is almost full", "It is 97 % full\nsince noon")
+    assert alert.fingerprint == told("disk-db-1", details="y").fingerprint == "key:disk-db-1"
+    assert alert.fingerprint != told("disk-db-2").fingerprint
+
+
+def test_an_alias_that_is_a_name_of_a_host_joins_no_problems() -> None:
+    one, other = (alert_of(alias="db-1", host="10.0.0.1", message=text).title for text in ("CPU", "Disk"))
+    assert one != other
+    assert alert_of(alias="db-1", message="CPU").fingerprint != "key:db-1"
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
