@@ -42,6 +42,15 @@ DIALECTS = (
         Dialect(told_by=("alias", "message", beside), names={"alias": "key", "message": "title"})
         for beside in ("responders", "priority", "entity", "visibleto")
     ),
+    # Splunk Observability Cloud, formerly SignalFx: the incident's id, and a status that is anomalous, ok, manually
+    # resolved, auto resolved or stopped, after which nothing more is said of the incident
+    # (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview/ and the statuses in
+    # https://pkg.go.dev/github.com/steadybit/extension-splunk/extdetectors; read 2026-11).
+    Dialect(
+        told_by=("incidentid", "detectorid", "status"),
+        names={"messagetitle": "title", "status": "state", "detectorurl": "link"},
+        meanings={"manuallyresolved": "resolved", "autoresolved": "resolved", "stopped": "resolved"},
+    ),
 )
 
 
@@ -60,6 +69,6 @@ def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:
         if theirs in by_name:
             value = by_name[theirs]
             for name in ours.split():
-                means = name == "status" and isinstance(value, str)
+                means = name in ("status", "state") and isinstance(value, str)
                 found.setdefault(name, dialect.meanings.get(spelled(value), value) if means else value)
     return found

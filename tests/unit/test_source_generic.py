@@ -355,6 +355,38 @@ def test_an_alias_that_is_a_name_of_a_host_joins_no_problems() -> None:
     assert alert_of(alias="db-1", message="CPU").fingerprint != "key:db-1"
 
 
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("anomalous", Status.FIRING),
+        ("too high", Status.FIRING),
+        ("ok", Status.RESOLVED),
+        ("manually resolved", Status.RESOLVED),
+        ("auto resolved", Status.RESOLVED),
+        ("stopped", Status.RESOLVED),
+    ],
+)
+def test_an_incident_of_splunk_observability_ends_in_any_of_its_ways(word: str, status: Status) -> None:
+    alert = alert_of(
+        incidentId="E-1",
+        detectorId="D-1",
+        detectorUrl="https://app.example.com/#/detector/D-1",
+        messageTitle="Critical Alert: CPU is high",
+        description="The value of cpu.utilization is above 80.",
+        severity="Critical",
+        status=word,
+    )
+    assert (alert.status, alert.fingerprint, alert.severity) == (status, "key:E-1", Severity.CRITICAL)
+    assert (alert.title, alert.links[0].href) == (
+        "Critical Alert: CPU is high",
+        "https://app.example.com/#/detector/D-1",
+    )
+
+
+def test_what_is_stopped_elsewhere_pages() -> None:
+    assert alert_of(title="nginx", status="stopped").status is Status.FIRING
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
