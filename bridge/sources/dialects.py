@@ -51,6 +51,13 @@ DIALECTS = (
         names={"messagetitle": "title", "status": "state", "detectorurl": "link"},
         meanings={"manuallyresolved": "resolved", "autoresolved": "resolved", "stopped": "resolved"},
     ),
+    # Cloudflare's generic webhook, where it tells both ends of an alert: alert_correlation_id joins what is related
+    # (https://developers.cloudflare.com/notifications/reference/webhook-payload-schema/; read 2026-11).
+    Dialect(
+        told_by=("alertcorrelationid", "alertevent"),
+        names={"alertcorrelationid": "key", "alertevent": "status", "dashboardlink": "link"},
+        meanings={"alertstateeventstart": "firing", "alertstateeventend": "resolved"},
+    ),
 )
 
 

@@ -387,6 +387,25 @@ def test_what_is_stopped_elsewhere_pages() -> None:
     assert alert_of(title="nginx", status="stopped").status is Status.FIRING
 
 
+def test_an_alert_of_cloudflare_is_one_problem_from_its_start_to_its_end() -> None:
+    def told(event: str, correlation: str = "c-1", at: int = 1767607200) -> Alert:
+        return alert_of(
+            name="DDoS",
+            text="An attack on 192.0.2.1",
+            alert_type="advanced_ddos_attack_l4_alert",
+            alert_correlation_id=correlation,
+            alert_event=event,
+            policy_id="p-1",
+            ts=at,
+            data={"attack_id": event, "dashboard_link": "https://dash.example.com/1"},
+        )
+
+    began, over = told("ALERT_STATE_EVENT_START"), told("ALERT_STATE_EVENT_END", at=1767608200)
+    assert (began.status, over.status) == (Status.FIRING, Status.RESOLVED)
+    assert began.fingerprint == over.fingerprint == "key:c-1" != told("ALERT_STATE_EVENT_START", "c-2").fingerprint
+    assert (began.title, began.links[0].href) == ("DDoS", "https://dash.example.com/1")
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
