@@ -58,6 +58,14 @@ DIALECTS = (
         names={"alertcorrelationid": "key", "alertevent": "status", "dashboardlink": "link"},
         meanings={"alertstateeventstart": "firing", "alertstateeventend": "resolved"},
     ),
+    # Atlassian Statuspage's component updates, whose own id is new with each
+    # (https://support.atlassian.com/statuspage/docs/enable-webhook-notifications/; own knowledge).
+    Dialect(
+        told_by=("componentupdatecomponentid", "componentname"),
+        names={"componentupdatecomponentid": "key", "componentname": "title", "componentupdatenewstatus": "status"},
+    ),
+    # Issues of Wiz, in its default body (https://docs.wiz.io, "Webhook integration"; own knowledge).
+    Dialect(told_by=("controlname", "controlid", "triggerruleid"), names={"controlname": "title"}),
 )
 
 

@@ -406,6 +406,34 @@ def test_an_alert_of_cloudflare_is_one_problem_from_its_start_to_its_end() -> No
     assert (began.title, began.links[0].href) == ("DDoS", "https://dash.example.com/1")
 
 
+def test_a_component_of_a_status_page_is_one_problem_until_it_is_operational() -> None:
+    def told(update: str, status: str, component: str = "c-1") -> Alert:
+        return alert_of(
+            meta={"unsubscribe": "https://status.example.com/unsubscribe"},
+            page={"id": "p-1", "status_description": "Partial System Outage"},
+            component_update={
+                "id": update,
+                "component_id": component,
+                "new_status": status,
+                "old_status": "operational",
+            },
+            component={"id": component, "name": "Checkout", "status": status},
+        )
+
+    down, up = told("u-1", "major_outage"), told("u-2", "operational")
+    assert (down.status, up.status, down.title) == (Status.FIRING, Status.RESOLVED, "Checkout")
+    assert down.fingerprint == up.fingerprint != told("u-3", "major_outage", "c-2").fingerprint
+
+
+def test_an_issue_of_wiz_is_titled_by_its_control() -> None:
+    alert = alert_of(
+        trigger={"source": "ISSUES", "type": "Created", "ruleId": "r-1", "ruleName": "to the bridge"},
+        issue={"id": "i-1", "status": "OPEN", "severity": "CRITICAL"},
+        control={"id": "c-1", "name": "A public machine with a known vulnerability"},
+    )
+    assert (alert.title, alert.fingerprint) == ("A public machine with a known vulnerability", "key:i-1")
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
