@@ -29,7 +29,8 @@ with words like triggered, ok, recovered, closed, alone or at the end (`alert.re
 `incident_key`, `alert_id` or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one
 link. Case, underscores and hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
 Where a status says only that something completed, its `result` or `conclusion`, or the status of its `build`, `job`
-or `workflow`, tells how.
+or `workflow`, tells how. A body made for a chat (attachments or blocks of Slack, embeds of Discord, cards of Teams) is
+titled with the first line of it.
 
 Where these names do not fit a sender, `fields:` of the source says where things stand, as Jinja expressions over
 `payload` (one alert), `body` (the whole request) and `headers`. `each` is the list whose elements are alerts; `ignore`
@@ -52,6 +53,7 @@ from bridge.domain.errors import DecodeError
 from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
+from bridge.sources.cards import hrefs_on_cards, lines_on_cards
 from bridge.sources.dialects import translated
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
@@ -291,7 +293,8 @@ class _Reader:
             given = (*fields.texts(*_STATUSES), *((self.kind,) if self.kind else ()))
             status = _ending(given, fields.texts(*(_OUTCOMES if given else _RUNS))) or _status(given, severities)
         described = asked.text("description", payload) if "description" in named else fields.text(*_DESCRIPTIONS)
-        shown = self._title(title or fields.text(*_WEAK_TITLES), described)
+        card = "\n".join(lines_on_cards(payload))
+        shown = self._title(title or fields.text(*_WEAK_TITLES), described or card)
         fingerprint = _given_key("key", asked.value("fingerprint", payload))
         episode = asked.value("episode", payload) if "episode" in named else fields.key("episode", "episodeid")
         return Alert(
@@ -303,9 +306,11 @@ class _Reader:
             status=status,
             severity=severity_in(severities),
             title=shown or f"Alert from {self.source}",
-            description=paragraphs(described or ("" if title else _listing(payload))),
+            description=paragraphs(
+                "\n".join(part for part in (described, card) if part) or ("" if title else _listing(payload))
+            ),
             labels=labels,
-            links=_given_links(asked.value("links", payload)) if "links" in named else _links(fields),
+            links=_given_links(asked.value("links", payload)) if "links" in named else _links(payload, fields),
             starts_at=_instant("starts_at", asked, payload, fields),
             ends_at=_instant("ends_at", asked, payload, fields) if status is Status.RESOLVED else None,
             payload=payload,
@@ -530,9 +535,9 @@ def _label_text(value: Any) -> str | None:
     return text_of(value)
 
 
-def _links(fields: Fields) -> tuple[Link, ...]:
+def _links(payload: Mapping[str, Any], fields: Fields) -> tuple[Link, ...]:
     given = _given_links(fields.value("links"))
-    return links_of(*given, *(link_of("Details", href) for href in fields.texts(*_LINKS)))
+    return links_of(*given, *(link_of("Details", href) for href in (*fields.texts(*_LINKS), *hrefs_on_cards(payload))))
 
 
 def _link(element: Any) -> Link | None:

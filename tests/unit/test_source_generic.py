@@ -434,6 +434,54 @@ def test_an_issue_of_wiz_is_titled_by_its_control() -> None:
     assert (alert.title, alert.fingerprint) == ("A public machine with a known vulnerability", "key:i-1")
 
 
+ADAPTIVE = {
+    "contentType": "application/vnd.microsoft.card.adaptive",
+    "content": {
+        "type": "AdaptiveCard",
+        "body": [
+            {"type": "TextBlock", "text": "Disk of db-1 is full"},
+            {"type": "Container", "items": [{"type": "FactSet", "facts": [{"title": "Used", "value": "97 %"}]}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"attachments": [{"fallback": "Disk!", "title": "Disk of db-1 is full", "text": "Used: 97 %"}]},
+        {"attachments": [{"fallback": "Disk of db-1 is full", "title": "Disk of db-1 is full", "text": "Used: 97 %"}]},
+        {"attachments": [{"fallback": "Disk of db-1 is full\nUsed: 97 %"}]},
+        {"attachments": [{"title": "Disk of db-1 is full", "fields": [{"title": "Used", "value": "97 %"}]}]},
+        {"attachments": [{"blocks": [{"type": "section", "text": {"text": "Disk of db-1 is full\nUsed: 97 %"}}]}]},
+        {"text": "Disk of db-1 is full", "attachments": [{"color": "danger", "text": "Used: 97 %"}]},
+        {
+            "blocks": [
+                {"type": "header", "text": {"type": "plain_text", "text": "Disk of db-1 is full"}},
+                {"type": "context", "elements": [{"type": "mrkdwn", "text": "Used: 97 %"}]},
+            ]
+        },
+        {"content": "Disk of db-1 is full", "embeds": [{"description": "Used: 97 %"}]},
+        {"embeds": [{"title": "Disk of db-1 is full", "fields": [{"name": "Used", "value": "97 %"}]}]},
+        {"type": "message", "attachments": [ADAPTIVE]},
+    ],
+)
+def test_a_body_made_for_a_chat_is_read_as_a_person_reads_it(body: dict[str, Any]) -> None:
+    alert = alert_of(**body)
+    assert (alert.title, alert.description) == ("Disk of db-1 is full", "Disk of db-1 is full\nUsed: 97 %")
+    assert alert.fingerprint != alert_of(**json.loads(json.dumps(body).replace("db-1", "db-2"))).fingerprint
+
+
+def test_a_card_leads_where_its_heading_does_and_a_file_is_no_card() -> None:
+    card = {"title": "Disk full", "title_link": "https://grafana.example.com/d/1"}
+    assert [link.href for link in alert_of(attachments=[card]).links] == ["https://grafana.example.com/d/1"]
+    file = {"name": "a.log", "content": "aGVsbG8=", "url": "https://files.example.com/a.log"}
+    alert = alert_of(title="Disk full", description="Used: 97 %", attachments=[file])
+    assert (alert.description, alert.links) == ("Used: 97 %", ())
+    facts = alert_of(title="Disk full", sections=[{"facts": [{"name": "Host", "value": "db-1"}]}])
+    assert (facts.title, facts.description) == ("Disk full", "Host: db-1")
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
