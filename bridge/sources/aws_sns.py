@@ -20,6 +20,8 @@ verifying signatures, delivery retries). What is decided here:
   end; an event may affect several accounts, each of them a problem of its own
   (https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html; read 2026-11).
 - Another EventBridge event, or another JSON message, is read as the generic source reads its object.
+- A test, a launch or a termination that EC2 Auto Scaling tells of, and a mail of SES that went well, are Notices; a
+  launch that failed pages, once for its group, and so do bounces.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
   called State or status says whether it fires.
 - Severity is null: AWS has none. A message attribute `severity` gives one.
@@ -83,6 +85,17 @@ _NOT_SHOWN = frozenset(
 )
 _RECORDS_MAX = 1_000
 _CONFIGURED = "CloudWatch Alarm Configuration Change"
+_KINDS = ("Event", "notificationType", "eventType")
+_NO_PROBLEM = {
+    "s3:TestEvent": "a test of S3's",
+    # https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_NotificationConfiguration.html (read 2026-11)
+    "autoscaling:TEST_NOTIFICATION": "a test of EC2 Auto Scaling's",
+    "autoscaling:EC2_INSTANCE_LAUNCH": "EC2 Auto Scaling tells what it did",
+    "autoscaling:EC2_INSTANCE_TERMINATE": "EC2 Auto Scaling tells what it did",
+    # https://docs.aws.amazon.com/ses/latest/dg/configure-sns-notifications.html (own knowledge)
+    "AmazonSnsSubscriptionSucceeded": "SES says that its notifications come here",
+}
+_WENT_WELL = frozenset({"Send", "Delivery", "Open", "Click"})  # of a mail, in the words of SES
 _DELETED = "DELETED"  # no state of CloudWatch's: what becomes of an alarm that has no state any more
 
 
@@ -199,8 +212,8 @@ class AwsSns:
     def _of_object(self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Reading:
         if not says_anything(message):
             return self._notice("the message says nothing", payload)
-        if message.get("Event") == "s3:TestEvent":
-            return self._notice("a test of S3's", payload)
+        if (why := _no_problem(message)) is not None:
+            return self._notice(why, payload)
         event = isinstance(message.get("detail"), dict) and text_of(message.get("detail-type")) is not None
         if event and message["detail-type"] == _CONFIGURED and "alarmName" in message["detail"]:
             return self._configured(message, envelope, payload)
@@ -225,6 +238,8 @@ class AwsSns:
         detail = message["detail"] if event and says_anything(message["detail"]) else message
         if event and (health := key_of(detail.get("eventArn"))) is not None:
             detail = _health(message, health)
+        if (group := key_of(message.get("AutoScalingGroupARN"))) is not None and not event:
+            detail = {**message, "key": identity(key_of(message.get("Event")) or "", group)}
         kind, origin = text_of(message.get("detail-type")), text_of(message.get("source"))
         subject = kind if event else text_of(envelope.get("Subject"))
         reading = reading_anyway(self.name, self.type, detail, titles=(subject,))
@@ -273,6 +288,14 @@ def _messages(body: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]
             yield record, block_at(record, "Sns")
     else:
         yield body, body if "Message" in body and ("TopicArn" in body or "Type" in body) else {}
+
+
+def _no_problem(message: Mapping[str, Any]) -> str | None:
+    """Why a message reports no problem, in words of its service that mean no more than that."""
+    kinds = [text_of(message.get(name)) or "" for name in _KINDS]
+    if block_at(message, "mail") and not _WENT_WELL.isdisjoint(kinds):
+        return "SES tells what became of a mail that went well"
+    return next((why for kind in kinds if (why := _NO_PROBLEM.get(kind)) is not None), None)
 
 
 def _decoded(message: Any) -> Any:

@@ -497,6 +497,39 @@ def test_an_event_of_health_without_words_pages(told: Any) -> None:
     assert (alert.status, alert.title) == (Status.FIRING, "AWS_EC2_OPERATIONAL_ISSUE")
 
 
+def scaling(event: str, group: str = "web", activity: str = "a-1") -> dict[str, Any]:
+    arn = f"arn:aws:autoscaling:eu-central-1:210987654321:autoScalingGroup:7:autoScalingGroupName/{group}"
+    told = {"Event": f"autoscaling:{event}", "AutoScalingGroupARN": arn, "ActivityId": activity, "RequestId": activity}
+    return in_envelope({**told, "Service": "AWS Auto Scaling", "Description": f"Launching. {activity}"})
+
+
+@pytest.mark.parametrize("event", ["TEST_NOTIFICATION", "EC2_INSTANCE_LAUNCH", "EC2_INSTANCE_TERMINATE"])
+def test_what_auto_scaling_did_pages_nobody(event: str) -> None:
+    assert isinstance(readings_of(scaling(event))[0], Notice)
+
+
+def test_launches_of_a_group_that_fail_again_and_again_are_one_problem() -> None:
+    first, again = (readings_of(scaling("EC2_INSTANCE_LAUNCH_ERROR", activity=one))[0] for one in ("a-1", "a-2"))
+    assert first.status is Status.FIRING
+    assert first.fingerprint == again.fingerprint
+    assert first.fingerprint != readings_of(scaling("EC2_INSTANCE_LAUNCH_ERROR", "db"))[0].fingerprint
+    assert first.fingerprint != readings_of(scaling("EC2_INSTANCE_TERMINATE_ERROR"))[0].fingerprint
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"notificationType": "AmazonSnsSubscriptionSucceeded", "message": "You have successfully subscribed"},
+        {"notificationType": "Delivery", "mail": {"messageId": "m"}},
+        {"eventType": "Open", "mail": {"messageId": "m"}},
+    ],
+)
+def test_a_mail_of_ses_that_went_well_pages_nobody(told: dict[str, Any]) -> None:
+    assert isinstance(readings_of(in_envelope(told))[0], Notice)
+    assert isinstance(readings_of(in_envelope({**told, "notificationType": "Bounce", "eventType": "Bounce"}))[0], Alert)
+    assert isinstance(readings_of(in_envelope({"eventType": "Open", "title": "Disk full"}))[0], Alert)
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
