@@ -19,6 +19,7 @@ verifying signatures, delivery retries). What is decided here:
 - AWS Health tells of one event (an outage of AWS, maintenance) in updates that share its ARN, and says "closed" at the
   end; an event may affect several accounts, each of them a problem of its own
   (https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html; read 2026-11).
+- What other services tell, and which of it is a problem: aws_events.py.
 - Another EventBridge event, or another JSON message, is read as the generic source reads its object.
 - A test, a launch or a termination that EC2 Auto Scaling tells of, and a mail of SES that went well, are Notices; a
   launch that failed pages, once for its group, and so do bounces.
@@ -37,6 +38,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from types import MappingProxyType
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
@@ -45,6 +47,7 @@ from bridge.domain.alert import Alert, Link, Notice, Reading, Status, Webhook
 from bridge.domain.delivery import HttpRequest
 from bridge.domain.errors import DecodeError, SignatureError, Unverifiable
 from bridge.sources.absent import key_of, text_of
+from bridge.sources.aws_events import told_by_service
 from bridge.sources.base import Auth, Certificate, Setting, SignatureAuth, TextsSetting
 from bridge.sources.body import block_at, json_in, kind_of, object_in, says_anything
 from bridge.sources.generic import reading_anyway
@@ -159,11 +162,11 @@ class AwsSns:
             text = webhook.body.decode("utf-8", "replace").strip()
             if webhook.headers.get(_RAW, "").lower() != "true" or not text:
                 raise
-            return (self._told({"TopicArn": webhook.headers.get(_TOPIC), "Message": text}),)
+            return self._told({"TopicArn": webhook.headers.get(_TOPIC), "Message": text})
         messages = list(_messages(body))
         if len(messages) > _RECORDS_MAX:
             raise DecodeError("$.Records", f"{len(messages)} records in one request; send at most {_RECORDS_MAX}")
-        return tuple(self._reading(element, envelope) for element, envelope in messages)
+        return tuple(chain.from_iterable(self._readings(element, envelope) for element, envelope in messages))
 
     def delivery_id(self, webhook: Webhook) -> str | None:
         """The message id with its body; None for what no topic delivered."""
@@ -181,15 +184,16 @@ class AwsSns:
         if signed:
             _verify_signature(envelope, webhook.received_at, self.certificate)
 
-    def _reading(self, element: Any, envelope: Mapping[str, Any]) -> Reading:
+    def _readings(self, element: Any, envelope: Mapping[str, Any]) -> tuple[Reading, ...]:
         if not isinstance(element, dict):
-            return self._notice(f"a record is {kind_of(element)}, not an object", element)
+            return (self._notice(f"a record is {kind_of(element)}, not an object", element),)
         match envelope.get("Type"):
             case "SubscriptionConfirmation":
-                return self._subscription(envelope)
+                return (self._subscription(envelope),)
             case "UnsubscribeConfirmation":
                 topic = line(text_of(envelope.get("TopicArn")) or "a topic")
-                return self._notice(f"the subscription to {topic} ended; nothing more comes from it", _shown(envelope))
+                reason = f"the subscription to {topic} ended; nothing more comes from it"
+                return (self._notice(reason, _shown(envelope)),)
         if envelope:
             return self._told(envelope)
         return self._of_object(element, {}, element)
@@ -201,19 +205,43 @@ class AwsSns:
         notice = self._notice(f"the subscription to {topic} confirms itself within a minute", _shown(envelope))
         return replace(notice, fingerprint=self.confirmations, title=topic)
 
-    def _told(self, envelope: Mapping[str, Any]) -> Reading:
-        """The reading of one message in its envelope."""
+    def _told(self, envelope: Mapping[str, Any]) -> tuple[Reading, ...]:
+        """The readings of one message in its envelope."""
         message = _decoded(envelope.get("Message"))
         payload = {**_shown(envelope), "Message": message}
         if isinstance(message, dict):
             return self._of_object(message, envelope, payload)
-        return self._of_text(text_of(message) or "", envelope, payload)
+        return (self._of_text(text_of(message) or "", envelope, payload),)
 
-    def _of_object(self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Reading:
+    def _of_object(self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> tuple[Reading, ...]:
         if not says_anything(message):
-            return self._notice("the message says nothing", payload)
+            return (self._notice("the message says nothing", payload),)
         if (why := _no_problem(message)) is not None:
-            return self._notice(why, payload)
+            return (self._notice(why, payload),)
+        told = told_by_service(message)
+        if isinstance(told, str):
+            return (self._notice(told, payload),)
+        if told is not None:
+            return tuple(self._of_service(one, message, envelope, payload) for one in told)
+        return (self._of_other(message, envelope, payload),)
+
+    def _of_service(
+        self, told: Mapping[str, Any], message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any
+    ) -> Reading:
+        """A problem in the generic source's words."""
+        read = reading_anyway(self.name, self.type, told)
+        if isinstance(read, Notice):
+            return replace(read, payload=payload)
+        return replace(
+            read,
+            reported_at=read.reported_at or instant_of(message.get("time")) or instant_of(envelope.get("Timestamp")),
+            labels=layered_labels(
+                read.labels.items(), _origin(message).items(), _where(envelope).items(), _attributes(envelope)
+            ),
+            payload=payload,
+        )
+
+    def _of_other(self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> Reading:
         event = isinstance(message.get("detail"), dict) and text_of(message.get("detail-type")) is not None
         if event and message["detail-type"] == _CONFIGURED and "alarmName" in message["detail"]:
             return self._configured(message, envelope, payload)
@@ -288,6 +316,13 @@ def _messages(body: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]
             yield record, block_at(record, "Sns")
     else:
         yield body, body if "Message" in body and ("TopicArn" in body or "Type" in body) else {}
+
+
+def _origin(event: Mapping[str, Any]) -> dict[str, str | None]:
+    """Where an event of EventBridge comes from; nothing of what is none."""
+    names = {"event": "detail-type", "event_source": "source", "account": "account", "region": "region"}
+    is_event = text_of(event.get("detail-type")) is not None
+    return {label: text_of(event.get(name)) for label, name in names.items()} if is_event else {}
 
 
 def _no_problem(message: Mapping[str, Any]) -> str | None:

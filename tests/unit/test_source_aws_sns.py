@@ -530,6 +530,46 @@ def test_a_mail_of_ses_that_went_well_pages_nobody(told: dict[str, Any]) -> None
     assert isinstance(readings_of(in_envelope({"eventType": "Open", "title": "Disk full"}))[0], Alert)
 
 
+def event(kind: str, **detail: Any) -> dict[str, Any]:
+    where = {"account": "210987654321", "region": "eu-central-1", "time": "2026-01-05T10:00:00Z"}
+    return {"version": "0", "id": f"e-{detail}", "detail-type": kind, "source": "aws.any", **where, "detail": detail}
+
+
+def pipeline(state: str, run: str = "r-1", name: str = "shop") -> dict[str, Any]:
+    kind = "CodePipeline Pipeline Execution State Change"
+    return event(kind, pipeline=name, state=state, **{"execution-id": run, "start-time": f"{run}", "version": 3})
+
+
+def build(state: str, run: str = "r-1", name: str = "shop") -> dict[str, Any]:
+    told = {"build-status": state, "project-name": name, "build-id": f"arn:build/{run}", "current-phase": "COMPLETED"}
+    return event("CodeBuild Build State Change", **told)
+
+
+@pytest.mark.parametrize("run", [pipeline, build])
+def test_a_pipeline_or_build_that_fails_is_one_problem_until_a_later_run_succeeds(run: Any) -> None:
+    failed, again, over = (
+        readings_of(run(state, number))[0]
+        for state, number in (("FAILED", "r-1"), ("FAILED", "r-2"), ("SUCCEEDED", "r-3"))
+    )
+    assert failed.fingerprint == again.fingerprint == over.fingerprint
+    assert [one.status for one in (failed, again, over)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert failed.fingerprint == readings_of(in_envelope(run("FAILED")))[0].fingerprint
+    assert failed.fingerprint != readings_of(run("FAILED", name="other"))[0].fingerprint
+    assert (failed.title.split()[-1], failed.labels["state"], failed.labels["region"]) == (
+        "shop",
+        "FAILED",
+        "eu-central-1",
+    )
+
+
+@pytest.mark.parametrize("state", ["STARTED", "IN_PROGRESS", "SUPERSEDED", "STOPPED"])
+@pytest.mark.parametrize("run", [pipeline, build])
+def test_a_run_under_way_pages_nobody(run: Any, state: str) -> None:
+    assert isinstance(readings_of(run(state))[0], Notice)
+    assert readings_of(run("TIMED_OUT"))[0].status is Status.FIRING
+    assert readings_of(run("a state of tomorrow"))[0].status is Status.FIRING
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
