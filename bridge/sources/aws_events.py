@@ -9,25 +9,97 @@ Facts, and what is decided of them:
   recovers, a later one does. FAILED fires, SUCCEEDED resolves, a run under way or stopped is a Notice
   (https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html,
   https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html; own knowledge).
+- Security Hub: each finding of an event is a problem, by its Id; it is over when it is resolved, suppressed, archived
+  or has passed (https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html,
+  https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html; own knowledge).
+- DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
+  (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import block_at
-from bridge.sources.fields import words
+from bridge.sources.fields import spelled, words
 from bridge.sources.texts import identity
 
 Told = tuple[Mapping[str, Any], ...]
 
+_NAMES_MAX = 100  # of one message that are looked at
+_FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
 _UNDER_WAY = words("STARTED RESUMED IN_PROGRESS STOPPING STOPPED CANCELED CANCELLED SUPERSEDED")
 
 
 def told_by_service(message: Mapping[str, Any]) -> Told | str | None:
     """The problems of a message, or why it has none; None where its service is not known here."""
+    detail = block_at(message, "detail")
+    if _insight_in(message) or _insight_in(detail):
+        return _insight(message if _insight_in(message) else detail)
     reader = _BY_KIND.get(text_of(message.get("detail-type")) or "")
-    return None if reader is None else reader(message, block_at(message, "detail"))
+    return None if reader is None else reader(message, detail)
+
+
+def _insight_in(told: Mapping[str, Any]) -> bool:
+    names = {spelled(name) for name in islice(told, _NAMES_MAX)}
+    return {"insightid", "messagetype", "insightname"} <= names
+
+
+def _insight(insight: Mapping[str, Any]) -> Told | None:
+    """An insight of DevOps Guru; SNS and EventBridge spell its names in two ways."""
+    own = {spelled(name): value for name, value in islice(insight.items(), _NAMES_MAX)}
+    where = (key_of(own.get("accountid")) or "", key_of(own.get("region")) or "")
+    number = key_of(own["insightid"])
+    if number is None:
+        return None
+    told = {
+        "fingerprint": identity("insight", *where, number),
+        "title": own["insightname"],
+        "status": "resolved" if text_of(own["messagetype"]) == "CLOSED_INSIGHT" else "firing",
+        "severity": own.get("insightseverity"),
+        "description": own.get("insightdescription"),
+        "link": own.get("insighturl"),
+        "starts_at": own.get("starttime"),
+        "ends_at": own.get("endtime"),
+        "labels": {"insight_type": own.get("insighttype"), "message_type": own["messagetype"]},
+    }
+    return (told,)
+
+
+def _findings(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | None:
+    given = detail.get("findings")
+    if not isinstance(given, list) or len(given) > _FINDINGS_MAX:
+        return None
+    return tuple(_finding(one) for one in given if isinstance(one, dict)) or None
+
+
+def _finding(finding: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = finding.get("Resources")
+    resource = resources[0] if isinstance(resources, list) and resources and isinstance(resources[0], dict) else {}
+    name, title = text_of(resource.get("Id")), text_of(finding.get("Title"))
+    is_over = (
+        text_of(block_at(finding, "Workflow").get("Status")) in ("RESOLVED", "SUPPRESSED")
+        or text_of(finding.get("RecordState")) == "ARCHIVED"
+        or text_of(block_at(finding, "Compliance").get("Status")) == "PASSED"
+    )
+    return {
+        "fingerprint": finding.get("Id"),
+        "title": f"{title} ({name})" if title and name else title,
+        "status": "resolved" if is_over else "firing",
+        "severity": block_at(finding, "Severity").get("Label"),
+        "description": finding.get("Description"),
+        "link": finding.get("SourceUrl"),
+        "reported_at": finding.get("UpdatedAt"),
+        "starts_at": finding.get("FirstObservedAt") or finding.get("CreatedAt"),
+        "labels": {
+            "product": finding.get("ProductName"),
+            "finding_account": finding.get("AwsAccountId"),
+            "resource": name,
+            "resource_type": resource.get("Type"),
+            "compliance": block_at(finding, "Compliance").get("Status"),
+        },
+    }
 
 
 def _run(event: Mapping[str, Any], service: str, name: str | None, state: str | None, run: Any) -> Told | str | None:
@@ -65,4 +137,6 @@ def _state(detail: Mapping[str, Any], name: str) -> str | None:
 _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | str | None]] = {
     "CodePipeline Pipeline Execution State Change": _pipeline,
     "CodeBuild Build State Change": _build,
+    "Security Hub Findings - Imported": _findings,
+    "Security Hub Findings - Custom Action": _findings,
 }

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.alert import Alert, Notice, Status, Webhook
+from bridge.domain.alert import Alert, Notice, Severity, Status, Webhook
 from bridge.domain.errors import SignatureError, Unverifiable
 from bridge.sources.aws_sns import SIGNATURE, TOLERANCE, AwsSns
 from bridge.sources.base import AsksCertificates, BearerAuth, Confirms, NoAuth, SignatureAuth
@@ -568,6 +568,62 @@ def test_a_run_under_way_pages_nobody(run: Any, state: str) -> None:
     assert isinstance(readings_of(run(state))[0], Notice)
     assert readings_of(run("TIMED_OUT"))[0].status is Status.FIRING
     assert readings_of(run("a state of tomorrow"))[0].status is Status.FIRING
+
+
+def finding(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "Id": f"arn:aws:securityhub:eu-central-1:210987654321:finding/{number}",
+        "Title": "A bucket is public",
+        "Severity": {"Label": "HIGH", "Normalized": 70},
+        "Resources": [{"Type": "AwsS3Bucket", "Id": f"arn:aws:s3:::bucket-{number}"}],
+        "Workflow": {"Status": "NEW"},
+        "RecordState": "ACTIVE",
+        "Compliance": {"Status": "FAILED"},
+        "UpdatedAt": "2026-01-05T10:00:00Z",
+        **changes,
+    }
+
+
+def test_each_finding_of_security_hub_is_a_problem() -> None:
+    first, second = readings_of(event("Security Hub Findings - Imported", findings=[finding(1), finding(2)]))
+    assert first.fingerprint != second.fingerprint
+    assert (first.title, first.severity) == ("A bucket is public (arn:aws:s3:::bucket-1)", Severity.ERROR)
+    assert (first.status, second.labels["resource_type"]) == (Status.FIRING, "AwsS3Bucket")
+
+
+@pytest.mark.parametrize(
+    "ends", [{"Workflow": {"Status": "RESOLVED"}}, {"RecordState": "ARCHIVED"}, {"Compliance": {"Status": "PASSED"}}]
+)
+def test_a_finding_that_is_done_with_is_over(ends: dict[str, Any]) -> None:
+    told = [finding(1, **ends), finding(2)]
+    over, other = readings_of(in_envelope(event("Security Hub Findings - Imported", findings=told)))
+    (fired,) = readings_of(event("Security Hub Findings - Imported", findings=[finding(1)]))
+    assert (over.status, other.status) == (Status.RESOLVED, Status.FIRING)
+    assert over.fingerprint == fired.fingerprint
+
+
+@pytest.mark.parametrize("findings", [None, [], ["x"], "x"])
+def test_an_event_without_a_finding_that_can_be_read_pages(findings: Any) -> None:
+    (alert,) = readings_of(event("Security Hub Findings - Imported", findings=findings))
+    assert alert.status is Status.FIRING
+
+
+def test_an_insight_of_devops_guru_is_one_problem_until_it_is_closed() -> None:
+    def insight(kind: str, number: str = "i-1") -> dict[str, Any]:
+        told = {"AccountId": "210987654321", "Region": "eu-central-1", "MessageType": kind, "InsightId": number}
+        return in_envelope({**told, "InsightName": "Errors of the API", "InsightSeverity": "high", "Anomalies": [kind]})
+
+    detail = {"accountId": "210987654321", "region": "eu-central-1", "messageType": "CLOSED_INSIGHT"}
+    closed = event("DevOps Guru Insight Closed", **detail, insightId="i-1", insightName="Errors of the API")
+    fired, raised, over, other_way = (
+        readings_of(one)[0]
+        for one in (insight("NEW_INSIGHT"), insight("SEVERITY_UPGRADED"), insight("CLOSED_INSIGHT"), closed)
+    )
+    assert fired.fingerprint == raised.fingerprint == over.fingerprint == other_way.fingerprint
+    assert fired.fingerprint != readings_of(insight("NEW_INSIGHT", "i-2"))[0].fingerprint
+    assert [one.status for one in (fired, raised)] == [Status.FIRING] * 2
+    assert [one.status for one in (over, other_way)] == [Status.RESOLVED] * 2
+    assert (fired.title, fired.severity) == ("Errors of the API", Severity.ERROR)
 
 
 def test_the_subject_never_outranks_the_alarm() -> None:
