@@ -25,7 +25,9 @@ verifying signatures, delivery retries). What is decided here:
   launch that failed pages, once for its group, and so do bounces.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
   called State or status says whether it fires.
-- Severity is null: AWS has none. A message attribute `severity` gives one.
+- Severity is null: CloudWatch has none. A message attribute `severity` gives one; a finding of GuardDuty has a number.
+- An event of RDS is titled with what it is about and its message
+  (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Events.Messages.html; own knowledge).
 - `auth: sns_signature` needs `topics`: AWS signs for whoever owns a topic. The host that certificates come from and
   that confirmations go to is fixed; a message is taken for an hour, as long as SNS tries, and five minutes.
 - The subscription confirms itself: its Notice wants a call, which is made later, once, and follows no redirect.
@@ -99,6 +101,10 @@ _NO_PROBLEM = {
     "AmazonSnsSubscriptionSucceeded": "SES says that its notifications come here",
 }
 _WENT_WELL = frozenset({"Send", "Delivery", "Open", "Click"})  # of a mail, in the words of SES
+_GUARD_DUTY = "GuardDuty Finding"
+_SEVERITIES = ((9, "critical"), (7, "high"), (4, "medium"), (0, "low"))
+"""From where on a finding of GuardDuty is that bad: 9.0 to 10.0, 7.0 to 8.9, 4.0 to 6.9, 1.0 to 3.9
+(https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html; own knowledge)."""
 _DELETED = "DELETED"  # no state of CloudWatch's: what becomes of an alarm that has no state any more
 
 
@@ -270,7 +276,10 @@ class AwsSns:
             detail = {**message, "key": identity(key_of(message.get("Event")) or "", group)}
         kind, origin = text_of(message.get("detail-type")), text_of(message.get("source"))
         subject = kind if event else text_of(envelope.get("Subject"))
-        reading = reading_anyway(self.name, self.type, detail, titles=(subject,))
+        if event and kind == _GUARD_DUTY:
+            detail = {**detail, "severity": _guard_duty_severity(detail.get("severity"))}
+        headline = _headline(detail if event else message)
+        reading = reading_anyway(self.name, self.type, detail, titles=(headline, subject))
         if isinstance(reading, Notice):
             return replace(reading, payload=payload)
         own = {"event": kind, "event_source": origin, **_where(envelope)} if event else _where(envelope)
@@ -408,6 +417,21 @@ def _metrics_of_event(detail: Mapping[str, Any]) -> list[Any]:
         told = {"MetricName": of.get("name"), "Namespace": of.get("namespace"), "Dimensions": dimensions}
         found.append({"MetricStat": {"Metric": told}})
     return found
+
+
+def _guard_duty_severity(value: Any) -> Any:
+    """A finding's number as a word; any other value as it is."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return value
+    return next((word for least, word in _SEVERITIES if value >= least), None)
+
+
+def _headline(told: Mapping[str, Any]) -> str | None:
+    """What RDS says happened, and to what: its event has no title, and the subject is the same for all of them."""
+    for about, what in (("Source ID", "Event Message"), ("SourceIdentifier", "Message")):
+        if (name := text_of(told.get(about))) is not None and (text := text_of(told.get(what))) is not None:
+            return f"{name}: {text}"
+    return None
 
 
 def _health(event: Mapping[str, Any], arn: str) -> dict[str, Any]:

@@ -626,6 +626,35 @@ def test_an_insight_of_devops_guru_is_one_problem_until_it_is_closed() -> None:
     assert (fired.title, fired.severity) == ("Errors of the API", Severity.ERROR)
 
 
+@pytest.mark.parametrize(
+    ("number", "severity"),
+    [
+        (9.5, Severity.CRITICAL),
+        (8, Severity.ERROR),
+        (7.0, Severity.ERROR),
+        (5.3, Severity.WARNING),
+        (2, Severity.INFO),
+        ("high", Severity.ERROR),
+        (None, None),
+    ],
+)
+def test_the_number_of_a_guardduty_finding_is_its_severity(number: Any, severity: Severity | None) -> None:
+    (alert,) = readings_of(event("GuardDuty Finding", id="f-1", title="An instance scans ports", severity=number))
+    assert alert.severity is severity
+
+
+def test_an_event_of_rds_is_titled_with_what_happened_to_what() -> None:
+    told = {"Event Source": "db-instance", "Source ID": "shop-db", "Event Message": "DB instance restarted"}
+    (alert,) = readings_of(message(Message=json.dumps(told), Subject="RDS Notification Message"))
+    assert alert.title == "shop-db: DB instance restarted"
+    detail = {"SourceIdentifier": "shop-db", "Message": "A Multi-AZ failover has completed."}
+    (alert,) = readings_of(event("RDS DB Instance Event", **detail))
+    assert (alert.title, alert.labels["event"]) == (
+        "shop-db: A Multi-AZ failover has completed.",
+        "RDS DB Instance Event",
+    )
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
