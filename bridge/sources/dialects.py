@@ -27,7 +27,7 @@ DIALECTS = (
     Dialect(
         told_by=("messagetype", "entityid"),
         names={
-            "entityid": "key",
+            "entityid": "uniqueid",
             "entitydisplayname": "title",
             "messagetype": "status severity",
             "statemessage": "message",
@@ -39,7 +39,7 @@ DIALECTS = (
     # (https://docs.opsgenie.com/docs/alert-api, "Create Alert"; own knowledge). An alias beside a message alone is
     # no sign of it.
     *(
-        Dialect(told_by=("alias", "message", beside), names={"alias": "key", "message": "title"})
+        Dialect(told_by=("alias", "message", beside), names={"alias": "uniqueid", "message": "title"})
         for beside in ("responders", "priority", "entity", "visibleto")
     ),
     # Splunk Observability Cloud, formerly SignalFx: the incident's id, and a status that is anomalous, ok, manually
@@ -55,14 +55,18 @@ DIALECTS = (
     # (https://developers.cloudflare.com/notifications/reference/webhook-payload-schema/; read 2026-11).
     Dialect(
         told_by=("alertcorrelationid", "alertevent"),
-        names={"alertcorrelationid": "key", "alertevent": "status", "dashboardlink": "link"},
+        names={"alertcorrelationid": "uniqueid", "alertevent": "status", "dashboardlink": "link"},
         meanings={"alertstateeventstart": "firing", "alertstateeventend": "resolved"},
     ),
     # Atlassian Statuspage's component updates, whose own id is new with each
     # (https://support.atlassian.com/statuspage/docs/enable-webhook-notifications/; own knowledge).
     Dialect(
         told_by=("componentupdatecomponentid", "componentname"),
-        names={"componentupdatecomponentid": "key", "componentname": "title", "componentupdatenewstatus": "status"},
+        names={
+            "componentupdatecomponentid": "uniqueid",
+            "componentname": "title",
+            "componentupdatenewstatus": "status",
+        },
     ),
     # Issues of Wiz, in its default body (https://docs.wiz.io, "Webhook integration"; own knowledge).
     Dialect(told_by=("controlname", "controlid", "triggerruleid"), names={"controlname": "title"}),

@@ -349,6 +349,11 @@ def test_a_body_as_opsgenie_takes_it_is_titled_by_its_message_and_known_by_its_a
     assert alert.fingerprint != told("disk-db-2").fingerprint
 
 
+def test_an_alert_that_has_an_id_of_its_own_is_known_by_it_rather_than_by_its_alias() -> None:
+    told = {"alertId": "a-1", "alias": "disk-db-1", "message": "Disk full", "priority": "P1", "entity": "db-1"}
+    assert alert_of(alert=told, action="Create").fingerprint == "key:a-1"
+
+
 def test_an_alias_that_is_a_name_of_a_host_joins_no_problems() -> None:
     one, other = (alert_of(alias="db-1", host="10.0.0.1", message=text).title for text in ("CPU", "Disk"))
     assert one != other
