@@ -18,6 +18,7 @@ activity-log-alerts-webhook.md; read 2026-11). What is decided here:
   correlation id, operation and resource, so that "Started" and "Succeeded" of one operation are one problem.
 - Severity: Sev0 critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the level or its word. Azure sends
   Sev4 for every activity log alert of the common schema: the label `level` tells more.
+- A budget of the common schema has no rule and no target: its title is the budget's name and the kind of its threshold.
 - Resource ids are compared in lower case, as Azure does. The test of an action group pages: it looks like a real one.
 """
 
@@ -151,6 +152,9 @@ def _common_title(
     rule = (text_of(essentials.get("alertRule")) or "").rpartition("/")[2]  # some types give its resource id
     if health is not None and health.title:
         return health.title
+    if not rule and (budget := text_of(block_at(context, "AlertData").get("BudgetName"))) is not None:
+        kind = text_of(block_at(context, "AlertData").get("ThresholdType"))
+        return line(f"Budget {budget} ({kind})" if kind else f"Budget {budget}")
     if not rule:
         rule = text_of(block_at(context, "annotations").get("summary")) or f"Alert from {source}"
     return _titled(rule, texts_in(essentials.get("configurationItems")))
@@ -163,6 +167,9 @@ def _common_labels(essentials: Mapping[str, Any], context: Mapping[str, Any], ta
         ("signal_type", text_of(essentials.get("signalType"))),
         ("monitoring_service", text_of(essentials.get("monitoringService"))),
         ("resource", ",".join(texts_in(essentials.get("configurationItems")))),
+        ("budget", text_of(block_at(context, "AlertData").get("BudgetName"))),
+        ("threshold_type", text_of(block_at(context, "AlertData").get("ThresholdType"))),
+        ("threshold", text_of(block_at(context, "AlertData").get("NotificationThresholdAmount"))),
         *_log_labels(context),
         *_resource_labels(targets[0] if targets else None),
     ]

@@ -199,6 +199,27 @@ def test_a_schema_nobody_knows_pages_under_its_name() -> None:
     assert alert.description == "BudgetName: shop\nBudget: 50"
 
 
+def test_a_budget_of_the_common_schema_is_titled_with_its_name() -> None:
+    about = {"BudgetName": "shop", "ThresholdType": "Forecasted", "NotificationThresholdAmount": "$50.00"}
+    alert = alert_of(
+        {
+            "schemaId": "azureMonitorCommonAlertSchema",
+            "data": {
+                "essentials": {
+                    "alertId": "/subscriptions/s/providers/Microsoft.CostManagement/alerts/a-1",
+                    "alertRule": None,
+                    "monitoringService": "CostAlerts",
+                    "monitorCondition": "Fired",
+                    "configurationItems": ["budgets"],
+                },
+                "alertContext": {"AlertCategory": "budgets", "AlertData": about},
+            },
+        }
+    )
+    assert (alert.status, alert.title) == (Status.FIRING, "Budget shop (Forecasted)")
+    assert (alert.labels["budget"], alert.labels["threshold"]) == ("shop", "$50.00")
+
+
 def test_a_secret_in_the_address_proves_the_sender() -> None:
     source = AzureMonitor(name="az", auth=QueryAuth(parameter="token", secrets=("old", "new")))
     source.verify(Webhook(source="az", headers={}, body=b"{}", received_at=NOW, query={"token": "new"}))
