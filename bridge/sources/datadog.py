@@ -113,6 +113,7 @@ _VARIABLES = words(  # SOURCES.md section 2, "Variables"; those that are also an
     " SECURITY_GROUP_BY_VALUES SECURITY_MATCHED_COUNT SNAPSHOT SYNTHETICS_TEST_NAME"
     " SYNTHETICS_FIRST_FAILING_STEP_NAME SYNTHETICS_SUMMARY TAGS TEXT_ONLY_MSG USER USERNAME"
 )
+_INCIDENTS = ("incidentpublicid", "incidentuuid")
 _BODIES = ("body", "eventmsg", "message", "msg", "alertmessage", "alertmsg", "alertbody", "description", "text")
 _EVENT_LINKS = ("link", "eventurl", "eventlink", "url", "alerturl", "alertlink", "monitorurl", "monitorlink")
 
@@ -322,7 +323,8 @@ def _status(fields: Fields, transition: str | None) -> Status:
     if transition is not None:
         word = transition.lower()
         return Status.RESOLVED if "recover" in word or word in _OVER else Status.FIRING
-    incident = fields.text("incidentstatus")
+    named = fields.key(*_INCIDENTS) is not None  # then a plain `status` can be nothing but the incident's
+    incident = fields.text("incidentstatus", *(("status", "state") if named else ()))
     if incident is not None:
         return Status.RESOLVED if incident.lower() in _OVER else Status.FIRING
     kind = fields.text("alerttype", "alertalerttype")
@@ -372,7 +374,7 @@ def _fingerprint(
     hostname: str | None,
 ) -> str:
     for kind, names in (
-        ("incident", ("incidentpublicid", "incidentuuid")),
+        ("incident", _INCIDENTS),
         ("signal", ("securitysignalid",)),
         ("aggreg", ("aggregkey", "aggregationkey", "alertaggregkey", "eventaggregkey")),
         ("key", ("dedupkey", "deduplicationkey", "incidentkey", "fingerprint", "alertkey")),

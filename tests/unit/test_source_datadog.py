@@ -139,6 +139,8 @@ def test_a_transition_tells_status_and_severity(transition: str, status: Status,
         {"title": "x", "what_happened": "Recovered"},
         {"title": "[Triggered] x", "alert_transition": "Recovered"},
         {"incident_public_id": "1", "incident_status": "resolved", "title": "x"},
+        {"incident_public_id": "1", "status": "resolved", "title": "x"},
+        {"incident": {"uuid": "u-1", "status": "completed", "title": "x"}},
     ],
 )
 def test_a_recovery_is_seen_wherever_it_is_told(body: dict[str, Any]) -> None:
