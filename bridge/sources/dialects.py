@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.sources.fields import Fields, spelled
+from bridge.sources.absent import key_of, text_of
+from bridge.sources.fields import Fields, spelled, words
+from bridge.sources.texts import digest_of, line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,8 @@ class Dialect:
     told_by: tuple[str, ...]
     names: Mapping[str, str]  # his to ours
     meanings: Mapping[str, str] = field(default_factory=dict)  # his words for a status to ours; spelled
+    under_way: tuple[str, frozenset[str]] = ("", frozenset())  # his name, and its words that say neither well nor ill
+    joined: tuple[str, ...] = ()  # his names for what together is the problem, where `id` is of the report or the run
 
 
 DIALECTS = (
@@ -70,20 +74,63 @@ DIALECTS = (
     ),
     # Issues of Wiz, in its default body (https://docs.wiz.io, "Webhook integration"; own knowledge).
     Dialect(told_by=("controlname", "controlid", "triggerruleid"), names={"controlname": "title"}),
+    # CI: the problem is a job on a branch, for a run that failed never recovers, a later one does. CircleCI gives each
+    # event an id (https://circleci.com/docs/webhooks-reference; read 2026-11), Azure DevOps' service hooks as well
+    # (https://learn.microsoft.com/azure/devops/service-hooks/events, build.complete), Rundeck's webhooks and Jenkins'
+    # notification plugin a number of the run (https://docs.rundeck.com/docs/manual/notifications/webhooks.html,
+    # https://plugins.jenkins.io/notification; own knowledge).
+    Dialect(
+        told_by=("happenedat", "projectslug", "workflowname"),
+        names={"workflowurl": "link"},
+        joined=("projectslug", "workflowname", "jobname", "branch"),
+    ),
+    Dialect(
+        told_by=("publisherid", "buildnumber", "definitionname"),
+        names={"messagetext": "title", "detailedmessagetext": "message"},
+        joined=("projectid", "definitionname", "sourcebranch"),
+    ),
+    Dialect(
+        told_by=("executionid", "trigger", "jobname"),
+        names={"jobname": "title", "executionpermalink": "link", "executionhref": "url"},
+        under_way=("executionstatus", words("running scheduled queued")),
+        joined=("project", "jobgroup", "jobname"),
+    ),
+    Dialect(
+        told_by=("buildphase", "buildnumber", "name"),
+        names={"buildfullurl": "link"},
+        under_way=("buildphase", words("queued started")),
+        joined=("name",),
+    ),
 )
 
 
 def translated(fields: Fields) -> Fields:
     """The fields of a known sender under the generic source's names as well; those of any other as they are."""
+    dialect = _dialect_of(fields)
+    return fields if dialect is None else Fields({**_ours(dialect, fields.by_name), **fields.by_name})
+
+
+def under_way(fields: Fields) -> str | None:
+    """The word of a known sender for a run that has not ended; None for every other body."""
+    dialect = _dialect_of(fields)
+    if dialect is None:
+        return None
+    name, known = dialect.under_way
+    told = text_of(fields.by_name.get(name))
+    return told if told is not None and spelled(told) in known else None
+
+
+def _dialect_of(fields: Fields) -> Dialect | None:
     by_name = fields.by_name
-    for dialect in DIALECTS:
-        if all(name in by_name for name in dialect.told_by):
-            return Fields({**_ours(dialect, by_name), **by_name})
-    return fields
+    return next((one for one in DIALECTS if all(name in by_name for name in one.told_by)), None)
 
 
 def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    parts = [key for name in dialect.joined if (key := key_of(by_name.get(name))) is not None]
+    if parts:
+        words_of_it = " / ".join(parts)
+        found = {"fingerprint": f"{line(words_of_it, 120)}~{digest_of(parts)}", "name": words_of_it}
     for theirs, ours in dialect.names.items():
         if theirs in by_name:
             value = by_name[theirs]

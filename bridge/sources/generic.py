@@ -54,7 +54,7 @@ from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
 from bridge.sources.cards import hrefs_on_cards, lines_on_cards
-from bridge.sources.dialects import translated
+from bridge.sources.dialects import translated, under_way
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
 from bridge.sources.texts import (
@@ -275,15 +275,17 @@ class _Reader:
         why = self.asked.value("ignore", element)
         if why is True or (isinstance(why, str) and why.strip()):
             return self._notice("the source's fields say so" if why is True else line(why), element)
-        return self._alert(element)
+        fields = fields_of(element, wrappers=_WRAPPERS)
+        if "status" not in self.asked.names and (word := under_way(fields)) is not None:
+            return self._notice(f"a run that is {line(word, 40)} says neither that it works nor that it fails", element)
+        return self._alert(element, translated(fields))
 
     def _notice(self, reason: str, payload: Any) -> Notice:
         return Notice(source=self.source, source_type=self.source_type, reason=reason, payload=payload)
 
-    def _alert(self, payload: Mapping[str, Any]) -> Alert:
+    def _alert(self, payload: Mapping[str, Any], fields: Fields) -> Alert:
         asked = self.asked
         named = asked.names
-        fields = translated(fields_of(payload, wrappers=_WRAPPERS))
         title = asked.text("title", payload) or fields.text(*_TITLES)
         labels = _given_labels(asked.value("labels", payload)) if "labels" in named else _labels(payload, fields)
         severities = asked.texts("severity", payload) if "severity" in named else fields.texts(*_SEVERITIES)

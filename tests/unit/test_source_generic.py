@@ -487,6 +487,63 @@ def test_a_card_leads_where_its_heading_does_and_a_file_is_no_card() -> None:
     assert (facts.title, facts.description) == ("Disk full", "Host: db-1")
 
 
+def circleci(status: str, run: str, name: str = "deploy") -> dict[str, Any]:
+    return {
+        "id": f"event-{run}",
+        "type": "workflow-completed",
+        "happened_at": "2026-01-05T10:00:00Z",
+        "project": {"id": "p-1", "name": "shop", "slug": "github/acme/shop"},
+        "workflow": {"id": run, "name": name, "status": status, "url": f"https://app.example.com/{run}"},
+        "pipeline": {"id": run, "number": 7, "vcs": {"branch": "main"}},
+    }
+
+
+def azure_devops(result: str, run: str, name: str = "deploy") -> dict[str, Any]:
+    told = {"id": 4, "buildNumber": run, "status": "completed", "result": result, "definition": {"id": 1, "name": name}}
+    about = {"eventType": "build.complete", "publisherId": "tfs", "message": {"text": f"Build {run} {result}"}}
+    return {"id": f"event-{run}", **about, "resource": told}
+
+
+def rundeck(status: str, run: str, name: str = "deploy") -> dict[str, Any]:
+    told = {"id": run, "status": status, "project": "shop", "job": {"id": f"j-{name}", "name": name}}
+    return {"trigger": "any", "status": status, "executionId": run, "execution": told}
+
+
+def jenkins(status: str, run: str, name: str = "deploy") -> dict[str, Any]:
+    return {"name": name, "url": f"job/{name}/", "build": {"phase": "COMPLETED", "number": run, "status": status}}
+
+
+@pytest.mark.parametrize(
+    ("told", "fails", "works"),
+    [
+        (circleci, "failed", "success"),
+        (azure_devops, "failed", "succeeded"),
+        (rundeck, "failed", "succeeded"),
+        (jenkins, "FAILURE", "SUCCESS"),
+    ],
+)
+def test_a_job_of_ci_is_one_problem_from_a_run_that_fails_to_one_that_works(told: Any, fails: str, works: str) -> None:
+    failed, again, over = (alert_of(**told(word, run)) for word, run in ((fails, "1"), (fails, "2"), (works, "3")))
+    assert [one.status for one in (failed, again, over)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert failed.fingerprint == again.fingerprint == over.fingerprint
+    assert failed.fingerprint != alert_of(**told(fails, "1", "test")).fingerprint
+    assert failed.title != "Alert from lab"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "deploy", "build": {"phase": "STARTED", "number": 7}},
+        {"name": "deploy", "build": {"phase": "QUEUED", "number": 7}},
+        rundeck("running", "1"),
+    ],
+)
+def test_a_run_of_ci_that_has_not_ended_pages_nobody(body: dict[str, Any]) -> None:
+    (reading,) = readings_of(body)
+    assert isinstance(reading, Notice)
+    assert "says neither" in reading.reason
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
