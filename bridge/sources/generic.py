@@ -107,7 +107,7 @@ _FINGERPRINTS = (
 _CHECKS = ("checkid", "monitorid")  # a check may have a problem per host: only where no title tells them apart
 _STATUSES = (
     "status", "state", "eventtype", "eventaction", "action", "alertstatus", "alertstate", "notificationtype",
-    "alerttype", "actiontype", "type",
+    "alerttype", "actiontype", "type", "event",
 )  # fmt: skip
 # How something ended that says of itself only that it did: CircleCI's `workflow-completed` has `workflow.status` failed
 # (https://circleci.com/docs/webhooks-reference; read 2026-11), the Jenkins notification plugin `build.status` beside
