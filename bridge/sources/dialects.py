@@ -20,7 +20,7 @@ class Dialect:
     told_by: tuple[str, ...]
     names: Mapping[str, str]  # his to ours
     meanings: Mapping[str, str] = field(default_factory=dict)  # his words for a status to ours; spelled
-    under_way: tuple[str, frozenset[str]] = ("", frozenset())  # his name, and its words that say neither well nor ill
+    quiet: tuple[str, frozenset[str]] = ("", frozenset())  # his name, and its words that say neither well nor ill
     joined: tuple[str, ...] = ()  # his names for what together is the problem, where `id` is of the report or the run
 
 
@@ -38,6 +38,22 @@ DIALECTS = (
             "statestarttime": "startsat",
         },
         meanings={"acknowledgement": "acknowledged", "info": "firing"},
+    ),
+    # Nagios, Icinga and Checkmk, in the names of their macros: the problem is a service of a host, or the host itself,
+    # whatever happens to it (https://assets.nagios.com/downloads/nagioscore/docs/nagioscore/4/en/macrolist.html,
+    # https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/, "Notifications"; own knowledge).
+    *(
+        Dialect(
+            told_by=("notificationtype", state, host),
+            names={state: "severity", output: "message", "notificationtype": "status"},
+            meanings={"acknowledgement": "acknowledged", "problem": "firing"},
+            quiet=("notificationtype", words("downtimestart downtimeend downtimecancelled")),
+            joined=(host, *service),
+        )
+        for host, state, output, service in (
+            ("hostname", "servicestate", "serviceoutput", ("servicedesc", "servicename")),
+            ("hostname", "hoststate", "hostoutput", ()),
+        )
     ),
     # Opsgenie's API for a new alert, and who posts as to it: `message` is its title, `alias` the key that joins alerts
     # (https://docs.opsgenie.com/docs/alert-api, "Create Alert"; own knowledge). An alias beside a message alone is
@@ -92,13 +108,13 @@ DIALECTS = (
     Dialect(
         told_by=("executionid", "trigger", "jobname"),
         names={"jobname": "title", "executionpermalink": "link", "executionhref": "url"},
-        under_way=("executionstatus", words("running scheduled queued")),
+        quiet=("executionstatus", words("running scheduled queued")),
         joined=("project", "jobgroup", "jobname"),
     ),
     Dialect(
         told_by=("buildphase", "buildnumber", "name"),
         names={"buildfullurl": "link"},
-        under_way=("buildphase", words("queued started")),
+        quiet=("buildphase", words("queued started")),
         joined=("name",),
     ),
 )
@@ -110,12 +126,12 @@ def translated(fields: Fields) -> Fields:
     return fields if dialect is None else Fields({**_ours(dialect, fields.by_name), **fields.by_name})
 
 
-def under_way(fields: Fields) -> str | None:
-    """The word of a known sender for a run that has not ended; None for every other body."""
+def quiet_word(fields: Fields) -> str | None:
+    """A known sender's word for what is neither a problem nor the end of one; None for every other body."""
     dialect = _dialect_of(fields)
     if dialect is None:
         return None
-    name, known = dialect.under_way
+    name, known = dialect.quiet
     told = text_of(fields.by_name.get(name))
     return told if told is not None and spelled(told) in known else None
 
@@ -130,7 +146,7 @@ def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:
     parts = [key for name in dialect.joined if (key := key_of(by_name.get(name))) is not None]
     if parts:
         words_of_it = " / ".join(parts)
-        found = {"fingerprint": f"{line(words_of_it, 120)}~{digest_of(parts)}", "name": words_of_it}
+        found = {"uniqueid": f"{line(words_of_it, 120)}~{digest_of(parts)}", "name": words_of_it}
     for theirs, ours in dialect.names.items():
         if theirs in by_name:
             value = by_name[theirs]

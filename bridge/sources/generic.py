@@ -54,7 +54,7 @@ from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
 from bridge.sources.cards import hrefs_on_cards, lines_on_cards
-from bridge.sources.dialects import translated, under_way
+from bridge.sources.dialects import quiet_word, translated
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
 from bridge.sources.texts import (
@@ -276,8 +276,8 @@ class _Reader:
         if why is True or (isinstance(why, str) and why.strip()):
             return self._notice("the source's fields say so" if why is True else line(why), element)
         fields = fields_of(element, wrappers=_WRAPPERS)
-        if "status" not in self.asked.names and (word := under_way(fields)) is not None:
-            return self._notice(f"a run that is {line(word, 40)} says neither that it works nor that it fails", element)
+        if "status" not in self.asked.names and (word := quiet_word(fields)) is not None:
+            return self._notice(f"{line(word, 40)} says neither that anything is wrong nor that it is over", element)
         return self._alert(element, translated(fields))
 
     def _notice(self, reason: str, payload: Any) -> Notice:

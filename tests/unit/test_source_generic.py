@@ -550,6 +550,39 @@ def test_a_run_of_ci_that_has_not_ended_pages_nobody(body: dict[str, Any]) -> No
     assert "says neither" in reading.reason
 
 
+def test_a_service_of_nagios_icinga_or_checkmk_is_one_problem_whatever_happens_to_it() -> None:
+    def told(kind: str, state: str, service: str = "disk", **more: Any) -> Any:
+        body = {"notification_type": kind, "host_name": "db-1", "service_name": service, "service_state": state}
+        (reading,) = readings_of({**body, "service_output": f"{state}: /var", "long_date_time": kind, **more})
+        return reading
+
+    problem, worse = told("PROBLEM", "WARNING"), told("PROBLEM", "CRITICAL")
+    acked, over = told("ACKNOWLEDGEMENT", "CRITICAL"), told("RECOVERY", "OK")
+    assert problem.fingerprint == worse.fingerprint == acked.fingerprint == over.fingerprint
+    assert problem.fingerprint != told("PROBLEM", "WARNING", "load").fingerprint
+    statuses = [one.status for one in (problem, worse, acked, over)]
+    assert statuses == [Status.FIRING, Status.FIRING, Status.ACKNOWLEDGED, Status.RESOLVED]
+    assert (problem.severity, worse.severity, worse.description) == (
+        Severity.WARNING,
+        Severity.CRITICAL,
+        "CRITICAL: /var",
+    )
+    assert problem.title == "db-1 / disk"
+    assert isinstance(told("DOWNTIMESTART", "CRITICAL"), Notice)
+    assert told("FLAPPINGSTART", "CRITICAL").status is Status.FIRING
+    assert told("CUSTOM", "CRITICAL").status is Status.FIRING
+    assert told("PROBLEM", "CRITICAL", alert_id="a-1").fingerprint == "key:a-1"
+
+
+def test_a_host_of_nagios_is_one_problem_until_it_is_up() -> None:
+    down, up = (
+        alert_of(NOTIFICATIONTYPE=kind, HOSTNAME="db-1", HOSTSTATE=state, HOSTOUTPUT=f"PING {state}")
+        for kind, state in (("PROBLEM", "DOWN"), ("RECOVERY", "UP"))
+    )
+    assert (down.status, up.status, down.title) == (Status.FIRING, Status.RESOLVED, "db-1")
+    assert down.fingerprint == up.fingerprint
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
