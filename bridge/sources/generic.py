@@ -108,6 +108,7 @@ _CHECKS = ("checkid", "monitorid")  # a check may have a problem per host: only 
 _STATUSES = (
     "status", "state", "eventtype", "eventaction", "action", "alertstatus", "alertstate", "notificationtype",
     "alerttype", "actiontype", "type", "event",
+    "alertaction",  # trigger or resolve, of Coralogix (https://coralogix.com/tutorials/alert-webhooks/; read 2026-11)
 )  # fmt: skip
 # How something ended that says of itself only that it did: CircleCI's `workflow-completed` has `workflow.status` failed
 # (https://circleci.com/docs/webhooks-reference; read 2026-11), the Jenkins notification plugin `build.status` beside

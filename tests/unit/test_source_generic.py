@@ -140,6 +140,8 @@ def test_an_unfilled_fingerprint_is_none_at_all() -> None:
         ({"type": "alert.resolved/v1.2"}, Status.RESOLVED),
         ({"type": "resolved.v1"}, Status.RESOLVED),
         ({"event": "alert.resolved"}, Status.RESOLVED),
+        ({"alert_action": "resolve"}, Status.RESOLVED),
+        ({"alert_action": "trigger"}, Status.FIRING),
         ({"event": "check.up"}, Status.RESOLVED),
         ({"event": "alert_cleared", "data": {"alert": {"state": "CRITICAL"}}}, Status.FIRING),
         ({"event": "alert.fired"}, Status.FIRING),
