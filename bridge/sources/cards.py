@@ -13,6 +13,7 @@ from bridge.sources.absent import text_of
 from bridge.sources.fields import words
 
 _CARDS = ("attachments", "embeds", "blocks", "sections")  # by these a body is known to be one for a chat
+_NAMES = frozenset(_CARDS)
 _LISTS = (*_CARDS, "elements", "body", "items", "columns", "fields", "facts")
 _TEXTS = ("title", "activityTitle", "pretext", "name", "text", "description")
 _SHOWN = words("title pretext text fallback blocks content description fields facts activityTitle type")
@@ -44,6 +45,8 @@ def hrefs_on_cards(payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _elements(payload: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The elements of the cards in reading order, the body itself left out."""
+    if _NAMES.isdisjoint(payload):
+        return  # most bodies
     cards = [card for card in _listed(payload, _CARDS) if not _is_file(card)]
     waiting = [(card, 1) for card in reversed(cards)]
     for _ in range(_ELEMENTS_MAX):

@@ -120,25 +120,25 @@ DIALECTS = (
 )
 
 
-def translated(fields: Fields) -> Fields:
-    """The fields of a known sender under the generic source's names as well; those of any other as they are."""
-    dialect = _dialect_of(fields)
-    return fields if dialect is None else Fields({**_ours(dialect, fields.by_name), **fields.by_name})
+_KNOWN = tuple((frozenset(dialect.told_by), dialect) for dialect in DIALECTS)
 
 
-def quiet_word(fields: Fields) -> str | None:
-    """A known sender's word for what is neither a problem nor the end of one; None for every other body."""
-    dialect = _dialect_of(fields)
-    if dialect is None:
-        return None
+def translated(fields: Fields, dialect: Dialect) -> Fields:
+    """The fields of a known sender under the generic source's names as well."""
+    return Fields({**_ours(dialect, fields.by_name), **fields.by_name})
+
+
+def quiet_word(fields: Fields, dialect: Dialect) -> str | None:
+    """A known sender's word for what is neither a problem nor the end of one; None where he says no such thing."""
     name, known = dialect.quiet
     told = text_of(fields.by_name.get(name))
     return told if told is not None and spelled(told) in known else None
 
 
-def _dialect_of(fields: Fields) -> Dialect | None:
-    by_name = fields.by_name
-    return next((one for one in DIALECTS if all(name in by_name for name in one.told_by)), None)
+def dialect_of(fields: Fields) -> Dialect | None:
+    """Whose body it is; None for a sender that is not known here."""
+    names = fields.by_name.keys()
+    return next((dialect for told_by, dialect in _KNOWN if told_by <= names), None)
 
 
 def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:

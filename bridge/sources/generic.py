@@ -54,7 +54,7 @@ from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
 from bridge.sources.body import kind_of, says_anything, value_in
 from bridge.sources.cards import hrefs_on_cards, lines_on_cards
-from bridge.sources.dialects import quiet_word, translated
+from bridge.sources.dialects import dialect_of, quiet_word, translated
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.signatures import verify_shared
 from bridge.sources.texts import (
@@ -277,9 +277,12 @@ class _Reader:
         if why is True or (isinstance(why, str) and why.strip()):
             return self._notice("the source's fields say so" if why is True else line(why), element)
         fields = fields_of(element, wrappers=_WRAPPERS)
-        if "status" not in self.asked.names and (word := quiet_word(fields)) is not None:
+        dialect = dialect_of(fields)
+        if dialect is None:
+            return self._alert(element, fields)
+        if "status" not in self.asked.names and (word := quiet_word(fields, dialect)) is not None:
             return self._notice(f"{line(word, 40)} says neither that anything is wrong nor that it is over", element)
-        return self._alert(element, translated(fields))
+        return self._alert(element, translated(fields, dialect))
 
     def _notice(self, reason: str, payload: Any) -> Notice:
         return Notice(source=self.source, source_type=self.source_type, reason=reason, payload=payload)
