@@ -467,23 +467,36 @@ def _fingerprint(payload: Mapping[str, Any], fields: Fields, title: str | None, 
 
 def _lasting(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """What stays the same from report to report; the words where nothing else says what the report is about."""
-    given = list(islice(_unwrapped(payload), LABELS_MAX + 1))
-    if len(given) > LABELS_MAX:  # nobody's alert: not worth a look at every name
+    if sum(1 for _ in islice(_leaves(payload), LABELS_MAX + 1)) > LABELS_MAX:  # nobody's alert: not worth a look
         return payload
-    lasting = [(way, name, kept) for way, name, value in given if (kept := _kept(name, value)) is not _GONE]
-    is_about = any(name not in _PASSING and not says_nothing(kept) for _, name, kept in lasting)
-    told = [] if is_about else [one for one in given if one[1] in _DESCRIPTIONS and one[2]]
-    return {way: value for way, _, value in told or lasting}
+    lasting = _with(payload, _kept)
+    if any(name not in _PASSING and not says_nothing(value) for name, value in _leaves(lasting)):
+        return lasting
+    return _with(payload, lambda name, value: value if name in _DESCRIPTIONS and value else _GONE) or lasting
 
 
-def _unwrapped(payload: Mapping[str, Any], around: str = "") -> Iterator[tuple[str, str, Any]]:
-    """What a body holds, and the blocks that add no meaning: where it stands, what that is called, and the value."""
+def _with(payload: Mapping[str, Any], kept: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """What is kept of a body, and of the blocks in it that add no meaning, each in its place."""
+    found: dict[str, Any] = {}
     for key, value in payload.items():
         name = spelled(key)
         if isinstance(value, dict) and name in _WRAPPERS:
-            yield from _unwrapped(value, f"{around}{key}.")
+            inside = _with(value, kept)
+            if inside or not value:
+                found[key] = inside
+        elif (one := kept(name, value)) is not _GONE:
+            found[key] = one
+    return found
+
+
+def _leaves(payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a body holds, and the blocks in it that add no meaning: what each is called, and its value."""
+    for key, value in payload.items():
+        name = spelled(key)
+        if isinstance(value, dict) and name in _WRAPPERS:
+            yield from _leaves(value)
         else:
-            yield f"{around}{key}", name, value
+            yield name, value
 
 
 def _kept(name: str, value: Any) -> Any:
