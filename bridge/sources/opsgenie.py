@@ -8,13 +8,11 @@ https://support.atlassian.com/jira-service-management-cloud/docs/alert-action-da
 
 - Fingerprint: the alias, which is the sender's own deduplication key (one open alert per alias), else the alert id.
   Episode: the alert id, new each time an alias comes back.
-- Status: Create and UpdatePriority are firing, Acknowledge is acknowledged, Close and Delete are resolved. Both
-  spellings are read, `Create` and Jira Service Management's `created`. Actions that leave the alert as it is (notes,
-  tags, teams, owners, escalations, snoozing) are Notices.
-- UnAcknowledge and every action unknown fire when they have a priority. Without one, as in the vendor's samples of
-  UnAcknowledge (the page above) and of a custom action, which carries the name that an operator gave it (zulip/zulip
-  of GitHub, zerver/webhooks/opsgenie/fixtures/customaction.json; read 2026-11), they are Notices: the alert is open as
-  it was, and without its severity another rule would take it and open a second incident.
+- Status: Create, UpdatePriority and every action unknown are firing; Acknowledge is acknowledged; Close and Delete are
+  resolved. Both spellings are read, `Create` and Jira Service Management's `created`. Actions that leave the alert as
+  it is (notes, tags, teams, owners, escalations, snoozing) are Notices.
+- UnAcknowledge fires when it has a priority. Without one, as in the vendor's sample (the page above), it is a Notice:
+  the alert is open as it was, and without its severity another rule would take it and open a second incident.
 - Severity: P1 or 1 critical, 2 error, 3 warning, 4 and 5 info. The sender leaves the priority out of most actions.
 - Time of the report: `updatedAt`, nanoseconds; a Create without one takes `createdAt`.
 - Labels: the tags, the extra properties (`details`, when the option is on), then what the alert says of itself.
@@ -46,7 +44,7 @@ from bridge.sources.texts import (
 _ACKNOWLEDGING = words("acknowledge acknowledged ack")
 _ENDING = words("close closed delete deleted")
 _OPENING = words("create created")
-_TELLING = _ACKNOWLEDGING | _ENDING | _OPENING | words("updatepriority priorityupdated") | {""}  # with no priority too
+_GIVING_BACK = words("unacknowledge unacknowledged unack")
 _ASIDE = words(  # actions that tell nothing of whether the alert is open
     "addnote noteadded addtags removetags tagsadded tagsremoved adddetails removedetails addteam addrecipient"
     " addresponder assign assignownership takeownership ownershiptaken assigned escalate escalatenext escalated snooze"
@@ -77,7 +75,7 @@ class Opsgenie(SharedSecret):
         if spelled(action) in _ASIDE:
             reason = f"{line(action, 100)} does not change whether the alert is open"
             return (_notice(self.name, payload, alert, reason),)
-        if spelled(action) not in _TELLING and _severity(alert) is None:
+        if spelled(action) in _GIVING_BACK and _severity(alert) is None:
             reason = f"{line(action, 100)} without a priority: the alert is open as it was, and nothing fires anew"
             return (_notice(self.name, payload, alert, reason),)
         return (_alert(self.name, payload, alert, action),)
