@@ -24,6 +24,11 @@ class Dialect:
     joined: tuple[str, ...] = ()  # his names for what together is the problem, where `id` is of the report or the run
 
 
+# After these statuses Splunk Observability Cloud says nothing more of an incident
+# (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview/ and the statuses in
+# https://pkg.go.dev/github.com/steadybit/extension-splunk/extdetectors; read 2026-11).
+DETECTOR_ENDS = words("ok manuallyresolved autoresolved stopped")
+
 DIALECTS = (
     # Splunk On-Call, formerly VictorOps, and who posts as to its REST endpoint: INFO, WARNING, CRITICAL,
     # ACKNOWLEDGEMENT, RECOVERY (https://docs.saltproject.io/en/3006/ref/states/all/salt.states.victorops.html and
@@ -62,14 +67,11 @@ DIALECTS = (
         Dialect(told_by=("alias", "message", beside), names={"alias": "uniqueid", "message": "title"})
         for beside in ("responders", "priority", "entity", "visibleto")
     ),
-    # Splunk Observability Cloud, formerly SignalFx: the incident's id, and a status that is anomalous, ok, manually
-    # resolved, auto resolved or stopped, after which nothing more is said of the incident
-    # (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview/ and the statuses in
-    # https://pkg.go.dev/github.com/steadybit/extension-splunk/extdetectors; read 2026-11).
+    # Splunk Observability Cloud, formerly SignalFx: the incident's id, and a status that is anomalous or an end.
     Dialect(
         told_by=("incidentid", "detectorid", "status"),
         names={"messagetitle": "title", "status": "state", "detectorurl": "link"},
-        meanings={"manuallyresolved": "resolved", "autoresolved": "resolved", "stopped": "resolved"},
+        meanings=dict.fromkeys(DETECTOR_ENDS, "resolved"),
     ),
     # Cloudflare's generic webhook, where it tells both ends of an alert: alert_correlation_id joins what is related
     # (https://developers.cloudflare.com/notifications/reference/webhook-payload-schema/; read 2026-11).

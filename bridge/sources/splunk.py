@@ -18,8 +18,8 @@ published bodies. What is decided here:
 
 Observability (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview, and on GitHub
 splunk/public-o11y-docs, admin/notif-services/webhook.rst; read 2026-11): the problem is `incidentId`. By
-`statusExtended`, else `status`, ok, manually resolved and stopped (the detector was edited or deleted) are over, and
-anything else fires. Critical is critical, Major error, Minor and Warning warning, Info info. The title is
+`statusExtended`, else `status`, ok, manually or auto resolved and stopped (the detector was edited or deleted) are over,
+and anything else fires. Critical is critical, Major error, Minor and Warning warning, Info info. The title is
 `messageTitle`, else detector and rule.
 
 On-Call (splunk/public-o11y-docs, sp-oncall/configuration/custom-outbound-webhooks.rst, and the bodies of
@@ -38,6 +38,7 @@ from typing import Any, ClassVar
 from bridge.domain.alert import Alert, Notice, Reading, Status, Webhook
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import block_at, object_in, says_anything
+from bridge.sources.dialects import DETECTOR_ENDS
 from bridge.sources.fields import Fields, fields_of, spelled, words
 from bridge.sources.generic import reading_anyway, severity_in
 from bridge.sources.signatures import SharedSecret
@@ -62,7 +63,6 @@ _SCHEDULED = re.compile(r"(.{1,300})_at_(\d{8,11})_[\w.]{1,80}", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 _OVER = words("resolved ok recovered cleared closed")
 _TAKEN = words("acknowledged ack")
-_NO_LONGER = words("ok manuallyresolved stopped")
 _ENTITIES = ("incidententityid", "alertentityid", "stateentityid", "entityid")
 _INCIDENTS = ("incidentincidentid", "incidentid", "stateincidentname", "incidentname")
 _PHASES = ("incidentcurrentphase", "statecurrentalertphase", "currentphase", "currentalertphase")
@@ -123,7 +123,7 @@ def _alert(source: str, payload: Mapping[str, Any]) -> Alert:
 def _of_detector(source: str, payload: Mapping[str, Any], fields: Fields) -> Alert:
     """Splunk Observability Cloud: one state of one alert of a detector."""
     rule, detector = fields.text("rule"), fields.text("detector")
-    over = spelled(fields.text("statusextended", "status") or "") in _NO_LONGER
+    over = spelled(fields.text("statusextended", "status") or "") in DETECTOR_ENDS
     reported_at = instant_of(fields.value("timestamp"))
     title = fields.text("messagetitle") or ": ".join(text for text in (detector, rule) if text is not None)
     return Alert(

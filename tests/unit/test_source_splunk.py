@@ -163,6 +163,7 @@ def of_detector(incident: str = "GaBbCc", **more: Any) -> Alert:
         ({"statusExtended": "anomalous"}, Status.FIRING),
         ({"statusExtended": "ok", "status": "ok"}, Status.RESOLVED),
         ({"statusExtended": "manually resolved"}, Status.RESOLVED),
+        ({"statusExtended": "auto resolved"}, Status.RESOLVED),
         ({"statusExtended": "stopped"}, Status.RESOLVED),
         ({"statusExtended": None, "status": "ok"}, Status.RESOLVED),
         ({"statusExtended": "soon"}, Status.FIRING),
