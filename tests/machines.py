@@ -83,8 +83,8 @@ class Ledger(Protocol):
         """(incident, action) of the deliveries nobody has claimed yet."""
         ...
 
-    def gathering(self) -> list[tuple[str, Action]]:
-        """Of these, the updates, and the notes whose text is not made yet: what comes to be told becomes part of it."""
+    def telling(self) -> list[tuple[str, Action, bool]]:
+        """Of these the updates and notes; last, whether the text of a note is made, and it gathers no more."""
         ...
 
 
@@ -271,7 +271,7 @@ class IncidentMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_update_and_one_note_wait(self) -> None:
-        waiting = self.ledger.gathering()
+        waiting = self.ledger.telling()  # beside a note that gathers, one lists what its create found open
         assert len(waiting) == len(set(waiting)), waiting
 
     @invariant()
@@ -436,9 +436,9 @@ class PureLedger:
     def waiting(self) -> list[tuple[str, Action]]:
         return [(row.incident, row.action) for row in self._waiting()]
 
-    def gathering(self) -> list[tuple[str, Action]]:
-        gather = (Action.UPDATE, Action.NOTE)
-        return [(row.incident, row.action) for row in self._waiting() if row.action in gather and not row.worded]
+    def telling(self) -> list[tuple[str, Action, bool]]:
+        tells = (Action.UPDATE, Action.NOTE)
+        return [(row.incident, row.action, row.worded) for row in self._waiting() if row.action in tells]
 
     def _waiting(self) -> list[Row]:
         return [row for row in self.rows if row.state == "pending" and not row.attempts]

@@ -73,10 +73,10 @@ class RealLedger:
     def waiting(self) -> list[tuple[str, Action]]:
         return [(one["incident"], Action(one["action"])) for one in self._waiting()]
 
-    def gathering(self) -> list[tuple[str, Action]]:
-        gather = (Action.UPDATE, Action.NOTE)
+    def telling(self) -> list[tuple[str, Action, bool]]:
+        tells = (Action.UPDATE, Action.NOTE)
         found = [(one, Action(one["action"])) for one in self._waiting()]
-        return [(one["incident"], action) for one, action in found if action in gather and not self._is_worded(one)]
+        return [(one["incident"], action, self._is_worded(one)) for one, action in found if action in tells]
 
     def _waiting(self) -> list[Mapping[str, Any]]:
         found = self.ledger.deliveries(state="pending", limit=500).items
