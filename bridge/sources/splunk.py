@@ -18,8 +18,8 @@ published bodies. What is decided here:
 
 Observability (https://dev.splunk.com/observability/docs/integrations/webhook_integration_overview, and on GitHub
 splunk/public-o11y-docs, admin/notif-services/webhook.rst; read 2026-11): the problem is `incidentId`. By
-`statusExtended`, else `status`, ok, manually or auto resolved and stopped (the detector was edited or deleted) are over,
-and anything else fires. Critical is critical, Major error, Minor and Warning warning, Info info. The title is
+`statusExtended`, else `status`, ok, manually or auto resolved and stopped (the detector was edited or deleted) are
+over, and anything else fires. Critical is critical, Major error, Minor and Warning warning, Info info. The title is
 `messageTitle`, else detector and rule.
 
 On-Call (splunk/public-o11y-docs, sp-oncall/configuration/custom-outbound-webhooks.rst, and the bodies of
