@@ -5,7 +5,6 @@ warnings, or ConfigError with every Problem of every file. Nothing starts with a
 """
 
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,11 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from bridge.config.maps import put_in
 from bridge.config.rule_files import RuleFiles, read_files
 from bridge.config.rule_lint import book_warnings, warnings_of
+from bridge.config.rule_models import RULE_ID, RuleFileModel, RuleModel, RuleSettingsModel
 from bridge.config.sentences import found, sentences
 from bridge.config.units import duration
 from bridge.config.yaml_reader import DEPTH_MAX, Tree, read_tree
@@ -56,7 +56,6 @@ from bridge.rules.references import references, references_in_template
 from bridge.sources import SOURCES
 from bridge.sources.absent import says_nothing
 
-RULE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}")
 RULES_MAX = 20_000  # of one rule book: twice what bench/rules measures
 PROBLEMS_MAX = 1_000  # that anybody reads
 RECORD = "record"  # `unmatched: record`: nobody is paged, the alert is kept and shown
@@ -81,63 +80,8 @@ class AccountView(Protocol):
         ...
 
 
-class _Settings(BaseModel):
-    """What a rule says beside its match and its incident; `defaults:` may say it for all rules of a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    account: str | None = Field(default=None, description="The account of bridge.yaml the incident goes to.")
-    severity: Any = Field(default=None, description="Overrides the alert's severity, for order and folding.")
-    dedup: list[str] | None = Field(
-        default=None, description="Paths whose values say what is the same incident; default [source, fingerprint]."
-    )
-    fold_by: list[str] | None = Field(
-        default=None, description="Paths whose values say which incidents may fold into one; default the rule's id."
-    )
-    on_acknowledge: Any = Field(default=None, description="ignore (default), acknowledge, or note.")
-    on_resolve: Any = Field(
-        default=None,
-        description="resolve (default), {resolve: {resolution: text}}, note or {note: text} (says so and leaves it "
-        "open), or ignore.",
-    )
-    on_severity_rise: Any = Field(
-        default=None,
-        description="What a joining alert of a higher severity changes: {update: {field: value}}, or ignore; default "
-        "its rule's urgency, priority and policy, or its severity.",
-    )
-    hold_resolve: str | None = Field(default=None, description="How long to wait before resolving; default 0s.")
-    reopen_within: str | None = Field(
-        default=None,
-        description="How long after its resolve a problem that comes back belongs to its incident; default 0s.",
-    )
-    mode: str | None = Field(default=None, description="live (default), or shadow: decided and recorded, not sent.")
-
-
-class _RuleEntry(_Settings):
-    """One rule as written."""
-
-    id: str = Field(description="Its name, unique over all files.")
-    match: dict[str, Any] | None = Field(default=None, description="Conditions by path; all must hold.")
-    when: str | None = Field(default=None, description="One boolean Jinja expression, without braces.")
-    incident: dict[str, Any] = Field(description="The fields of the incident, as the account's type names them.")
-    continue_: bool = Field(default=False, alias="continue", description="Whether later rules are tried as well.")
-
-
-class _RuleFile(BaseModel):
-    """One rule file as written; its rules are read one by one, so that one bad rule hides no other's problems."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    defaults: dict[str, Any] = Field(default={}, description="Settings for every rule of this file.")
-    maps: dict[str, Any] = Field(
-        default={}, description="Maps by name, for {from: path, map: name} in this file's rules."
-    )
-    rules: list[Any] = Field(default=[], description="The rules, in the order they are tried.")
-    unmatched: str | None = Field(default=None, description="record, or the id of the rule that then decides.")
-
-
-_RULES_OWN = frozenset(field.alias or name for name, field in _RuleEntry.model_fields.items()) - (
-    _Settings.model_fields.keys()
+_RULES_OWN = frozenset(field.alias or name for name, field in RuleModel.model_fields.items()) - (
+    RuleSettingsModel.model_fields.keys()
 )
 
 
@@ -245,8 +189,10 @@ def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, 
         loading.error(Place(file="match"), f"conditions are wanted, found {found(tree.value)}", hint)
     conditions: tuple[Condition, ...] = ()
     if not loading.problems:
-        rule = _RuleEntry(id="match", match={str(key): one for key, one in tree.value.items()}, incident={})
-        compiler = _Compiler(tree=tree, at=(), rule=rule, has_incident=False, defaults=_Settings(), loading=loading)
+        rule = RuleModel(id="match", match={str(key): one for key, one in tree.value.items()}, incident={})
+        compiler = _Compiler(
+            tree=tree, at=(), rule=rule, has_incident=False, defaults=RuleSettingsModel(), loading=loading
+        )
         conditions = compiler.standing()
     if any(problem.grade is Grade.ERROR for problem in loading.problems):
         raise ConfigError(loading.problems)
@@ -269,12 +215,12 @@ def _load_file(text: str, shown: str, loading: _Loading) -> None:
         return
     loading.problems += put_in(tree)
     try:
-        written = _RuleFile.model_validate(tree.value)
+        written = RuleFileModel.model_validate(tree.value)
     except ValidationError as error:
-        loading.problems += sentences(error, tree, (), "file", _RuleFile)
+        loading.problems += sentences(error, tree, (), "file", RuleFileModel)
         return
     loading.has_unread = before
-    defaults = _sound(_Settings, written.defaults, tree, ("defaults",), loading)
+    defaults = _sound(RuleSettingsModel, written.defaults, tree, ("defaults",), loading)
     if written.unmatched is not None:
         _take_unmatched(written.unmatched, tree.place(("unmatched",)), loading)
     room = RULES_MAX - len(loading.contents)
@@ -291,7 +237,7 @@ def _load_file(text: str, shown: str, loading: _Loading) -> None:
         if not isinstance(entry, Mapping):
             loading.error(tree.place(at), "a rule is a mapping", "it has at least: id, match, incident")
             continue
-        rule = _sound(_RuleEntry, entry, tree, at, loading)
+        rule = _sound(RuleModel, entry, tree, at, loading)
         _take_id(entry.get("id"), tree, at, loading)
         has_incident = isinstance(entry.get("incident"), Mapping)
         compiler = _Compiler(tree=tree, at=at, rule=rule, has_incident=has_incident, defaults=defaults, loading=loading)
@@ -304,7 +250,7 @@ def _load_file(text: str, shown: str, loading: _Loading) -> None:
         loading.contents.append([written.defaults, entry])
 
 
-_Model = TypeVar("_Model", bound=_Settings)
+_Model = TypeVar("_Model", bound=RuleSettingsModel)
 _PLACEHOLDERS: Mapping[str, Any] = {"id": "?", "incident": {}}  # for what a rule lacks, so that the rest is still read
 
 
@@ -313,7 +259,7 @@ def _sound(model: type[_Model], value: Mapping[str, Any], tree: Tree, at: YamlPa
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        thing = "rule" if issubclass(model, _RuleEntry) else "defaults"
+        thing = "rule" if issubclass(model, RuleModel) else "defaults"
         said = sentences(error, tree, at, thing, model)
         loading.problems += [_of_a_rule(one, tree, at, value) for one in said] if thing == "defaults" else said
         odd = {str(one["loc"][0]) for one in error.errors(include_url=False)}
@@ -379,9 +325,9 @@ class _Compiler:
 
     tree: Tree
     at: YamlPath
-    rule: _RuleEntry
+    rule: RuleModel
     has_incident: bool  # else a placeholder stands in the rule
-    defaults: _Settings
+    defaults: RuleSettingsModel
     loading: _Loading
 
     def compiled(self) -> Rule | None:
@@ -431,7 +377,7 @@ class _Compiler:
     def _account(self) -> AccountView | None:
         name, path = self._setting("account")
         known = self.loading.accounts
-        if name is None and self.tree.value.get("defaults", {}).keys() <= _Settings.model_fields.keys():
+        if name is None and self.tree.value.get("defaults", {}).keys() <= RuleSettingsModel.model_fields.keys():
             hint = f"add 'account:' to it or to the file's defaults; accounts: {', '.join(sorted(known))}"
             self.loading.error(self.tree.place((*self.at, "id")), f"rule '{self.rule.id}' has no account", hint)
         elif name is not None and name not in known and name not in self.loading.unread:

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from bridge.config import models
 from bridge.config.models import AccountModel, FileModel, SourceModel
-from bridge.config.rulebook import RULE_ID, _RuleEntry, _RuleFile, _Settings
+from bridge.config.rule_models import RULE_ID, RuleFileModel, RuleModel, RuleSettingsModel
 from bridge.destinations.base import MAPPINGS, Field, FieldKind
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import Mode, OnAcknowledge, OnResolve
@@ -306,9 +306,9 @@ def _default(about: Field) -> Schema:
 
 def rules_schema(destinations: Types) -> Schema:
     """Of one rule file."""
-    settings = _with_meanings(_object(_Settings))
-    entry = _with_meanings(_object(_RuleEntry))
-    whole = _object(_RuleFile)
+    settings = _with_meanings(_object(RuleSettingsModel))
+    entry = _with_meanings(_object(RuleModel))
+    whole = _object(RuleFileModel)
     whole["properties"]["defaults"] |= settings
     whole["properties"]["maps"] |= {"additionalProperties": _table({"$ref": "#/definitions/leaf"})}
     whole["properties"]["rules"] |= {"items": {"$ref": "#/definitions/rule"}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config.rulebook import _RuleEntry, _RuleFile
+from bridge.config.rule_models import RuleFileModel, RuleModel
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations import DESTINATIONS
 from bridge.domain.alert import Alert, Webhook
@@ -88,7 +88,7 @@ def test_every_filter_and_every_test_has_an_example() -> None:
 
 
 def test_every_setting_of_a_rule_and_of_a_file_is_in_the_reference() -> None:
-    for model in (_RuleEntry, _RuleFile):
+    for model in (RuleModel, RuleFileModel):
         for name, about in model.model_fields.items():
             assert f"`{about.alias or name}" in README, about.alias or name
 

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from bridge.config.models import AccountModel, FileModel, SourceModel
-from bridge.config.rulebook import _Settings
+from bridge.config.rule_models import RuleSettingsModel
 from bridge.config.schema import file_name
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations import DESTINATIONS
@@ -242,7 +242,7 @@ def test_a_field_of_a_source_that_takes_several_expressions_takes_a_list_and_no_
     assert of(title=["payload.a", "payload.b"]) != []
 
 
-@pytest.mark.parametrize("key", [*sorted({*_Settings.model_fields} - {"account"}), "when"])
+@pytest.mark.parametrize("key", [*sorted({*RuleSettingsModel.model_fields} - {"account"}), "when"])
 def test_a_key_of_a_rule_that_may_be_left_empty_is_not_underlined(tmp_path: Path, key: str) -> None:
     rule = f"  - {{id: a, account: pagerduty-prod, match: {{}}, incident: {{title: x, service: y}}, {key}: }}"
     text = f"unmatched: record\nrules:\n{rule}\n"
