@@ -18,7 +18,8 @@ from bridge.config.models import AccountSettings, Settings
 from bridge.config.names_lock import FILE as NAMES_LOCK
 from bridge.config.names_lock import Known, read_lock
 from bridge.config.rule_files import RuleFiles, digest_of, read_files
-from bridge.config.rulebook import compile_rulebook, load_rulebook, read_match
+from bridge.config.rule_match import read_match
+from bridge.config.rulebook import compile_rulebook, load_rulebook
 from bridge.destinations import DESTINATIONS
 from bridge.destinations.base import Destination
 from bridge.destinations.incident_io import BASE_URL as INCIDENT_IO_URL

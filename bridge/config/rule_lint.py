@@ -1,7 +1,7 @@
 """What is allowed in a rule and hardly ever meant: each is a warning, and nothing is refused for it.
 
 In: a rule as written and compiled. Out: Problems of the grade warning, at their place. Rules that can never match are
-found in `rules/dead.py`, paths that no known payload has in `config/payload_paths.py`.
+found in `rules/dead.py`, paths that no known payload has in `rules/payload_paths.py`.
 """
 
 import re

@@ -4,7 +4,6 @@ In: a folder of rules and one of templates, and what bridge.yaml says of account
 warnings, or ConfigError with every Problem of every file. Nothing starts with an error in any of them.
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,18 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bridge.config.maps import put_in
-from bridge.config.rule_compiler import Compiler
+from bridge.config.rule_compiler import compile_rule
 from bridge.config.rule_files import RuleFiles, read_files
 from bridge.config.rule_lint import book_warnings, warnings_of
 from bridge.config.rule_loading import AccountView, Loading
 from bridge.config.rule_models import RULE_ID, RuleFileModel, RuleModel, RuleSettingsModel
-from bridge.config.sentences import found, sentences
-from bridge.config.yaml_reader import DEPTH_MAX, Tree, read_tree
+from bridge.config.sentences import sentences
 from bridge.config.yaml_reader import Path as YamlPath
+from bridge.config.yaml_reader import Tree, read_tree
 from bridge.domain.errors import ConfigError, Grade, Place, Problem
 from bridge.domain.keys import canonical
 from bridge.render import Renderer, nearest
 from bridge.rules.book import RuleBook
-from bridge.rules.conditions import Condition
 from bridge.sources.absent import says_nothing
 
 RULES_MAX = 20_000  # of one rule book: twice what bench/rules measures
@@ -96,34 +94,6 @@ def compile_rulebook(
     return book, tuple(sorted(once, key=lambda problem: problem.place))
 
 
-def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
-    """A `match` block that stands by itself, YAML text or what it reads as: its data and its conditions.
-
-    Raises ConfigError with every Problem in it when one of them is an error; the file of their places is `match`.
-    """
-    try:
-        tree = read_tree(match if isinstance(match, str) else json.dumps(match, ensure_ascii=False), "match")
-    except RecursionError:  # JSON has no bound of its own
-        tree = read_tree("[" * DEPTH_MAX * 2, "match")
-    renderer = Renderer({})
-    loading = Loading(
-        accounts={}, source_names=source_names, renderer=renderer, key_renderer=renderer, problems=[*tree.problems]
-    )
-    if not tree.problems and (not isinstance(tree.value, Mapping) or not tree.value):
-        hint = "write conditions as in a rule's 'match', as labels.env: dev, one per line; all must hold"
-        loading.error(Place(file="match"), f"conditions are wanted, found {found(tree.value)}", hint)
-    conditions: tuple[Condition, ...] = ()
-    if not loading.problems:
-        rule = RuleModel(id="match", match={str(key): one for key, one in tree.value.items()}, incident={})
-        compiler = Compiler(
-            tree=tree, at=(), rule=rule, has_incident=False, defaults=RuleSettingsModel(), loading=loading
-        )
-        conditions = compiler.standing()
-    if any(problem.grade is Grade.ERROR for problem in loading.problems):
-        raise ConfigError(loading.problems)
-    return dict(tree.value), conditions
-
-
 def _allowed_for(file: str, allowed: Mapping[str, Collection[str]]) -> tuple[str, Collection[str]] | None:
     """The innermost folder of a file that is restricted, and to which accounts."""
     folders = [folder for folder in allowed if file.startswith(folder)]
@@ -165,8 +135,7 @@ def _load_file(text: str, shown: str, loading: Loading) -> None:
         rule = _sound(RuleModel, entry, tree, at, loading)
         _take_id(entry.get("id"), tree, at, loading)
         has_incident = isinstance(entry.get("incident"), Mapping)
-        compiler = Compiler(tree=tree, at=at, rule=rule, has_incident=has_incident, defaults=defaults, loading=loading)
-        compiled = compiler.compiled()
+        compiled = compile_rule(rule, tree, at, defaults, loading, has_incident=has_incident)
         if compiled is not None:
             loading.rules.append(compiled)
             account = loading.accounts.get(compiled.account)
