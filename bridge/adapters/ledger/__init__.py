@@ -15,7 +15,8 @@ from bridge.adapters.ledger.front.workers import ForWorkers
 from bridge.adapters.ledger.history import StoredEvent, Stretch
 from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, NamesNeeded, Recorded
 from bridge.adapters.ledger.reads import EventQuery, Page
-from bridge.adapters.ledger.settle import Receipt, Settled, receipt, settle
+from bridge.adapters.ledger.receipts import Receipt, receipt
+from bridge.adapters.ledger.settle import Settled, settle
 from bridge.adapters.ledger.silences import Preview
 from bridge.adapters.ledger.upkeep import Heartbeat
 

@@ -16,6 +16,7 @@ from bridge.adapters.ledger import sightings
 from bridge.adapters.ledger.changes import TRUST, Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
+from bridge.adapters.ledger.receipts import AlertReceipt, Receipt, decision_document
 from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import body_of, dumps, incident_from, member_from
 from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series, silences
@@ -35,24 +36,6 @@ from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firi
 from bridge.domain.truth import Trust, is_asked_after, is_doubtful, is_quiet, on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
-TRACE_MAX = 200  # rules kept in the record of one alert
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """One accepted or rejected webhook, prepared outside the transaction down to the bytes of its rows."""
-
-    event: Mapping[str, Any]  # its row
-    alerts: tuple["AlertReceipt", ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertReceipt:
-    """One reading of a webhook with its decisions, prepared the same way."""
-
-    decided: Decided
-    problem: str | None  # its id; None for a Notice
-    row: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,100 +45,6 @@ class Settled:
     event_id: str
     alerts: int
     duplicate: bool = False
-
-
-def receipt(
-    *,
-    event_id: str,
-    source: str,
-    received_at: datetime,
-    headers: Mapping[str, str],
-    body: bytes,
-    packed_body: bytes,
-    delivery_id: str | None = None,
-    decided: Sequence[Decided] = (),
-    book: str | None = None,
-    rejected: str | None = None,
-) -> Receipt:
-    """Make a Receipt. `rejected` is the sentence why the event carries no alerts; `headers` are safe to store."""
-    event = {
-        "id": event_id,
-        "source": source,
-        "received_at": received_at,
-        "state": "accepted" if rejected is None else "rejected",
-        "reason": None if rejected is None else storable(rejected),
-        "delivery_key": None if delivery_id is None else storable(f"{source}\n{delivery_id}"),
-        "headers": dumps(dict(headers)),
-        "body": packed_body,
-        "body_bytes": len(body),
-        "alerts": len(decided),
-        "book": book,
-    }
-    return Receipt(event=event, alerts=tuple(_alert_receipt(event_id, n, one) for n, one in enumerate(decided)))
-
-
-def _alert_receipt(event_id: str, position: int, decided: Decided) -> AlertReceipt:
-    reading = decided.reading
-    row: dict[str, Any] = {
-        "event_id": event_id,
-        "position": position,
-        "source": reading.source,
-        "fingerprint": None if reading.fingerprint is None else storable(reading.fingerprint),
-        "title": storable(reading.title),
-        "status": None,
-        "severity": None,
-        "document": dumps({"alert": alert_document(reading), "tried": _tried(decided)}),
-    }
-    if isinstance(reading, Notice):
-        return AlertReceipt(decided=decided, problem=None, row=row)
-    row["status"] = reading.status.value
-    row["severity"] = None if reading.severity is None else reading.severity.value
-    problem = keys.problem_id(reading.source, reading.fingerprint)
-    return AlertReceipt(decided=decided, problem=problem, row=row)
-
-
-def alert_document(reading: Alert | Notice) -> dict[str, Any]:
-    """A reading as the API shows it, but for its payload, which is read again from the event's body."""
-    if isinstance(reading, Notice):
-        return {
-            "source": reading.source,
-            "source_type": reading.source_type,
-            "fingerprint": reading.fingerprint,
-            "status": None,
-            "title": reading.title,
-        }
-    return {
-        "source": reading.source,
-        "source_type": reading.source_type,
-        "fingerprint": reading.fingerprint,
-        "episode": reading.episode,
-        "reported_at": reading.reported_at,
-        "status": reading.status,
-        "severity": reading.severity,
-        "title": reading.title,
-        "description": reading.description,
-        "labels": dict(reading.labels),
-        "links": [{"text": link.text, "href": link.href} for link in reading.links],
-        "starts_at": reading.starts_at,
-        "ends_at": reading.ends_at,
-    }
-
-
-def _tried(decided: Decided) -> list[dict[str, Any]]:
-    return [
-        {
-            "rule": match.rule,
-            "matched": match.matched,
-            "failed": None
-            if match.failed is None
-            else {
-                "condition": match.failed.condition,
-                "wanted": match.failed.wanted,
-                "actual": match.failed.actual,
-            },
-        }
-        for match in decided.tried[:TRACE_MAX]
-    ]
 
 
 _KNOWN_DELIVERIES = SizedStatement(
@@ -386,9 +275,9 @@ def _settle_alert(connection: Connection, world: _World, one: Receipt, item: Ale
     if isinstance(reading, Sighted):
         decisions = [_sees(connection, world, reading)]
     elif isinstance(reading, Notice):
-        decisions = [_decision(Outcome.IGNORED, reason=reading.reason)]
+        decisions = [decision_document(Outcome.IGNORED, reason=reading.reason)]
     elif late is not None:
-        decisions = [_decision(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
+        decisions = [decision_document(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
     elif reading.status is Status.FIRING:
         decisions = [_fires(world, one, item, reading, decision) for decision in item.decided.decisions]
     else:
@@ -410,14 +299,14 @@ def _sees(connection: Connection, world: _World, sighted: Sighted) -> dict[str, 
     step = sightings.apply(connection, world.changes, world.sighted, sighted)
     if step is None:
         why = f"{sighted.reason}; account '{sighted.account}' has no incident of ours with this id"
-        return _decision(Outcome.IGNORED, account=sighted.account, reason=why)
+        return decision_document(Outcome.IGNORED, account=sighted.account, reason=why)
     incident = step.incident
     if incident.live:
         world.live[incident.series] = incident
     elif incident.series in world.live and world.live[incident.series].id == incident.id:
         del world.live[incident.series]
     about = {"rule": incident.rule, "account": incident.account, "series": incident.series, "incident": incident.id}
-    return _decision(step.outcome, **about, reason=f"{sighted.reason}: {step.reason}")
+    return decision_document(step.outcome, **about, reason=f"{sighted.reason}: {step.reason}")
 
 
 def _late(world: _World, item: AlertReceipt) -> str | None:
@@ -436,19 +325,21 @@ def _late(world: _World, item: AlertReceipt) -> str | None:
 
 def _without_rule(decided: Decided) -> dict[str, Any]:
     if not decided.matched:
-        return _decision(Outcome.UNMATCHED, reason="no rule matches")
+        return decision_document(Outcome.UNMATCHED, reason="no rule matches")
     status = decided.reading.status if isinstance(decided.reading, Alert) else ""
-    return _decision(Outcome.IGNORED, rule=decided.matched[0], reason=f"{status}, but nothing is open for this problem")
+    return decision_document(
+        Outcome.IGNORED, rule=decided.matched[0], reason=f"{status}, but nothing is open for this problem"
+    )
 
 
 def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
     about: dict[str, Any] = {"rule": decision.rule, "account": decision.account, "series": decision.series}
     about["parts"] = [part if not isinstance(part, str) else part[:PART_SHOWN_CHARS] for part in decision.parts]
     if decision.mode is Mode.SHADOW:
-        return _decision(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
+        return decision_document(Outcome.SHADOW, **about, reason="the rule is in shadow mode: nothing is sent")
     silence = world.hiding(decision)
     if silence is not None:
-        return {**_decision(Outcome.SILENCED, **about, reason=silence.sentence), "silence": silence.id}
+        return {**decision_document(Outcome.SILENCED, **about, reason=silence.sentence), "silence": silence.id}
     body = body_of(decision, _episode_id(alert, one))
     incident, ended = _standing(world, decision.series), world.ended.get(decision.series)
     last = incident or ended
@@ -482,7 +373,7 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     world.ended.pop(decision.series, None)
     if outcome is not Outcome.DUPLICATE and item.problem is not None:
         _join(world, changed, member, item.problem, alert, decision)
-    return _decision(outcome, **about, incident=changed.id, reason=reason)
+    return decision_document(outcome, **about, incident=changed.id, reason=reason)
 
 
 def _begin(
@@ -675,7 +566,7 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
         if ends:
             _leave(world, series_id, member)
         about = {"rule": incident.rule, "account": incident.account, "series": series_id, "incident": incident.id}
-        decisions.append(_decision(step.outcome, **about, reason=step.reason))
+        decisions.append(decision_document(step.outcome, **about, reason=step.reason))
     return decisions
 
 
@@ -706,27 +597,6 @@ def _leave(world: _World, series_id: str, member: Member) -> None:
     world.members[(member.incident, member.problem)] = left
     world.changes.put_member(left, is_new=False)
     world.of_problem[member.problem].remove(series_id)
-
-
-def _decision(
-    outcome: Outcome | None,
-    *,
-    rule: str | None = None,
-    account: str | None = None,
-    series: str | None = None,
-    incident: str | None = None,
-    reason: str | None = None,
-    parts: Sequence[Any] | None = None,
-) -> dict[str, Any]:
-    return {
-        **({} if parts is None else {"parts": parts}),  # what the series was hashed from
-        "rule": rule,
-        "account": account,
-        "outcome": outcome,
-        "reason": reason,
-        "incident": incident,
-        "series": series,
-    }
 
 
 def _episode_id(reading: Alert | Notice, one: Receipt) -> str:

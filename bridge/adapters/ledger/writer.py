@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from bridge.adapters.files import Meanwhile
-from bridge.adapters.ledger.settle import Receipt, Settled
+from bridge.adapters.ledger.receipts import Receipt
+from bridge.adapters.ledger.settle import Settled
 from bridge.domain.errors import LedgerUnavailable
 
 BATCH_MAX = 64
