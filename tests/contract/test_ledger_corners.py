@@ -1,6 +1,5 @@
 """Corners where two features meet: folding, rises, plan B, checks, time. Nobody is lost there, nor told twice."""
 
-import importlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, event, select
 
-from bridge.adapters.ledger import Claimed, Ledger
+from bridge.adapters.ledger import Claimed, Ledger, world
 from bridge.adapters.ledger.engine import WRITE
 from bridge.adapters.ledger.schema import deliveries, series
 from bridge.domain.alert import Severity, Status
@@ -52,7 +51,6 @@ from tests.ledgers import (
 
 LOST = UnknownOutcome(reason=Reason.TIMEOUT, detail="no answer")
 LIMITED = TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=5)
-settling: Any = importlib.import_module("bridge.adapters.ledger.settle")  # its package has a function of that name
 FORBIDDEN = TransientFailure(reason=Reason.FORBIDDEN, detail="403")
 RISE = Change(fields={"urgency": "high"}, names=(), notes=())
 
@@ -584,14 +582,14 @@ def test_a_recovery_and_plan_b_at_once_leave_nothing_open(postgres: str, monkeyp
     pair.later(AFTER)
     database.ahead = pair.database.ahead
     reached, go = threading.Event(), threading.Event()
-    original = settling.lock_series
+    original = world.lock_series
 
     def waits(*args: Any) -> None:
         reached.set()
         assert go.wait(20)
         original(*args)
 
-    monkeypatch.setattr(settling, "lock_series", waits)
+    monkeypatch.setattr(world, "lock_series", waits)
     with ThreadPoolExecutor(2) as pool:
         recovery = pool.submit(settle, web, ends("a"))
         assert reached.wait(20)

@@ -16,7 +16,7 @@ from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.renewals import next_n
 from bridge.adapters.ledger.rows import body_in, incident_from, lane_from, member_from
 from bridge.adapters.ledger.schema import IDS_AT_ONCE, deliveries, incidents, lanes, members, problems, series
-from bridge.adapters.ledger.settle import lock_series
+from bridge.adapters.ledger.world import lock_series
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PAGES, Action, DeliveryState, Reason
 from bridge.domain.incident import Incident, IncidentState, Member

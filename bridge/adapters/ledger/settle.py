@@ -5,12 +5,11 @@ sorted), so that two processes never wait in a circle; a lane row is never touch
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
 from bridge.adapters.ledger import sightings
 from bridge.adapters.ledger.changes import TRUST, Changes, Route
@@ -18,21 +17,19 @@ from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, lis
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.receipts import AlertReceipt, Receipt, decision_document
 from bridge.adapters.ledger.renewals import with_renewal
-from bridge.adapters.ledger.rows import body_of, dumps, incident_from, member_from
-from bridge.adapters.ledger.schema import alerts, events, incidents, members, problems, series, silences
+from bridge.adapters.ledger.rows import body_of, dumps
+from bridge.adapters.ledger.schema import alerts, events
 from bridge.adapters.ledger.telling import linked, rise_of
+from bridge.adapters.ledger.world import World, firing_in, load, put_problems
 from bridge.domain import keys
 from bridge.domain.alert import Alert, Notice, Sighted, Status
 from bridge.domain.decision import Decided, Decision, Mode, Outcome
-from bridge.domain.delivery import Reason
-from bridge.domain.folding import carrier_fires, carries_on
+from bridge.domain.folding import carrier_fires
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
-from bridge.domain.plan_b import PlanB
-from bridge.domain.reports import LastReport, last_report, why_ignored
-from bridge.domain.silences import Silence, hiding
+from bridge.domain.reports import last_report, why_ignored
 from bridge.domain.telling import Telling, flapping_is_due, flapping_text
 from bridge.domain.text import storable
-from bridge.domain.transitions import is_recent, moved, on_acknowledged, on_firing, on_resolved
+from bridge.domain.transitions import moved, on_acknowledged, on_firing, on_resolved
 from bridge.domain.truth import Trust, is_asked_after, is_doubtful, is_quiet, on_reported
 
 PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
@@ -52,92 +49,8 @@ _KNOWN_DELIVERIES = SizedStatement(
         events.c.delivery_key.in_(listed("keys", keys))
     )
 )
-_carriers = incidents.alias("carriers")
-_FIRING_MEMBERS = SizedStatement(
-    lambda ids: (
-        select(members.c.problem_id, incidents.c.series, _carriers.c.series.label("carrier_series"))
-        .join_from(members, incidents, incidents.c.id == members.c.incident_id)
-        .outerjoin(_carriers, _carriers.c.id == incidents.c.carrier)
-        .where(members.c.problem_id.in_(listed("ids", ids)), members.c.firing, incidents.c.live)
-    )
-)
-_LAST_REPORTS = SizedStatement(
-    lambda ids: (
-        select(problems.c.id, problems.c.status, problems.c.episode, problems.c.reported_at)
-        .where(problems.c.id.in_(listed("ids", ids)))
-        .order_by(problems.c.id)
-        .with_for_update()
-    )
-)
-_LOCK_SERIES = SizedStatement(
-    lambda ids: (
-        select(series.c.id, series.c.next_no)
-        .where(series.c.id.in_(listed("ids", ids)))
-        .order_by(series.c.id)
-        .with_for_update()
-    )
-)
-_LAST_INCIDENTS = SizedStatement(
-    lambda ids: (
-        select(incidents)
-        .join_from(series, incidents, incidents.c.id == series.c.last_incident)
-        .where(series.c.id.in_(listed("ids", ids)))
-    )
-)
-_SERIES_OF = SizedStatement(
-    lambda ids: select(incidents.c.id, incidents.c.series).where(incidents.c.id.in_(listed("ids", ids)))
-)
-_MEMBERS_OF = SizedStatement(
-    lambda of, ids: select(members).where(
-        members.c.incident_id.in_(listed("of", of)), members.c.problem_id.in_(listed("ids", ids))
-    )
-)
-_FIRING_IN = SizedStatement(
-    lambda ids: select(members).where(members.c.incident_id.in_(listed("ids", ids)), members.c.firing)
-)
-_LAST_N = SizedStatement(
-    lambda ids, episodes: (
-        select(incidents.c.series, incidents.c.episode_id, func.max(incidents.c.episode_n).label("n"))
-        .where(
-            incidents.c.series.in_(listed("ids", ids)),
-            incidents.c.episode_id.in_(listed("episodes", episodes)),
-            incidents.c.claimed,
-        )
-        .group_by(incidents.c.series, incidents.c.episode_id)
-    )
-)
-_ENDED_BY_HAND = SizedStatement(
-    lambda ids: select(silences.c.id).where(silences.c.id.in_(listed("ids", ids)), silences.c.ended_at.is_not(None))
-)
 _INSERT_EVENTS = InsertStatement(events)
 _INSERT_ALERTS = InsertStatement(alerts)
-
-
-@dataclass(slots=True)
-class _World:
-    """What the transaction knows of the batch's problems and series; kept up to date as reports are applied."""
-
-    changes: Changes
-    connection: Connection
-    last: dict[str, LastReport] = field(default_factory=dict)  # problem -> its last applied report
-    applied: dict[str, Alert] = field(default_factory=dict)  # problem -> what was applied now
-    live: dict[str, Incident] = field(default_factory=dict)  # series -> its live incident
-    ended: dict[str, Incident] = field(default_factory=dict)  # series without one -> its last incident
-    series_of: dict[str, str] = field(default_factory=dict)  # carrier -> its series
-    members: dict[tuple[str, str], Member] = field(default_factory=dict)  # (incident, problem)
-    of_problem: dict[str, list[str]] = field(default_factory=dict)  # problem -> series it fires in
-    sighted: sightings.Known = field(default_factory=dict)  # what events of upstreams are about
-    next_n: dict[tuple[str, str], int] = field(default_factory=dict)  # (series, episode) -> n of its next incident
-    unsilenced: frozenset[str] = frozenset()  # silences that a person ended, which a process may not know yet
-
-    def hiding(self, decision: Decision) -> Silence | None:
-        """The silence that hides what a decision would open."""
-        return hiding(decision.silences, decision.severity, self.changes.now, self.unsilenced)
-
-    def carrier_of(self, incident: Incident) -> Incident | None:
-        """The live incident that this one is folded into."""
-        found = self.live.get(self.series_of.get(incident.carrier or "", ""))
-        return found if found is not None and found.id == incident.carrier else None
 
 
 def settle(
@@ -149,9 +62,9 @@ def settle(
     """
     connection, now = transaction.connection, transaction.now
     results, fresh = _without_repeats(connection, batch)
-    world = _load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
+    world = load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
     rows = [_settle_alert(connection, world, one, item) for one in fresh for item in one.alerts]
-    _put_problems(connection, world)
+    put_problems(connection, world)
     _INSERT_EVENTS.run(connection, (one.event for one in fresh))
     _INSERT_ALERTS.run(connection, rows)
     world.changes.flush(connection)
@@ -179,96 +92,7 @@ def _without_repeats(connection: Connection, batch: Sequence[Receipt]) -> tuple[
     return results, fresh
 
 
-def _load(connection: Connection, changes: Changes, batch: Sequence[Receipt]) -> _World:
-    """Lock and read everything the batch can touch: problems first, then series."""
-    world = _World(changes=changes, connection=connection)
-    readings = {item.problem: item.decided.reading for one in batch for item in one.alerts if item.problem}
-    all_readings = (item.decided.reading for one in batch for item in one.alerts)
-    world.sighted = sightings.find(connection, (one for one in all_readings if isinstance(one, Sighted)))
-    touched = {series_id for _, series_id in world.sighted.values()}
-    problem_ids = padded(problem for problem in readings if problem)
-    if problem_ids:
-        _load_problems(connection, world, readings, problem_ids)
-    for row in _FIRING_MEMBERS.rows(connection, ids=problem_ids) if problem_ids else ():
-        world.of_problem.setdefault(row["problem_id"], []).append(row["series"])
-        touched.add(row["series"])
-        if row["carrier_series"] is not None:
-            touched.add(row["carrier_series"])
-    decisions = [d for one in batch for item in one.alerts for d in item.decided.decisions if d.mode is Mode.LIVE]
-    matching = padded(silence.id for decision in decisions for silence in decision.silences)
-    if matching:
-        world.unsilenced = frozenset(row["id"] for row in _ENDED_BY_HAND.rows(connection, ids=matching))
-    wanted = {d.series: d for d in decisions if world.hiding(d) is None}
-    touched |= wanted.keys()
-    if touched:
-        lock_series(connection, world.changes, touched, wanted)
-        _load_incidents(connection, world, problem_ids, batch)
-    return world
-
-
-def lock_series(
-    connection: Connection, changes: Changes, touched: set[str], wanted: Mapping[str, Decision | PlanB]
-) -> None:
-    """Lock the series that exist; make the `wanted` others (on SQLite, whose one lock is held already, at the end).
-
-    They are made only where there is none to lock: one that is merely found to be there may be pruned before it is
-    locked. Another one that was found and is gone now was pruned just then, with all its incidents.
-    """
-    for row in _LOCK_SERIES.rows(connection, ids=padded(touched)):
-        changes.next_no[row["id"]] = row["next_no"]
-    missing = sorted(wanted.keys() - changes.next_no.keys())
-    if not missing:
-        return
-    rows = [{"id": s, "account": wanted[s].account, "scope": storable(wanted[s].scope), "next_no": 0} for s in missing]
-    if connection.dialect.name == "sqlite":
-        changes.new_series = {str(row["id"]): row for row in rows}
-        return
-    connection.execute(postgresql.insert(series).on_conflict_do_nothing(), rows)
-    for row in _LOCK_SERIES.rows(connection, ids=padded(missing)):
-        changes.next_no[row["id"]] = row["next_no"]
-
-
-def _load_incidents(connection: Connection, world: _World, problem_ids: list[str], batch: Sequence[Receipt]) -> None:
-    """What the locked series hold: their live incidents, the batch's members of them, and episodes that were used."""
-    seen = [series_id for series_id, next_no in world.changes.next_no.items() if next_no > 0]
-    if not seen:
-        return
-    series_ids = padded(seen)
-    for row in _LAST_INCIDENTS.rows(connection, ids=series_ids):
-        (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
-    if any(incident.carrier is not None for incident in world.live.values()):
-        _load_carriers(connection, world)
-    recent = [ended for ended in world.ended.values() if is_recent(ended, world.changes.now)]
-    if world.live or recent:
-        of = padded(incident.id for incident in (*world.live.values(), *recent))
-        for row in _MEMBERS_OF.rows(connection, of=of, ids=problem_ids) if problem_ids else ():
-            member = member_from(row)
-            world.members[(member.incident, member.problem)] = member
-        dead = [incident.id for incident in world.live.values() if incident.state is IncidentState.DEAD]
-        for row in _FIRING_IN.rows(connection, ids=padded(dead)) if dead else ():  # a new episode takes them along
-            member = member_from(row)
-            world.members[(member.incident, member.problem)] = member
-    readings = [item.decided.reading for one in batch for item in one.alerts]
-    episodes = [storable(r.episode) for r in readings if isinstance(r, Alert) and r.episode is not None]
-    if episodes:
-        for row in _LAST_N.rows(connection, ids=series_ids, episodes=padded(episodes)):
-            world.next_n[(row["series"], row["episode_id"])] = row["n"] + 1
-
-
-def _load_carriers(connection: Connection, world: _World) -> None:
-    """Lock and read the carriers of folded incidents too; what is folded is read again, for they may have ended."""
-    wanted = padded(incident.carrier for incident in world.live.values() if incident.carrier is not None)
-    world.series_of = {row["id"]: row["series"] for row in _SERIES_OF.rows(connection, ids=wanted)}
-    missing = sorted(set(world.series_of.values()) - world.changes.next_no.keys())
-    for row in _LOCK_SERIES.rows(connection, ids=padded(missing)) if missing else ():
-        world.changes.next_no[row["id"]] = row["next_no"]
-    known = padded([*world.live, *world.ended, *world.series_of.values()])
-    world.live, world.ended = {}, {}
-    for row in _LAST_INCIDENTS.rows(connection, ids=known):
-        (world.live if row["live"] else world.ended)[row["series"]] = incident_from(row)
-
-
-def _settle_alert(connection: Connection, world: _World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
+def _settle_alert(connection: Connection, world: World, one: Receipt, item: AlertReceipt) -> dict[str, Any]:
     """Apply one reading; answer its row with the decisions filled in."""
     reading = item.decided.reading
     late = _late(world, item)
@@ -294,7 +118,7 @@ def _settle_alert(connection: Connection, world: _World, one: Receipt, item: Ale
     }
 
 
-def _sees(connection: Connection, world: _World, sighted: Sighted) -> dict[str, Any]:
+def _sees(connection: Connection, world: World, sighted: Sighted) -> dict[str, Any]:
     """An event of an upstream about an incident there."""
     step = sightings.apply(connection, world.changes, world.sighted, sighted)
     if step is None:
@@ -309,7 +133,7 @@ def _sees(connection: Connection, world: _World, sighted: Sighted) -> dict[str, 
     return decision_document(step.outcome, **about, reason=f"{sighted.reason}: {step.reason}")
 
 
-def _late(world: _World, item: AlertReceipt) -> str | None:
+def _late(world: World, item: AlertReceipt) -> str | None:
     """Why a report changes nothing; None, and it is from now on the problem's last one, when it counts."""
     reading, problem = item.decided.reading, item.problem
     if isinstance(reading, Notice) or problem is None:
@@ -332,7 +156,7 @@ def _without_rule(decided: Decided) -> dict[str, Any]:
     )
 
 
-def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
+def _fires(world: World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
     about: dict[str, Any] = {"rule": decision.rule, "account": decision.account, "series": decision.series}
     about["parts"] = [part if not isinstance(part, str) else part[:PART_SHOWN_CHARS] for part in decision.parts]
     if decision.mode is Mode.SHADOW:
@@ -341,7 +165,7 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
     if silence is not None:
         return {**decision_document(Outcome.SILENCED, **about, reason=silence.sentence), "silence": silence.id}
     body = body_of(decision, _episode_id(alert, one))
-    incident, ended = _standing(world, decision.series), world.ended.get(decision.series)
+    incident, ended = world.standing(decision.series), world.ended.get(decision.series)
     last = incident or ended
     member = None if last is None or item.problem is None else world.members.get((last.id, item.problem))
     route = world.changes.routes.get(decision.account)
@@ -377,7 +201,7 @@ def _fires(world: _World, one: Receipt, item: AlertReceipt, alert: Alert, decisi
 
 
 def _begin(
-    world: _World,
+    world: World,
     one: Receipt,
     alert: Alert,
     decision: Decision,
@@ -401,17 +225,7 @@ def _begin(
     return fresh
 
 
-def _standing(world: _World, series_id: str) -> Incident | None:
-    """The live incident of a series; one whose carrier ended earlier in this batch has ended with it."""
-    incident = world.live.get(series_id)
-    if incident is None or incident.carrier is None or carries_on(world.carrier_of(incident)):
-        return incident
-    world.changes.put(replace(incident, state=IncidentState.CANCELLED, live=False, reason=Reason.RECOVERED))
-    del world.live[series_id]
-    return None
-
-
-def _reported(world: _World, step: Transition, problem: str | None, decision: Decision, body: CreateBody) -> Transition:
+def _reported(world: World, step: Transition, problem: str | None, decision: Decision, body: CreateBody) -> Transition:
     """A report that joins, with the look at the upstream that it may ask for."""
     trust = _trust(world, decision)
     if not _asks(step, world.changes.now, trust):
@@ -427,13 +241,13 @@ def _asks(step: Transition, now: datetime, trust: Trust) -> bool:
     return is_asked_after(incident) and step.outcome is not Outcome.DUPLICATE
 
 
-def _trust(world: _World, decision: Decision) -> Trust:
+def _trust(world: World, decision: Decision) -> Trust:
     route = world.changes.routes.get(decision.account)
     return TRUST if route is None else route.trust
 
 
 def _words(
-    world: _World,
+    world: World,
     incident: Incident,
     problem: str | None,
     decision: Decision,
@@ -445,8 +259,8 @@ def _words(
 
     Of a dead incident all that fires is `loaded` already.
     """
-    rows = () if loaded else _FIRING_IN.rows(world.connection, ids=[incident.id])
-    known = {member.problem: member for member in map(member_from, rows)}
+    read = () if loaded else firing_in(world.connection, [incident.id])
+    known = {member.problem: member for member in read}
     known |= {member.problem: member for member in world.members.values() if member.incident == incident.id}
     others = [member for member in known.values() if member.firing and member.problem != problem]
     if any(member.severity.rank < decision.severity.rank for member in others):
@@ -455,7 +269,7 @@ def _words(
 
 
 def _carrier_follows(
-    world: _World, step: Transition, member: Member | None, decision: Decision, body: CreateBody
+    world: World, step: Transition, member: Member | None, decision: Decision, body: CreateBody
 ) -> Incident:
     """What a report of a problem in a folded incident does to its carrier; the folded one, as it is after that."""
     folded = step.incident
@@ -478,7 +292,7 @@ def _carrier_follows(
     return folded
 
 
-def _open(world: _World, one: Receipt, alert: Alert, decision: Decision, telling: Telling) -> Incident:
+def _open(world: World, one: Receipt, alert: Alert, decision: Decision, telling: Telling) -> Incident:
     episode_id = _episode_id(alert, one)
     n = world.next_n.get((decision.series, episode_id), 0)
     episode = keys.episode(episode_id, one.event["id"], n)
@@ -503,7 +317,7 @@ def _open(world: _World, one: Receipt, alert: Alert, decision: Decision, telling
     )
 
 
-def _take_over(world: _World, dead: Incident, fresh: Incident, problem: str | None) -> Incident:
+def _take_over(world: World, dead: Incident, fresh: Incident, problem: str | None) -> Incident:
     """Move the members that fire on from a dead incident to the one in its place; `problem` joins that by itself."""
     firing = [member for member in world.members.values() if member.incident == dead.id and member.firing]
     for member in firing:
@@ -519,7 +333,7 @@ def _take_over(world: _World, dead: Incident, fresh: Incident, problem: str | No
 
 
 def _join(
-    world: _World, incident: Incident, member: Member | None, problem: str, alert: Alert, decision: Decision
+    world: World, incident: Incident, member: Member | None, problem: str, alert: Alert, decision: Decision
 ) -> None:
     joined = Member(
         incident=incident.id,
@@ -546,12 +360,12 @@ def _joins_at(incident: Incident, now: datetime) -> datetime:
     return now if now >= told_until else told_until + timedelta(microseconds=1)
 
 
-def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any]]:
+def _ends(world: World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any]]:
     """A resolved or acknowledged report follows the members, whatever the rules say today."""
     decisions: list[dict[str, Any]] = []
     problem = item.problem or ""
     for series_id in tuple(world.of_problem.get(problem, ())):
-        incident = _standing(world, series_id)
+        incident = world.standing(series_id)
         member = None if incident is None else world.members.get((incident.id, problem))
         ends = alert.status is Status.RESOLVED
         step = on_resolved(incident, member) if ends else on_acknowledged(incident, member)
@@ -570,7 +384,7 @@ def _ends(world: _World, item: AlertReceipt, alert: Alert) -> list[dict[str, Any
     return decisions
 
 
-def _carrier_loses(world: _World, folded: Incident, member: Member) -> None:
+def _carrier_loses(world: World, folded: Incident, member: Member) -> None:
     """A problem of a folded incident is over: its carrier has one less to stay open for."""
     carrier = world.carrier_of(folded)
     step = None if carrier is None else on_resolved(carrier, member)
@@ -582,7 +396,7 @@ def _carrier_loses(world: _World, folded: Incident, member: Member) -> None:
         del world.live[carrier.series]
 
 
-def _leave(world: _World, series_id: str, member: Member) -> None:
+def _leave(world: World, series_id: str, member: Member) -> None:
     left = Member(
         incident=member.incident,
         problem=member.problem,
@@ -603,53 +417,3 @@ def _episode_id(reading: Alert | Notice, one: Receipt) -> str:
     """The sender's own episode id, else the id of the event: what `n` is counted by."""
     own = reading.episode if isinstance(reading, Alert) else None
     return str(one.event["id"]) if own is None else storable(own)
-
-
-def _load_problems(
-    connection: Connection, world: _World, readings: Mapping[str, Alert | Notice], problem_ids: list[str]
-) -> None:
-    """The last report of each problem. On PostgreSQL this locks them: new ones get a row first, in sorted order."""
-    if connection.dialect.name == "postgresql":
-        fresh = {problem: reading for problem, reading in readings.items() if isinstance(reading, Alert)}
-        _CLAIM_PROBLEMS.run(connection, _problem_rows(fresh, world.changes.now, status=_NO_REPORT))
-    for row in _LAST_REPORTS.rows(connection, ids=problem_ids):
-        if row["status"] != _NO_REPORT:
-            status = Status(row["status"])
-            world.last[row["id"]] = LastReport(status=status, episode=row["episode"], reported_at=row["reported_at"])
-
-
-def _put_problems(connection: Connection, world: _World) -> None:
-    """Write the last applied reports, in sorted order."""
-    _UPSERT_PROBLEM[connection.dialect.name].run(connection, _problem_rows(world.applied, world.changes.now))
-
-
-def _problem_rows(reports: Mapping[str, Alert], now: datetime, status: str | None = None) -> list[dict[str, Any]]:
-    rows = []
-    for problem, alert in sorted(reports.items()):
-        kept = last_report(alert, now)
-        rows.append(
-            {
-                "id": problem,
-                "source": alert.source,
-                "fingerprint": storable(alert.fingerprint),
-                "status": kept.status.value if status is None else status,
-                "episode": None if kept.episode is None else storable(kept.episode),
-                "reported_at": kept.reported_at,
-                "updated_at": now,
-            }
-        )
-    return rows
-
-
-def _upsert(dialect: Any) -> Any:
-    statement = dialect.insert(problems)
-    new = {name: statement.excluded[name] for name in ("status", "episode", "reported_at", "updated_at")}
-    return statement.on_conflict_do_update(index_elements=["id"], set_=new)
-
-
-_NO_REPORT = ""  # of a problem's row that only holds its lock: nothing was applied yet
-_CLAIM_PROBLEMS = InsertStatement(problems, lambda table: postgresql.insert(table).on_conflict_do_nothing())
-_UPSERT_PROBLEM = {
-    "sqlite": InsertStatement(problems, lambda _table: _upsert(sqlite)),
-    "postgresql": InsertStatement(problems, lambda _table: _upsert(postgresql)),
-}
