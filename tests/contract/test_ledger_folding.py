@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bridge.adapters.ledger import Claimed, EventQuery, Ledger, Route
+from bridge.adapters.ledger import Claimed, EventQuery, Ledger, Route, claiming
 from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.schema import incidents, members
 from bridge.domain.alert import Severity
@@ -62,7 +62,7 @@ class Lane:
                 names=self.ledger.names,
                 new_id=self.ledger.new_id,
             )
-            assert isinstance(work.claim(), Claimed)
+            assert isinstance(claiming.claim(work), Claimed)
             work.save()
             raise Killed
 

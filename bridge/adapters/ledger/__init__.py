@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ledger.books import InForce, Origin, RulesState, StoredBook
 from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.claiming import Claim, NamesNeeded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.fetches import Fetch, Fetched
 from bridge.adapters.ledger.front.clock import ForClock
@@ -13,9 +14,10 @@ from bridge.adapters.ledger.front.reading import ForReading
 from bridge.adapters.ledger.front.rules import ForRules
 from bridge.adapters.ledger.front.workers import ForWorkers
 from bridge.adapters.ledger.history import StoredEvent, Stretch
-from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, NamesNeeded, Recorded
+from bridge.adapters.ledger.lanes import Claimed, Recorded
 from bridge.adapters.ledger.reads import EventQuery, Page
 from bridge.adapters.ledger.receipts import Receipt, receipt
+from bridge.adapters.ledger.recording import Finished
 from bridge.adapters.ledger.settle import Settled, settle
 from bridge.adapters.ledger.silences import Preview
 from bridge.adapters.ledger.upkeep import Heartbeat

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from bridge.adapters.ledger import fetches, names
+from bridge.adapters.ledger import claiming, fetches, names, recording
+from bridge.adapters.ledger.claiming import Claim, NamesNeeded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.fetches import Fetch, Fetched
 from bridge.adapters.ledger.front.base import Base
-from bridge.adapters.ledger.lanes import Claim, Claimed, Finished, LaneBusy, NamesNeeded, Recorded
+from bridge.adapters.ledger.lanes import Claimed, LaneBusy, Recorded
 from bridge.adapters.ledger.names import NameList
+from bridge.adapters.ledger.recording import Finished
 from bridge.domain.delivery import NamedThing
 
 
@@ -21,23 +23,24 @@ class ForWorkers(Base):
         lane in a storm, whose claims take long, so keeps one worker, and the others serve other lanes.
         """
         try:
-            return self._at_lane(lane, lambda work: work.claim(), waits=False)
+            return self._at_lane(lane, claiming.claim, waits=False)
         except LaneBusy:
             return None
 
     def record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
         """An attempt is on record with what follows from it, and the lane's next delivery is leased if asked for."""
         return self._at_lane(
-            finished.claimed.lane, lambda work: (work.record(finished), work.claim() if claim_next else None)
+            finished.claimed.lane,
+            lambda work: (recording.record(work, finished), claiming.claim(work) if claim_next else None),
         )
 
     def put_back(self, claimed: Claimed, kinds: tuple[str, ...]) -> NamesNeeded | None:
         """A claimed delivery waits for lists of names instead of being sent; it was no attempt."""
-        return self._at_lane(claimed.lane, lambda work: work.put_back(claimed, kinds))
+        return self._at_lane(claimed.lane, lambda work: claiming.put_back(work, claimed, kinds))
 
     def let_go(self, claimed: Claimed, why: str) -> None:
         """A claimed delivery is not sent, for nothing is left to tell; it was no attempt."""
-        self._at_lane(claimed.lane, lambda work: work.let_go(claimed, why))
+        self._at_lane(claimed.lane, lambda work: claiming.let_go(work, claimed, why))
 
     def names_stored(self, account: str, kind: str, things: Sequence[NamedThing]) -> None:
         """A complete list of the upstream replaces the last one."""
