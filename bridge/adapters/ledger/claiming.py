@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 from bridge.adapters.holders import holder
 from bridge.adapters.ledger import fetches
 from bridge.adapters.ledger.compiled import Statement, listed, padded
-from bridge.adapters.ledger.folds import crowded
+from bridge.adapters.ledger.folds import Folds, crowded
 from bridge.adapters.ledger.lanes import UNBLOCKED, Claimed, LaneWork, waiting_again
 from bridge.adapters.ledger.names import AGAIN_AFTER, Lookup, Waits, lookup_from, lookup_json
 from bridge.adapters.ledger.rows import Row, delivery_from, fields_json, is_worded, names_from
@@ -82,13 +82,14 @@ def claim(work: LaneWork) -> Claim:
     if work.state.armed_until is not None:
         work.state = replace(work.state, armed_until=None)
     busy = _after_ended_leases(work)
+    folds = Folds(work)
     found: Claim = None
     for of in LaneClass:
         if of in busy:
             continue
         now_slot = slot(work.pace, work.state, of, work.now, in_flight=len(busy))
         if now_slot.critical and work.may_occupy_a_worker():
-            found = _claim_class(work, of, now_slot)
+            found = _claim_class(work, folds, of, now_slot)
         if found is not None:
             break
     return found
@@ -128,11 +129,11 @@ def _lease_ended(work: LaneWork, row: Row) -> None:
     )
 
 
-def _claim_class(work: LaneWork, of: LaneClass, now_slot: Slot) -> Claim:
+def _claim_class(work: LaneWork, folds: Folds, of: LaneClass, now_slot: Slot) -> Claim:
     below = EVERYTHING if now_slot.anyone else 0
     accounts = padded([name for name, route in work.routes.items() if route.lane == work.lane])
     statement = _next_of(len(accounts))
-    crowd = work.folds.crowd(work.state)
+    crowd = folds.crowd(work.state)
     asked = {"lane": work.lane, "of": of.value, "now": work.now, "below": below, "crowd": crowd}
     asked |= {f"account_{number}": account for number, account in enumerate(accounts)}
     for _ in range(CANDIDATES_MAX):
@@ -140,16 +141,16 @@ def _claim_class(work: LaneWork, of: LaneClass, now_slot: Slot) -> Claim:
         if not found or not work.lock_series(found[0]["series"]):
             return None  # the clock finds what is due and comes again
         if of is LaneClass.CREATE:
-            work.state = work.folds.looked(work.state, found[0])
-        taken = _take(work, found[0]["id"], of)
+            work.state = folds.looked(work.state, found[0])
+        taken = _take(work, folds, found[0]["id"], of)
         if taken is not None:
             return taken
-        if work.folds.is_spent:
+        if folds.is_spent:
             return None  # ingest waits for this transaction: the rest folds in the next
     return None
 
 
-def _take(work: LaneWork, delivery_id: str, of: LaneClass) -> Claim:
+def _take(work: LaneWork, folds: Folds, delivery_id: str, of: LaneClass) -> Claim:
     """Claim one candidate, whose series is locked; None when it turned out not to be one (the next is tried)."""
     row = work.delivery(delivery_id)
     if row["state"] != DeliveryState.PENDING:
@@ -172,11 +173,11 @@ def _take(work: LaneWork, delivery_id: str, of: LaneClass) -> Claim:
         if row["state"] != DeliveryState.PENDING:
             return None
     elif row["action"] == Action.NOTE:
-        row = work.folds.completed(row, incident)
+        row = folds.completed(row, incident)
     if row["action"] == Action.CREATE and work.state.behind_since is not None:
-        if work.folds.joined(work.state, row, incident):
+        if folds.joined(work.state, row, incident):
             return None
-        row, incident = work.folds.gathered(work.state, row, incident)
+        row, incident = folds.gathered(work.state, row, incident)
     lookup = lookup_from(row["ids"])
     if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
         refs = names_from(row["names"])

@@ -5,17 +5,17 @@ they are free; one that is not stays in the line, for somebody changes it right 
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, bindparam, func, literal, or_, select, text, update
+from sqlalchemy import ScalarSelect, bindparam, func, literal, or_, select, text, update
 
-from bridge.adapters.ledger.changes import Changes, Route
+from bridge.adapters.ledger.changes import Changes
 from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.folded import replaced
+from bridge.adapters.ledger.lanes import UNBLOCKED, LaneWork
 from bridge.adapters.ledger.names import lookup_from
 from bridge.adapters.ledger.rows import Row, body_in, content_json, delivery_from, dumps, incident_from
 from bridge.adapters.ledger.schema import alerts, deliveries, incidents, series
@@ -25,7 +25,7 @@ from bridge.domain.decision import KeyRule, Outcome
 from bridge.domain.delivery import Action, Delivery, DeliveryState, LaneClass, Reason
 from bridge.domain.folding import FOLD_MAX, FoldForm, Waiting, carried, is_still_behind, takes_more_since
 from bridge.domain.incident import CreateBody, Incident, IncidentState
-from bridge.domain.lane import LaneState, Pace
+from bridge.domain.lane import LaneState
 
 CROWD = 64  # creates of a lane that may wait before anybody counts them
 COUNTED_MAX = 5_000  # a lane that carries more within max_wait is counted in one claim out of COUNTED_EVERY
@@ -152,7 +152,7 @@ _NEXT_NO = Statement(select(series.c.next_no).where(series.c.id == bindparam("of
 
 
 @cache
-def _alike(*, by_target: bool, unblocked: Any) -> Statement:
+def _alike(*, by_target: bool) -> Statement:
     """The waiting creates of one kind, first in the line first."""
     critical = deliveries.c.order_key < 0
     same_key = deliveries.c.fold_key == bindparam("key")
@@ -168,7 +168,7 @@ def _alike(*, by_target: bool, unblocked: Any) -> Statement:
             deliveries.c.sent.is_(False),
             deliveries.c.next_at <= bindparam("now"),
             deliveries.c.id != bindparam("carrier"),
-            unblocked,
+            UNBLOCKED,
         )
         .order_by(deliveries.c.order_key)
         .limit(FOLD_MAX)
@@ -206,29 +206,15 @@ def _open_carrier(*, by_target: bool) -> Statement:
 class Folds:
     """The folding of one claim. Made per transaction."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        now: datetime,
-        lane: str,
-        *,
-        pace: Pace,
-        routes: Mapping[str, Route],
-        new_id: Callable[[], str],
-        lock: Callable[[str], bool],
-        locked: set[str],
-        unblocked: Any,
-    ) -> None:
-        """`lock` locks one series if that cannot go round in a circle; `locked` has those that are."""
-        self._connection = connection
-        self._now = now
-        self._lane = lane
-        self._pace = pace
-        self._routes = routes
-        self._new_id = new_id
-        self._lock = lock
-        self._locked = locked
-        self._unblocked = unblocked
+    def __init__(self, work: LaneWork) -> None:
+        self._connection = work.connection
+        self._now = work.now
+        self._lane = work.lane
+        self._pace = work.pace
+        self._routes = work.routes
+        self._new_id = work.new_id
+        self._lock = work.lock_series
+        self._locked = work.locked
         self._left = FOLD_MAX  # that may fold in this transaction: ingest waits for it
 
     # -- is the lane behind?
@@ -379,7 +365,7 @@ class Folds:
 
     def _alike(self, row: Row, first: Waiting, *, by_target: bool) -> tuple[Waiting, ...]:
         """What waits and is of the candidate's kind, with its series locked."""
-        found = _alike(by_target=by_target, unblocked=self._unblocked).rows(
+        found = _alike(by_target=by_target).rows(
             self._connection,
             target=row["fold_target"],
             key=row["fold_key"],

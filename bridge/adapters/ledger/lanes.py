@@ -18,7 +18,6 @@ from bridge.adapters.ledger import probes, renewals
 from bridge.adapters.ledger.changes import UNROUTED, Changes, Route
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.folds import Folds
 from bridge.adapters.ledger.names import NameBook
 from bridge.adapters.ledger.rows import Row, incident_from, is_worded, lane_from, lane_row
 from bridge.adapters.ledger.schema import deliveries, incidents, lanes, series
@@ -134,17 +133,6 @@ class LaneWork:
         self.names = names
         self.new_id = new_id
         self.locked: set[str] = set()  # series
-        self.folds = Folds(
-            self.connection,
-            self.now,
-            lane,
-            pace=pace,
-            routes=routes,
-            new_id=new_id,
-            lock=self.lock_series,
-            locked=self.locked,
-            unblocked=UNBLOCKED,
-        )
         rows = (_LANE if waits else _FREE_LANE).rows(self.connection, lane=lane)
         if not rows and not waits:
             raise LaneBusy
