@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from bridge.adapters.ledger import Ledger, reads
+from bridge.adapters.ledger import Ledger, read_incidents
 from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
 from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.alert import Severity
@@ -301,7 +301,7 @@ def test_resolving_what_speaks_for_a_storm_ends_the_whole_storm(storm: Ledger) -
 def test_of_a_storm_the_most_severe_are_shown_and_how_many_there_are(
     ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reads, "LIMIT_MAX", 5)
+    monkeypatch.setattr(read_incidents, "LIMIT_MAX", 5)
     slow = pace(interval=timedelta(seconds=10), burst=2, max_wait=timedelta(seconds=60))
     ledger = ledger_of(MovedDatabase(ledger_url), pd=route(of=slow, fold=FORM))
     low, high = Severity.WARNING, Severity.ERROR

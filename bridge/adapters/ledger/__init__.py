@@ -15,7 +15,8 @@ from bridge.adapters.ledger.front.rules import ForRules
 from bridge.adapters.ledger.front.workers import ForWorkers
 from bridge.adapters.ledger.history import StoredEvent, Stretch
 from bridge.adapters.ledger.lanes import Claimed, Recorded
-from bridge.adapters.ledger.reads import EventQuery, Page
+from bridge.adapters.ledger.read_events import EventQuery
+from bridge.adapters.ledger.reads import Page
 from bridge.adapters.ledger.receipts import Receipt, receipt
 from bridge.adapters.ledger.recording import Finished
 from bridge.adapters.ledger.settle import Settled, settle

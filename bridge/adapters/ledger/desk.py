@@ -7,7 +7,9 @@ from sqlalchemy import Select, func, select
 
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.reads import LIMIT_MAX, Etas, Page, delivery_item, rfc3339
+from bridge.adapters.ledger.etas import Etas
+from bridge.adapters.ledger.read_deliveries import delivery_item
+from bridge.adapters.ledger.reads import LIMIT_MAX, Page, rfc3339
 from bridge.adapters.ledger.rows import telling_from
 from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, events, incidents
 from bridge.domain.delivery import Action, DeliveryState

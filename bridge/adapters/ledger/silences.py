@@ -12,7 +12,8 @@ from sqlalchemy import delete, insert, or_, select, update
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import books
 from bridge.adapters.ledger.engine import Transaction
-from bridge.adapters.ledger.reads import Page, Payloads, rfc3339
+from bridge.adapters.ledger.read_events import Payloads
+from bridge.adapters.ledger.reads import Page, rfc3339
 from bridge.adapters.ledger.rows import Row, dumps
 from bridge.adapters.ledger.schema import alerts, events, silences
 from bridge.domain.alert import Alert, Link, Severity, Status, effective

@@ -11,7 +11,7 @@ from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.names import NameBook
-from bridge.adapters.ledger.reads import Payloads
+from bridge.adapters.ledger.read_events import Payloads
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.lane import Pace
 

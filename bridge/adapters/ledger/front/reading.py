@@ -4,10 +4,21 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from bridge.adapters.ledger import activity, desk, history, mended, reads, tallies
+from bridge.adapters.ledger import (
+    activity,
+    desk,
+    history,
+    mended,
+    read_deliveries,
+    read_events,
+    read_incidents,
+    read_lanes,
+    tallies,
+)
 from bridge.adapters.ledger.front.base import Base
 from bridge.adapters.ledger.history import StoredEvent, Stretch
-from bridge.adapters.ledger.reads import EventQuery, Page
+from bridge.adapters.ledger.read_events import EventQuery
+from bridge.adapters.ledger.reads import Page, rfc3339
 from bridge.domain.lane import Line
 
 
@@ -16,18 +27,18 @@ class ForReading(Base):
 
     def events(self, query: EventQuery) -> Page:
         with self.database.reading() as transaction:
-            return reads.list_events(transaction, query)
+            return read_events.list_events(transaction, query)
 
     def event_lines(
-        self, ids: Sequence[str], most: int | None = None, query: EventQuery = reads.EVERYTHING
+        self, ids: Sequence[str], most: int | None = None, query: EventQuery = read_events.EVERYTHING
     ) -> dict[str, list[dict[str, Any]]]:
         """A line per alert of these events; of each event `most`, those first that a query asks for."""
         with self.database.reading() as transaction:
-            return reads.event_alerts(transaction, ids, most, query)
+            return read_events.event_alerts(transaction, ids, most, query)
 
     def event(self, event_id: str) -> dict[str, Any] | None:
         with self.database.reading() as transaction:
-            return reads.one_event(transaction, event_id, self._payloads)
+            return read_events.one_event(transaction, event_id, self._payloads)
 
     def stored(self, event_id: str) -> StoredEvent | None:
         """One webhook as it came, to be read again; None when there is none of this id."""
@@ -83,13 +94,13 @@ class ForReading(Base):
         before: str | None = None,
     ) -> Page:
         with self.database.reading() as transaction:
-            return reads.list_incidents(
+            return read_incidents.list_incidents(
                 transaction, state=state, account=account, live=live, limit=limit, before=before
             )
 
     def incident(self, incident_id: str) -> dict[str, Any] | None:
         with self.database.reading() as transaction:
-            return reads.one_incident(transaction, incident_id)
+            return read_incidents.one_incident(transaction, incident_id)
 
     def incident_story(self, incident_id: str) -> dict[str, Any]:
         """Beside an incident's record: its newest reports, its flaps, its place in the lane."""
@@ -110,7 +121,7 @@ class ForReading(Base):
         before: str | None = None,
     ) -> Page:
         with self.database.reading() as transaction:
-            return reads.list_deliveries(
+            return read_deliveries.list_deliveries(
                 transaction,
                 self.routes,
                 self.paces,
@@ -123,11 +134,11 @@ class ForReading(Base):
 
     def delivery(self, delivery_id: str) -> dict[str, Any] | None:
         with self.database.reading() as transaction:
-            return reads.one_delivery(transaction, self.routes, self.paces, delivery_id)
+            return read_deliveries.one_delivery(transaction, self.routes, self.paces, delivery_id)
 
     def lanes(self, rates: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
-            return reads.list_lanes(transaction, self.routes, rates)
+            return read_lanes.list_lanes(transaction, self.routes, rates)
 
     def line(self, account: str) -> Line | None:
         """What one more create of an account would find in its lane; None when there is no such lane."""
@@ -144,7 +155,7 @@ class ForReading(Base):
 
     def alive(self, within: timedelta) -> list[dict[str, Any]]:
         with self.database.reading() as transaction:
-            return reads.alive(transaction, within)
+            return read_lanes.alive(transaction, within)
 
     def day(self) -> activity.Day:
         """The last 24 hours by the hour."""
@@ -162,7 +173,7 @@ class ForReading(Base):
             return {
                 "templates": activity.broken_templates(transaction, book),
                 "open": activity.open_by_account(transaction),
-                "proven": reads.rfc3339(activity.last_proven(transaction)),
+                "proven": rfc3339(activity.last_proven(transaction)),
             }
 
     def hits(self, within: timedelta, lately: timedelta) -> dict[str, tallies.Sum]:
