@@ -34,7 +34,8 @@ from bridge.domain.lane import Pace, reserve_of
 from bridge.domain.plan_b import PlanB
 from bridge.domain.silences import Silence
 from bridge.domain.truth import Trust
-from bridge.explain import Explanation, LaneView, explain
+from bridge.explain import explain
+from bridge.explain.values import Explanation, LaneView
 from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
 from bridge.rules.conditions import Condition

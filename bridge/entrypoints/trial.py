@@ -22,7 +22,7 @@ from bridge.domain.alert import Webhook
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.alone import book_alone
 from bridge.entrypoints.captured import read_again, test_files
-from bridge.explain import as_json
+from bridge.explain.plain import as_json
 from bridge.rules.book import RuleBook
 from bridge.samples import Redactor
 

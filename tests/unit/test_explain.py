@@ -20,19 +20,10 @@ from bridge.domain.alert import Alert, Link, Notice, Severity, Status
 from bridge.domain.delivery import Action, Delivery, NamedThing
 from bridge.domain.lane import LaneState, Line, Pace
 from bridge.domain.silences import Silence
-from bridge.explain import (
-    RULES_SHOWN_MAX,
-    Answer,
-    Explanation,
-    Kind,
-    LaneView,
-    Request,
-    RuleAnswer,
-    Verdict,
-    as_json,
-    explain,
-    sentence,
-)
+from bridge.explain import explain
+from bridge.explain.answers import RULES_SHOWN_MAX, sentence
+from bridge.explain.plain import as_json
+from bridge.explain.values import Answer, Explanation, Kind, LaneView, Request, RuleAnswer, Verdict
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 from bridge.rules.silencing import Matcher, Silencing

@@ -24,8 +24,8 @@ from bridge.entrypoints.cli.traffic import (
     webhook_of,
     written,
 )
-from bridge.explain import AlertExplanation, Answer, Explanation, Kind, Request, RuleAnswer, Verdict
-from bridge.explain import as_json as explanation_json
+from bridge.explain.plain import as_json as explanation_json
+from bridge.explain.values import AlertExplanation, Answer, Explanation, Kind, Request, RuleAnswer, Verdict
 from bridge.rules.paths import rfc3339
 from bridge.samples import slug
 from bridge.wiring import Loaded

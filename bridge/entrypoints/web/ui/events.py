@@ -9,7 +9,7 @@ from flask import Blueprint, Response, flash, redirect, render_template
 from bridge.domain.errors import DecodeError
 from bridge.entrypoints.web import auditing
 from bridge.entrypoints.web.ui.workshop import Unable, Workshop
-from bridge.explain import as_json
+from bridge.explain.plain import as_json
 
 
 def add_event_actions(routes: Blueprint, workshop: Workshop | None) -> None:

@@ -21,7 +21,8 @@ from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.incident import CreateBody
 from bridge.entrypoints import captured
 from bridge.entrypoints.web.ui.trials import Trials
-from bridge.explain import Explanation, without_credentials
+from bridge.explain.requests import without_credentials
+from bridge.explain.values import Explanation
 from bridge.pipeline import decide
 from bridge.rules.book import RuleBook
 from bridge.samples import Redactor
