@@ -17,7 +17,7 @@ from bridge.domain.delivery import NameRef
 from bridge.domain.keys import canonical, series
 from bridge.render import OneWebhook, RenderError, WebhookSpentError
 from bridge.rules.book import Block, Lookup, Rule, RuleBook
-from bridge.rules.conditions import Remembering
+from bridge.rules.match import Remembering
 from bridge.rules.paths import MISSING, Path, is_absent
 from bridge.sources.absent import says_nothing
 

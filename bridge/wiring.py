@@ -38,7 +38,7 @@ from bridge.explain import explain
 from bridge.explain.values import Explanation, LaneView
 from bridge.pipeline import BODY_MAX_CHARS, TEXT_MAX_CHARS, decide
 from bridge.rules.book import RuleBook
-from bridge.rules.conditions import Condition
+from bridge.rules.match import Condition
 from bridge.rules.silencing import Matcher, Silencing
 from bridge.sources import SOURCES
 from bridge.sources.base import AsksCertificates, Certificate, Confirms, Source

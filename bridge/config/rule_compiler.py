@@ -25,7 +25,7 @@ from bridge.domain.delivery import Action
 from bridge.domain.errors import Grade, Place
 from bridge.render import nearest
 from bridge.rules.book import Block, Leaf, Rule
-from bridge.rules.conditions import Condition
+from bridge.rules.match import Condition
 from bridge.rules.paths import Path as AlertPath
 
 

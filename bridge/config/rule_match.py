@@ -1,6 +1,6 @@
 """`match` and `when` of a rule, and a `match` that stands by itself, as a silence's does.
 
-In: conditions as written. Out: Conditions as `rules/conditions.py` has them, or what is wrong, each at its place.
+In: conditions as written. Out: Conditions as `rules/match.py` has them, or what is wrong, each at its place.
 """
 
 import json
@@ -17,27 +17,22 @@ from bridge.domain.errors import ConfigError, Grade, Place
 from bridge.render import Renderer, nearest
 from bridge.rules.conditions import (
     CONDITIONS,
-    AllOf,
-    AnyOf,
     AtLeast,
     AtMost,
-    BadCondition,
-    Condition,
     Contains,
     Equals,
     Exists,
     GreaterThan,
     LessThan,
-    Not,
     NotEquals,
-    On,
     Operator,
-    When,
 )
+from bridge.rules.match import AllOf, AnyOf, Condition, Not, On, When
 from bridge.rules.paths import HEADS, BadPath
 from bridge.rules.paths import Path as AlertPath
 from bridge.rules.paths import parse as parse_path
 from bridge.rules.references import references
+from bridge.rules.values import BadCondition
 
 GROUPS = ("not", "any", "all")
 INSTANTS = frozenset({"reported_at", "starts_at", "ends_at"})  # fields of an alert that paths read as text

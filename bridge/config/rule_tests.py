@@ -19,8 +19,9 @@ from bridge.config.yaml_reader import Tree, read_tree
 from bridge.destinations import DESTINATIONS
 from bridge.domain.errors import ConfigError, Place, Problem
 from bridge.render import nearest
-from bridge.rules.conditions import BadCondition, compiled
 from bridge.rules.expectations import is_matcher
+from bridge.rules.patterns import compiled
+from bridge.rules.values import BadCondition
 
 SUFFIXES = (".test.yaml", ".test.yml")
 _STEP_KEYS = frozenset({"at", "send", "to", "headers", "upstream", "expect"})

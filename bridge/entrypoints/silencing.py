@@ -15,7 +15,7 @@ from bridge.config.models import Settings
 from bridge.domain.alert import Alert
 from bridge.domain.errors import BridgeError, ConfigError
 from bridge.domain.silences import Silence, wrongs
-from bridge.rules.conditions import refusal
+from bridge.rules.match import refusal
 
 PREVIEW_WITHIN = timedelta(hours=24)
 MATCH_MAX_CHARS = 10_000

@@ -14,7 +14,7 @@ from bridge.domain.decision import Check, Decided, Mode
 from bridge.domain.silences import hiding
 from bridge.explain.values import Answer, Kind, RuleAnswer, Verdict
 from bridge.rules.book import Rule
-from bridge.rules.conditions import AllOf, AnyOf, Condition, Not, When
+from bridge.rules.match import AllOf, AnyOf, Condition, Not, When
 
 RULES_SHOWN_MAX = 64  # of one alert; of a larger book those that match and the nearest misses
 SOURCE_PATHS = ("source", "source_type")  # a rule for another sender is no near miss, however much else holds

@@ -17,8 +17,9 @@ from bridge.domain.alert import Alert
 from bridge.domain.decision import Match, Mode, OnAcknowledge, OnResolve
 from bridge.domain.errors import Place
 from bridge.domain.keys import canonical
-from bridge.rules.conditions import Condition, refusal, typed_values
+from bridge.rules.match import Condition, refusal
 from bridge.rules.paths import MISSING, Path
+from bridge.rules.values import typed_values
 
 TRIED_MAX = 64  # rules named in a trace; a book of up to this many shows every rule it tried
 BUCKET_FINE = 8  # rules behind one value: fewer are not worth reading another path for

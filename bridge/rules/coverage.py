@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bridge.domain.alert import Alert
 from bridge.rules.book import RuleBook
-from bridge.rules.conditions import AllOf, AnyOf, Condition, Not
+from bridge.rules.match import AllOf, AnyOf, Condition, Not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

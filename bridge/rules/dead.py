@@ -13,25 +13,20 @@ from bridge.domain.alert import Status
 from bridge.domain.decision import Mode
 from bridge.rules.book import Rule
 from bridge.rules.conditions import (
-    AllOf,
-    AnyOf,
     AtLeast,
     AtMost,
-    Condition,
     Contains,
     Equals,
     Exists,
     Glob,
     GreaterThan,
     LessThan,
-    Not,
     NotEquals,
-    On,
     Regex,
-    When,
-    typed_values,
 )
+from bridge.rules.match import AllOf, AnyOf, Condition, Not, On, When
 from bridge.rules.paths import parse
+from bridge.rules.values import typed_values
 
 WORK_MAX = 300_000  # pairs of conditions held against one another: about a second; the rest is not looked at
 SIZE_MAX = 200  # conditions of a rule that is looked at

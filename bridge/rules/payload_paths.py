@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.domain.alert import Alert
 from bridge.rules.book import PathUse, Rule, RuleBook
-from bridge.rules.conditions import Condition, refusal
+from bridge.rules.match import Condition, refusal
 
 NODES_MAX = 20_000  # keys of one source's payloads that are remembered; past that nothing is said of it
 DEPTH_MAX = 32

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bridge.domain.alert import Alert
 from bridge.domain.decision import Decided
 from bridge.domain.silences import Silence
-from bridge.rules.conditions import Condition, refusal
+from bridge.rules.match import Condition, refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

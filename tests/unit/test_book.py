@@ -12,7 +12,8 @@ from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Check, Match, Mode
 from bridge.domain.errors import Place
 from bridge.rules.book import TRIED_MAX, Constant, Lookup, Rule, RuleBook, table_keys
-from bridge.rules.conditions import AllOf, Condition, Equals, NotEquals, On, Regex
+from bridge.rules.conditions import Equals, NotEquals, Regex
+from bridge.rules.match import AllOf, Condition, On
 from bridge.rules.paths import MISSING, parse
 
 PLACE = Place(file="rules/a.yaml")

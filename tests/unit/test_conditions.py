@@ -11,24 +11,11 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Check
-from bridge.rules.conditions import (
-    CONDITIONS,
-    LIST_SEES_ITEMS,
-    PATTERN_SEES_CHARS,
-    AllOf,
-    AnyOf,
-    BadCondition,
-    Condition,
-    Equals,
-    Not,
-    On,
-    Remembering,
-    When,
-    number_of,
-    refusal,
-    shown,
-)
+from bridge.rules.conditions import CONDITIONS, Equals
+from bridge.rules.match import AllOf, AnyOf, Condition, Not, On, Remembering, When, refusal
 from bridge.rules.paths import MISSING, parse
+from bridge.rules.patterns import PATTERN_SEES_CHARS
+from bridge.rules.values import LIST_SEES_ITEMS, BadCondition, number_of, shown
 from bridge.sources.body import json_in
 
 json_values = st.recursive(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.errors import Grade
-from bridge.rules.conditions import refusal
 from bridge.rules.dead import dead_rules, lets_nothing_fire
+from bridge.rules.match import refusal
 from tests.unit.test_rulebook import load, written
 
 RULES = """

@@ -23,7 +23,8 @@ from bridge.domain.keys import series
 from bridge.pipeline import VALUES_MAX, decide
 from bridge.render import Renderer
 from bridge.rules.book import Block, Constant, Leaf, Lookup, Rule, RuleBook
-from bridge.rules.conditions import CONDITIONS, Glob, On, When
+from bridge.rules.conditions import CONDITIONS, Glob
+from bridge.rules.match import On, When
 from bridge.rules.paths import parse
 from bridge.sources.absent import says_nothing
 

@@ -15,7 +15,8 @@ from bridge.destinations import DESTINATIONS
 from bridge.domain.alert import Alert, Webhook
 from bridge.domain.errors import Place
 from bridge.render import FILTERS, TESTS, Renderer
-from bridge.rules.conditions import CONDITIONS, refusal
+from bridge.rules.conditions import CONDITIONS
+from bridge.rules.match import refusal
 from bridge.rules.paths import HEADS
 from bridge.sources import SOURCES
 from bridge.sources.base import NoAuth

@@ -11,7 +11,8 @@ from bridge.domain.alert import Alert
 from bridge.domain.errors import ConfigError, Place
 from bridge.render import Renderer, RenderError
 from bridge.rules.book import Rule, RuleBook
-from bridge.rules.conditions import Condition, Equals, Not, On, Regex
+from bridge.rules.conditions import Equals, Regex
+from bridge.rules.match import Condition, Not, On
 from bridge.rules.paths import parse
 
 PLACE = Place(file="rules/a.yaml")
