@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from bridge.config.schema import tests_schema as schema_of_tests
+from bridge.config.schema_tests import tests_schema as schema_of_tests
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations import PagerDuty
 from bridge.domain.alert import Alert, Severity, Status, Webhook
