@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.adapters.files import secret_kept_in
 from bridge.config import loader
+from bridge.config.accounts import lanes_of
 from bridge.config.models import AccountSettings, Settings
 from bridge.config.names_lock import FILE as NAMES_LOCK
 from bridge.config.names_lock import Known, read_lock
@@ -264,7 +265,7 @@ def routes(settings: Settings) -> dict[str, "Route"]:
     """Each account's lane and pace."""
     from bridge.adapters.ledger import Route
 
-    lanes = loader.lanes_of(settings.accounts)
+    lanes = lanes_of(settings.accounts)
     made = destinations(settings)
     return {
         name: Route(
@@ -395,7 +396,7 @@ def explained(
 ) -> Explanation:
     """Why these readings page or not under a rule book; with a ledger also the ids of names, and what waits."""
     made = destinations(settings)
-    lanes = loader.lanes_of(settings.accounts)
+    lanes = lanes_of(settings.accounts)
     matched = {rule for one in decide(readings, book, made) for rule in one.matched}
     accounts = sorted({book.by_id[rule].account for rule in matched})
     known = {} if ledger is None else _lists(ledger, {name: made[name] for name in accounts})

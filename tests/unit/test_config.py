@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config.loader import lanes_of, load_settings, sandbox_refusal
+from bridge.config.accounts import lanes_of
+from bridge.config.loader import load_settings, sandbox_refusal
 from bridge.config.models import Settings
 from bridge.config.units import duration, rate, size
 from bridge.destinations import DESTINATIONS

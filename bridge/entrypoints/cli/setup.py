@@ -166,7 +166,7 @@ def names_checked(loaded: Any, *, offline: bool) -> NamesChecked:
 
 def _lanes_said(settings: Any) -> None:
     """Which accounts share a lane, and which talk to the stand-in: facts a reader of the file may have missed."""
-    from bridge.config.loader import lanes_of
+    from bridge.config.accounts import lanes_of
 
     shared: dict[str, list[str]] = {}
     for owner, lane in lanes_of(settings.accounts).items():
