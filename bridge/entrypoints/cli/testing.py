@@ -20,7 +20,7 @@ from bridge.rules.book import RuleBook
 from bridge.rules.coverage import Tried
 
 if TYPE_CHECKING:
-    from bridge.entrypoints.rehearsal import Miss
+    from bridge.entrypoints.rehearsal import Miss, Stage
     from bridge.wiring import Loaded
 
 RULES_SAID = 20  # in one line about conditions
@@ -56,7 +56,6 @@ def test(
     name asked for, or there is none in what was named.
     """
     from bridge import wiring
-    from bridge.adapters import logs
     from bridge.entrypoints.rehearsal import Stage
 
     loaded = wiring.load(config, receives=False)
@@ -72,30 +71,16 @@ def test(
     if missing is not None:
         say(missing)
     stage = Stage(loaded)
-    results: list[dict[str, Any]] = []
-    matched: set[str] = set()
-    missed: list[tuple[Case, Miss]] = []
-    for case in wanted:
-        began = time.monotonic()
-        with logs.silenced():
-            played = stage.play(case)
-        matched |= played.matched
-        missed += [(case, miss) for miss in played.misses]
-        results.append(_result(case, played.misses, time.monotonic() - began))
-        if not as_json:
-            _said(results[-1])
+    results, matched, missed = _played(stage, wanted, aloud=not as_json)
     never = [rule.id for rule in loaded.book.rules if rule.id not in matched]
     failed = sum(not result["ok"] for result in results)
     if junit is not None:
         junit.write_bytes(_junit(results, problems))
     tried = list(stage.coverage.conditions())
     if as_json:
-        conditions = [
-            {"rule": one.rule, "condition": one.condition, "true": one.was_true, "false": one.was_false}
-            for one in tried
-        ]
         ok = not failed and not problems and missing is None
         said = [problem.as_json() for problem in problems]
+        conditions = [_tried_json(one) for one in tried]
         printed({"tests": results, "never_matched": never, "conditions": conditions, "problems": said, "ok": ok})
     elif results:
         _summed_up(len(results), failed, loaded.book, never)
@@ -176,6 +161,27 @@ def cases_of(
     return cases, problems
 
 
+def _played(
+    stage: "Stage", cases: Iterable[Case], *, aloud: bool
+) -> tuple[list[dict[str, Any]], set[str], list[tuple[Case, "Miss"]]]:
+    """A result per case, said at once when `aloud`; the rules that matched in any of them; and every miss."""
+    from bridge.adapters import logs
+
+    results: list[dict[str, Any]] = []
+    matched: set[str] = set()
+    missed: list[tuple[Case, Miss]] = []
+    for case in cases:
+        began = time.monotonic()
+        with logs.silenced():
+            played = stage.play(case)
+        matched |= played.matched
+        missed += [(case, miss) for miss in played.misses]
+        results.append(_result(case, played.misses, time.monotonic() - began))
+        if aloud:
+            _said(results[-1])
+    return results, matched, missed
+
+
 def _result(case: Case, misses: Sequence[Any], took_s: float) -> dict[str, Any]:
     return {
         "name": case.name,
@@ -189,6 +195,10 @@ def _result(case: Case, misses: Sequence[Any], took_s: float) -> dict[str, Any]:
             for sentence in miss.sentences
         ],
     }
+
+
+def _tried_json(one: Tried) -> dict[str, Any]:
+    return {"rule": one.rule, "condition": one.condition, "true": one.was_true, "false": one.was_false}
 
 
 def _said(result: dict[str, Any]) -> None:
