@@ -4,6 +4,7 @@ import difflib
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -237,11 +238,23 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
+_GROUP = re.compile(r"[\x01-\x07]|\\\d|\\g<")  # '\1' is U+0001 to Jinja, '\\1' is \1
+
+
 def _of_regex(node: nodes.Filter | nodes.Test) -> Iterator[_Finding]:
     pattern = node.args[0] if node.args else None
     if not isinstance(pattern, nodes.Const) or not isinstance(pattern.value, str):
         yield _Finding(line=node.lineno, message=f"'{node.name}' takes a pattern in quotes")
         return
+    if "\b" in pattern.value:
+        message = f"'{node.name}' looks for the character U+0008, a backspace; no text has it"
+        hint = "a text of a template reads \\b so: write \\\\b, and in double quotes of YAML \\\\\\\\b"
+        yield _Finding(line=node.lineno, message=message, hint=hint)
+        return
+    new = node.args[1] if node.name == "regex_replace" and len(node.args) > 1 else None
+    if isinstance(new, nodes.Const) and isinstance(new.value, str) and _GROUP.search(new.value) is not None:
+        message = "'regex_replace' writes its text as it stands, without the groups of the pattern"
+        yield _Finding(line=node.lineno, message=message, hint="regex_search(pattern, 1) gives the first group")
     try:
         compiled_regex(pattern.value)
     except RenderError as error:

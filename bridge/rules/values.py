@@ -17,6 +17,8 @@ SHOWN_MAX_CHARS = 200  # of a value in a trace
 SHOWN_MAX_ITEMS = 10
 _NUMERIC = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _NUMERIC_MAX_CHARS = 400
+_BACKSPACE = "\b"  # what "\b" in double quotes is to YAML; who writes it means the border of a word
+_BACKSPACE_HINT = "in double quotes YAML reads \\b so: put the pattern in single quotes"
 
 
 class BadCondition(ValueError):
@@ -46,6 +48,8 @@ def texts_of(wanted: Any, spelled: str) -> tuple[str, ...]:
     odd = next((value for value in values if not isinstance(value, str)), None)
     if odd is not None or None in values:
         raise BadCondition(f"'{spelled}' wants a text, found {kind_of(odd)}")
+    if any(_BACKSPACE in text for text in values):
+        raise BadCondition(f"'{spelled}' looks for the character U+0008, a backspace; no text has it", _BACKSPACE_HINT)
     return values
 
 

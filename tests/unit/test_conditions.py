@@ -181,6 +181,8 @@ def test_ne_is_the_opposite_of_eq(value: Any) -> None:
         ("regex", 5, "'regex' wants a text, found the number 5"),
         ("regex", "a(", "regex 'a(' cannot be used: missing ): a("),
         ("regex", "(?=a)", "regex '(?=a)' cannot be used: invalid perl operator: (?="),
+        ("regex", "\bdb", "'regex' looks for the character U+0008, a backspace; no text has it"),
+        ("glob", ["db", "\b*"], "'glob' looks for the character U+0008, a backspace; no text has it"),
         ("gt", "many", "'gt' wants a number, found the text 'many'"),
         ("gt", True, "'gt' wants a number, found true"),
     ],
