@@ -1,13 +1,15 @@
 """What is allowed in a rule and hardly ever meant: each is a warning, and nothing is refused for it.
 
-In: a rule as written and compiled. Out: Problems of the grade warning, at their place. Rules that can never match are
-found in `rules/dead.py`, paths that no known payload has in `rules/payload_paths.py`.
+In: a rule as written and compiled. Out: Problems of the grade warning, at their place. Texts that likely mean something
+else are found in `config/slips.py`, rules that can never match in `rules/dead.py`, paths that no known payload has in
+`rules/payload_paths.py`.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bridge.config.slips import slips
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import Tree
 from bridge.destinations.base import Destination
@@ -46,6 +48,7 @@ def warnings_of(
     rule: Rule, incident: Mapping[str, Any], tree: Tree, at: YamlPath, to: Destination
 ) -> Iterator[Problem]:
     """What is odd about one rule that holds together; its `incident` as written, and where it stands in the tree."""
+    yield from slips(tree, at)
     yield from _key_warnings(rule, incident, tree, at)
     yield from _fallback_warnings(rule, incident, tree, at, to)
 

@@ -1,0 +1,164 @@
+"""Texts in a rule that are read as they stand where another meaning was likely: each is a warning.
+
+In: a rule's `match` and `incident` as written. Out: Problems of the grade warning, at the text. A condition that
+compares with `pg*` or with quotes from a chat never holds, and only the page that does not come would say so.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge.config.yaml_reader import Path, Tree
+from bridge.domain.errors import Grade, Problem
+
+_EQUALITIES = frozenset({"eq", "ne", "in"})
+_GROUPS = frozenset({"any", "all", "not"})
+
+_UNSEEN = re.compile(
+    "[\u00a0\u00ad\u2007\u200b-\u200f\u202f\u2060\ufeff]"
+)  # spaces of a document, and what has no width
+_CURLY = re.compile("(?s)[\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb](.*)[\u2018\u2019\u201c\u201d\u00ab\u00bb]")
+_OPERATOR = re.compile(r"(!=|==|=~|!~|~=|>=|<=|[<>](?=\s*-?\d)|!(?=\s*\w))\s*(.*)")
+_SPELLED = {
+    "!=": "ne",
+    "!": "ne",
+    "==": "eq",
+    "=~": "regex",
+    "~=": "regex",
+    "<": "lt",
+    ">": "gt",
+    "<=": "lte",
+    ">=": "gte",
+}
+_EITHER = re.compile(r"[\w-]+(?:\|[\w-]+)+")
+_WILD = re.compile(r".*\.[*+].*|\*[^*\s][^*]*|[^*]*[^*\s]\*|\*[^*\s][^*]*\*")
+_REGEX = re.compile(r"\^.+|\S+\$|/.*[\^$*+?|()\[\]\\].*/")
+_REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws]|\([^()]*\|[^()]*\)")
+_BRACES_IN_GLOB = re.compile(r"\{[^{}]+,[^{}]+\}")
+
+_BARE_PATH = re.compile(r"\s*(?:alert|payload)\.[A-Za-z_][\w.]*(?:\[[^\]{}]*\][\w.]*)*\s*")
+_ONE_BRACE = re.compile(r"(?<![{$])\{\s*((?:alert|payload)\.[\w.]+)\s*\}(?!\})")
+_VARIABLE = re.compile(  # of a template literal, of bridge.yaml, of Datadog; a body may quote any other of a shell
+    r"\$\{(?:alert|payload)\.[^{}]*\}|^\$\{\w+(?::-[^{}]*)?\}$|\$(?:ALERT|EVENT|AGGREG|INCIDENT|TEXT_ONLY)_[A-Z_]+\b"
+)
+
+
+def slips(tree: Tree, at: Path) -> Iterator[Problem]:
+    """What is odd about the texts of the rule at a path of its file."""
+    rule: Any = tree.value
+    for step in at:
+        rule = rule[step]
+    yield from _in_conditions(tree, rule.get("match"), (*at, "match"))
+    incident = rule.get("incident")
+    for name, value in incident.items() if isinstance(incident, Mapping) else ():
+        yield from _in_leaves(tree, name, value, (*at, "incident", name))
+
+
+# -- conditions
+
+
+def _in_conditions(tree: Tree, conditions: Any, at: Path) -> Iterator[Problem]:
+    if isinstance(conditions, list):
+        for number, one in enumerate(conditions):
+            yield from _in_conditions(tree, one, (*at, number))
+    if not isinstance(conditions, Mapping):
+        return
+    for key, wanted in conditions.items():
+        path = (*at, key)
+        unseen = _UNSEEN.search(key)
+        if unseen is not None:
+            message = f"the path '{_shown(key)}' holds U+{ord(unseen[0]):04X}, which nobody sees"
+            yield _warning(tree, path, message, "delete it; it comes along when a text is copied", is_key=True)
+        if key in _GROUPS:
+            yield from _in_conditions(tree, wanted, path)
+        elif isinstance(wanted, Mapping):
+            for operator, operand in wanted.items():
+                yield from _in_texts(tree, key, operator, operand, (*path, operator))
+        else:
+            yield from _in_texts(tree, key, "eq", wanted, path)
+
+
+def _in_texts(tree: Tree, key: str, operator: str, wanted: Any, at: Path) -> Iterator[Problem]:
+    for number, one in enumerate(wanted) if isinstance(wanted, list) else ((None, wanted),):
+        slip = _slip(operator, one) if isinstance(one, str) else None
+        if slip is not None:
+            message, hint = slip
+            yield _warning(tree, at if number is None else (*at, number), f"'{_shown(key)}' {message}", hint)
+
+
+def _slip(operator: str, text: str) -> tuple[str, str] | None:
+    """What is odd about a text that is compared with, and what was likely meant."""
+    shown = _shown(text)
+    unseen, curly = _UNSEEN.search(text), _CURLY.fullmatch(text)
+    if unseen is not None:
+        return f"compares with '{shown}', which holds U+{ord(unseen[0]):04X}", "delete it; nobody sees it in the text"
+    if curly is not None:
+        return f"compares with {shown}, and to YAML these quotes are part of the text", f"write '{_shown(curly[1])}'"
+    if operator == "glob":
+        return _slip_in_glob(text)
+    if operator not in _EQUALITIES:
+        return None
+    if text != text.strip():
+        return f"compares with '{shown}', which begins or ends with white space", "take it out of the quotes"
+    return _slip_in_equality(text)
+
+
+def _slip_in_equality(text: str) -> tuple[str, str] | None:
+    shown, spelled = _shown(text), _OPERATOR.fullmatch(text)
+    as_text = f"compares with the text '{shown}' as it stands"
+    if spelled is not None:
+        name = _SPELLED.get(spelled[1])
+        meant = f"{{{name}: {_shown(spelled[2])}}}" if name is not None else "not: {…: {regex: …}}"
+        return as_text, f"write {meant}"
+    if _EITHER.fullmatch(text) is not None:
+        return as_text, f"a list means any of: [{_shown(text.replace('|', ', '))}]"
+    if _REGEX.fullmatch(text) is not None:
+        return as_text, f"a pattern is written {{regex: '{_shown(text.removeprefix('/').removesuffix('/'))}'}}"
+    if _WILD.fullmatch(text) is not None:
+        return as_text, f"a pattern is written {{glob: '{shown}'}}, or as a {{regex: …}}"
+    return None
+
+
+def _slip_in_glob(text: str) -> tuple[str, str] | None:
+    if _REGEX_IN_GLOB.search(text) is not None:
+        return (
+            f"has the glob '{_shown(text)}', which reads like a regex",
+            "a regex is written {regex: …}; a list of globs: any of them will do",
+        )
+    if _BRACES_IN_GLOB.search(text) is not None:
+        return f"has the glob '{_shown(text)}', and {{a,b}} is text in it", "give a list of globs: any of them will do"
+    return None
+
+
+# -- what is sent
+
+
+def _in_leaves(tree: Tree, name: str, value: Any, at: Path) -> Iterator[Problem]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in ("expr", "from", "template"):
+                yield from _in_leaves(tree, name, inner, (*at, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _in_leaves(tree, name, inner, (*at, number))
+    elif isinstance(value, str):
+        bare, variable = _ONE_BRACE.search(value), _VARIABLE.search(value)
+        if _BARE_PATH.fullmatch(value) is not None:
+            yield _as_it_stands(tree, at, name, value.strip(), f'"{{{{ {value.strip()} }}}}"')
+        elif bare is not None:
+            yield _as_it_stands(tree, at, name, bare[0], f"{{{{ {bare[1]} }}}}")
+        elif variable is not None:
+            yield _as_it_stands(tree, at, name, variable[0], "{{ alert.title }}, {{ alert.labels.team }} and the like")
+
+
+def _as_it_stands(tree: Tree, at: Path, name: str, text: str, meant: str) -> Problem:
+    return _warning(tree, at, f"'{_shown(text)}' is sent as it stands in '{_shown(name)}'", f"write {meant}")
+
+
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)[:80]
+
+
+def _warning(tree: Tree, path: Path, message: str, hint: str, *, is_key: bool = False) -> Problem:
+    place = tree.key_place(path) if is_key else tree.place(path)
+    return Problem(place=place, message=message, hint=hint, grade=Grade.WARNING)
