@@ -145,9 +145,11 @@ class _Reading:
         for number, step in enumerate(one["steps"]):
             steps += self._step(step, (*at, "steps", number), steps[-1].at if steps else timedelta(0))
         self._check_order(one["steps"], at)
-        if not any(isinstance(step, Mapping) and "expect" in step for step in one["steps"]):
+        if not _asks_of_the_rules(one["steps"]):
+            is_early = any(isinstance(step, Mapping) and "expect" in step for step in one["steps"])
+            what = "expects something only before it sends anything" if is_early else "expects nothing"
             hint = "add a step such as {at: 1m, expect: {created: 1}}"
-            self.error(at, "the test expects nothing: it passes whatever the rules do", hint)
+            self.error(at, f"the test {what}: it passes whatever the rules do", hint)
         return Case(name=one["name"], place=self.tree.place(at), steps=tuple(steps))
 
     def _check_order(self, steps: Sequence[Any], at: YamlPath) -> None:
@@ -190,6 +192,10 @@ class _Reading:
 
     def _send(self, step: Mapping[str, Any], at: YamlPath) -> Send | None:
         source, name = step.get("to"), step["send"]
+        if source is None:
+            hint = f"add 'to:' with a source: {', '.join(sorted(self.sources))}"
+            self.error(at, f"nothing says to which source '{name}' is sent", hint)
+            return None
         if not isinstance(source, str) or source not in self.sources:
             self.error((*at, "to"), f"there is no source '{source}'", nearest(str(source), self.sources, "sources"))
             return None
@@ -266,7 +272,9 @@ class _Reading:
             self.error((*at, "account"), f"there is no account '{name}'", nearest(str(name), self.accounts, "accounts"))
 
     def _rule(self, name: Any, at: YamlPath) -> None:
-        if name is not None and self.rules is not None and name not in list(self.rules):
+        if isinstance(name, list | Mapping):
+            self.error(at, f"the id of a rule is a text, found {found(name)}", "one expectation names one rule")
+        elif name is not None and self.rules is not None and name not in list(self.rules):
             hint = nearest(str(name), self.rules, "rules")
             self.error(at, f"there is no rule {found(name)}", hint)
 
@@ -312,3 +320,10 @@ class _Reading:
             place = self.tree.key_place((*at, odd))
             hint = nearest(str(odd), sorted(known), "keys")
             self.problems.append(Problem(place=place, message=f"unknown key '{odd}'", hint=hint))
+
+
+def _asks_of_the_rules(steps: Sequence[Any]) -> bool:
+    """Whether anything is expected once a webhook was sent; before that no rule had anything to do."""
+    told = [step for step in steps if isinstance(step, Mapping)]
+    first = next((number for number, step in enumerate(told) if "send" in step), len(told))
+    return any("expect" in step for step in told[first:])

@@ -202,6 +202,10 @@ def test_a_step_that_would_hold_whatever_the_rules_do_is_refused(
         ((expect(request={"incident": {"title": {"one_of": 5}}}),), "'one_of' is a list, found the number 5"),
         ((), "the test expects nothing: it passes whatever the rules do\n    add a step such as {at: 1m"),
         ((send(), send(at="1m")), "the test expects nothing"),
+        ((expect(created=0), send()), "the test expects something only before it sends anything: it passes whatever"),
+        ((expect(created=0),), "the test expects something only before it sends anything: it passes whatever"),
+        (({"send": "fixtures/fires.json"}, expect(created=1)), "nothing says to which source 'fixtures/fires.json' is"),
+        ((send(), expect(matched=["rest"])), "the id of a rule is a text, found a list"),
     ],
 )
 def test_a_file_with_a_mistake_says_where(folder: Path, steps: tuple[dict[str, Any], ...], sentence: str) -> None:
