@@ -113,9 +113,11 @@ def read_tree(text: str, file: str) -> Tree:
     except _TooDeep as error:
         return _failed(file, _place(file, error.mark), f"nested deeper than {DEPTH_MAX} levels", "flatten it")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        is_unclosed = error.problem == "found unexpected end of stream"
+        mark = (error.context_mark if is_unclosed else None) or error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        return _failed(file, _place(file, mark), f"this is not YAML: {what}", _syntax_hint(what, _line(text, mark)))
+        hint = _unclosed_hint(error) or _syntax_hint(what, _line(text, mark), mark)
+        return _failed(file, _place(file, mark), f"this is not YAML: {what}", hint)
     except yaml.YAMLError as error:
         return _failed(file, Place(file=file), f"this is not YAML: {error}".split("\n")[0], "write it as UTF-8 text")
     in_order = tuple(sorted(problems, key=lambda problem: problem.place))
@@ -195,8 +197,9 @@ class _Builder:
                     self._meant(ended, self.text[ended.mark.index : event.end_mark.index].translate(self.meant))
             elif kind is yaml.AliasEvent:
                 what = f"the alias '*{event.anchor}' repeats another part of the file"
-                self._problem(event.start_mark, what, "write it out, or use `defaults` or `maps`")
-                self._place(event.start_mark, None, None, key="", is_plain=False)
+                hint = f"write it out, or use `defaults` or `maps`; {_begins_with('*')}"
+                self._problem(event.start_mark, what, hint)
+                self._place(event.start_mark, f"*{event.anchor}", None, key="", is_plain=False)
             elif kind is yaml.DocumentStartEvent:
                 documents += 1
                 if documents > 1:
@@ -240,10 +243,14 @@ class _Builder:
 
     def _check_marked(self, event: Any) -> None:
         if event.anchor is not None:
-            self._problem(event.start_mark, f"the anchor '&{event.anchor}' is not read", "leave it out")
+            self._problem(
+                event.start_mark, f"the anchor '&{event.anchor}' is not read", f"leave it out; {_begins_with('&')}"
+            )
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             written = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            self._problem(event.start_mark, f"the tag {written} means nothing here", "leave it out")
+            self._problem(
+                event.start_mark, f"the tag {written} means nothing here", f"leave it out; {_begins_with('!')}"
+            )
 
     def _place(self, mark: Any, value: Any, inner: Any, *, key: str | None, is_plain: bool) -> None:
         """Put a node where it belongs: into the open mapping or list, or as the root. `key`: its text as a key."""
@@ -342,9 +349,35 @@ def _line(text: str, mark: Any) -> str:
     return text[start : start + 1000].partition("\n")[0]
 
 
-def _syntax_hint(what: str, line: str) -> str:
+_IN_QUOTES = re.compile(r""":\s+(["'])(?:(?!\1).)*\{[{%](?:(?!\1).)*\1[^"'\s,}\]]""")  # "{{ alert.labels["x"] }}"
+_BEGUN = re.compile(r"""[:-]\s+(?:(\[)[^\]"']*\]|\{[^}"']*\})\s*[^\s,#\]}]""")  # [ERROR] disk full
+
+
+def _unclosed_hint(error: yaml.MarkedYAMLError) -> str:
+    """What to close, when that is what is wrong: the parser stumbles lines below it."""
+    if error.problem == "found unexpected end of stream":
+        return "close the quotes that are opened here"
+    opened, found = error.context_mark, error.problem_mark
+    if (error.context or "").startswith("while parsing a flow") and opened is not None and found is not None:
+        return f"close the bracket of line {opened.line + 1}" if opened.line < found.line else ""
+    return ""
+
+
+def _begins_with(char: str) -> str:
+    return f"a text that begins with {char} stands in quotes"
+
+
+def _syntax_hint(what: str, line: str, mark: Any) -> str:
+    if _IN_QUOTES.search(line) is not None:
+        return """inside of quotes write the other ones, as in title: "{{ alert.labels['team'] }}\""""
     if _BARE.search(line) is not None:
         return _QUOTES_HINT
-    if "\\t" in what or "tab" in what:
+    odd = line[mark.column : mark.column + 1] if "cannot start any token" in what and mark is not None else ""
+    if "\\t" in what or "tab" in what or odd == "\t":
         return "indent with spaces, not tabs"
+    begun = _BEGUN.search(line)
+    if odd or begun is not None:
+        return _begins_with(odd or (begun and begun[1]) or "{")
+    if what.startswith("while scanning an a"):
+        return _begins_with("*" if "alias" in what else "&")
     return "check quotes, colons and indentation at this line"

@@ -90,6 +90,34 @@ def test_what_only_yaml_1_1_takes_for_a_line_break_is_a_character(odd: str) -> N
     assert tree.value == held
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["told by PyYAML", "told by libyaml"])
+@pytest.mark.parametrize(
+    ("line", "place", "hint"),
+    [
+        ('title: "{{ alert.title }}', "3:10", "close the quotes that are opened here"),
+        ("title: {a: 1", "4:4", "close the bracket of line 3"),
+        ("title: [a, b", "4:4", "close the bracket of line 3"),
+        ("title: [ERROR] disk full", "3:18", "a text that begins with [ stands in quotes"),
+        ("title: @oncall", "3:10", "a text that begins with @ stands in quotes"),
+        ("\ttitle: x", "3:3", "indent with spaces, not tabs"),
+        ("title: *disk*", "3:15", "a text that begins with * stands in quotes"),
+        ('title: "{{ alert.labels["x"] }}"', "3:28", "inside of quotes write the other ones"),
+        ("title: '{{ alert.labels['x'] }}'", "3:28", "inside of quotes write the other ones"),
+    ],
+)
+def test_what_is_opened_or_begins_so_is_told_with_what_to_do(line: str, place: str, hint: str, large: bool) -> None:
+    tree = read_tree(f"{'# x' * 40_000 if large else '#'}\na:\n  {line}\n  b: 1\n", "f")
+    (problem,) = tree.problems
+    assert str(problem).startswith(f"f:{place}: this is not YAML: ")
+    assert problem.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(("text", "char"), [("a: *gone", "*"), ("a: &x 1", "&"), ("a: !mine 1", "!")])
+def test_what_is_no_text_for_its_first_character_is_told_to_be_quoted(text: str, char: str) -> None:
+    (problem,) = read_tree(text, "f").problems
+    assert problem.hint.endswith(f"a text that begins with {char} stands in quotes")
+
+
 QUOTES = '\n    put the whole text in quotes, as in title: "{{ alert.title }}"'
 
 
