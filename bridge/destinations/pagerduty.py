@@ -205,10 +205,15 @@ class PagerDuty(Destination):
         return ("user",) if delivery.action in _ASSIGNING and "assignee" in delivery.fields else ()
 
     def contradictions(self, written: Mapping[str, str | None]) -> tuple[tuple[str, str, str], ...]:
-        """An assignee beside a policy (spec, POST /incidents); the account's own user, who pages nobody (docs 15)."""
+        """An assignee beside a policy (spec, POST /incidents); the account's own user, who pages nobody (docs 15);
+        a level of a policy that is none, which would be left out of the update.
+        """
+        level, found = written.get("escalation_level"), []
+        if level is not None and _level(level) is None:
+            sentence = f"'escalation_level' is a number from 1, found '{level}'"
+            found.append(("escalation_level", sentence, "write the level of the escalation policy to go to, as 2"))
         if "assignee" not in written:
-            return ()
-        found = []
+            return tuple(found)
         if "escalation_policy" in written:
             sentence = "PagerDuty takes an assignee or an escalation policy, not both"
             found.append(("assignee", sentence, "keep one of them; a policy reaches the next person, too"))

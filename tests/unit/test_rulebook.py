@@ -241,6 +241,10 @@ def test_a_severity_rise_takes_what_the_upstream_can_change(tmp_path: Path) -> N
     [
         ("{update: {body: x}}", "rules/a.yaml:7:33: pagerduty incidents cannot be given another 'body'"),
         ("{update: {urgency: loud}}", "rules/a.yaml:7:42: 'urgency' cannot be 'loud'"),
+        (
+            "{update: {escalation_level: high}}",
+            "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found 'high'\n    write the level of the",
+        ),
         ("{update: {}}", "rules/a.yaml:7:23: 'on_severity_rise' cannot be a mapping"),
         ("louder", "rules/a.yaml:7:23: 'on_severity_rise' cannot be 'louder'"),
     ],
