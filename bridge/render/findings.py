@@ -18,16 +18,27 @@ from bridge.render.meter import RenderError
 from bridge.render.sandbox import INTEGER_MAX_BITS, TEXT_METHODS
 from bridge.render.values import ALERT_FIELDS
 
+ALIKE = 0.64  # as difflib counts, where neither word holds the other: it takes 'tags' for 'status' at 0.6
 SHORT_LIST = 16  # choices that are worth listing beside the likely one
 
 
 def nearest(word: str, choices: Collection[str], label: str) -> str:
     """A hint for a word nobody knows: what was likely meant, then what there is."""
-    close = difflib.get_close_matches(word, choices, n=1)
+    close = _alike(word.casefold(), {choice.casefold(): choice for choice in choices})
     if close and len(choices) > SHORT_LIST:
         return f"did you mean '{close[0]}'?"
     meant = f"did you mean '{close[0]}'? " if close else ""
     return f"{meant}{label}: {', '.join(sorted(choices))}"
+
+
+def _alike(word: str, spelled: Mapping[str, str]) -> list[str]:
+    """The choice most like a word, if it is like it at all: 'tags' is not meant as 'status'."""
+    close = difflib.get_close_matches(word, spelled, n=1)
+    return [spelled[one] for one in close if one in word or word in one or _likeness(word, one) >= ALIKE]
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one).ratio()
 
 
 _ALLOWED_NODES = (

@@ -481,6 +481,8 @@ def test_any_text_at_all_is_a_template_or_refused_with_a_sentence(pieces: list[s
 
 def test_a_near_word_is_offered_before_the_list() -> None:
     assert nearest("urgencyy", ["urgency", "title"], "fields") == "did you mean 'urgency'? fields: title, urgency"
+    assert nearest("URGENCY", ["urgency", "title"], "fields") == "did you mean 'urgency'? fields: title, urgency"
+    assert nearest("tags", ["status", "title"], "fields") == "fields: status, title"
     assert nearest("zzz", ["urgency", "title"], "fields") == "fields: title, urgency"
 
 
