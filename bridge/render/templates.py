@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, UndefinedError, nodes
@@ -199,6 +200,10 @@ class Renderer:
         """One expression, without braces. Raises ConfigError with every Problem in it."""
         known = self._expressions.get(source)
         if known is None:
+            bare = source.strip()
+            if bare.startswith("{{") and bare.endswith("}}"):  # a mapping with a mapping as its key, which cannot be
+                message = "template: an expression stands without braces"
+                raise ConfigError([Problem(place=place, message=message, hint=f"write {bare[2:-2].strip()}")])
             template = self._compiled(self._parsed(source, place, parse=self._sandbox.parse_expression), place)
             known = self._expressions[source] = Expression(source=source, template=template)
         return known
@@ -321,8 +326,30 @@ def _template(sandbox: Sandbox, tree: nodes.Template) -> Template:
 def _refused(error: Exception, place: Place, *, of_file: bool = False) -> Problem:
     if isinstance(error, TemplateSyntaxError):
         where = _at(place, error.lineno, of_file=of_file)
-        return Problem(place=where, message=f"template: {error.message}", hint="see templates/README.md")
+        return Problem(place=where, message=f"template: {error.message}", hint=_syntax_hint(error.message))
     return Problem(place=place, message="template: it is nested too deep or holds too long a number")
+
+
+_OF_OTHER_LANGUAGES: Mapping[str, str] = MappingProxyType(  # what Jinja says of it, and how Jinja has it
+    {
+        r"unexpected char '&'": "'and' is written as the word",
+        r"expected token 'name', got '\|'": "'or' is written as the word; after | stands the name of a filter",
+        r"unexpected char '!'": "'not' is written as the word",
+        r"unexpected char '\?'": "a choice is written: a if condition else b",
+        r"unexpected char '\$'": "there are no variables but alert, payload and what {% set %} makes",
+        r"token '[^']*', got '='|ends before its text": "equality is ==; between two conditions stands 'and' or 'or'",
+        r"expected token 'name', got 'string'": "equality is ==; after 'is' stands the name of a test",
+        r"unexpected '\.'": "fields stand behind alert or payload, as alert.labels.alertname",
+        r"unknown tag 'els(?:eif|if)'|statement block', got 'if'": "a further condition is {% elif … %}",
+        r"unknown tag '(?:foreach|each|range)'": "a loop is {% for one in payload.list %} … {% endfor %}",
+        r"unknown tag '(?:end|fi|done)'": "blocks end in {% endif %} and {% endfor %}",
+    }
+)
+
+
+def _syntax_hint(said: str | None) -> str:
+    found = (hint for pattern, hint in _OF_OTHER_LANGUAGES.items() if re.search(pattern, said or "") is not None)
+    return next(found, "see templates/README.md")
 
 
 def _at(place: Place, line: int, *, of_file: bool) -> Place:

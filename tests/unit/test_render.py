@@ -254,6 +254,42 @@ def test_a_wrong_template_is_refused_when_it_is_loaded(source: str, sentences: l
 
 
 @pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("{{ alert.title && 1 }}", "'and' is written as the word"),
+        ("{{ alert.title || 1 }}", "'or' is written as the word"),
+        ("{{ !alert.title }}", "'not' is written as the word"),
+        ("{{ alert.title ? 1 : 2 }}", "a choice is written: a if condition else b"),
+        ("{{ $labels.x }}", "there are no variables but alert, payload"),
+        ("{{ .Labels.alertname }}", "fields stand behind alert or payload"),
+        ("{% if alert.title = 'x' %}{% endif %}", "equality is ==; between"),
+        ("{% if alert.title is 'x' %}{% endif %}", "equality is ==; after 'is'"),
+        ("{% if 1 %}{% elseif 2 %}{% endif %}", "a further condition is {% elif"),
+        ("{% if 1 %}{% else if 2 %}{% endif %}", "a further condition is {% elif"),
+        ("{% foreach x in payload.a %}", "a loop is {% for one in"),
+        ("{% if 1 %}x{% end %}", "blocks end in {% endif %}"),
+        ("{{ alert.title", "see templates/README.md"),
+    ],
+)
+def test_what_another_language_writes_is_told_as_jinja_has_it(source: str, hint: str) -> None:
+    (told,) = refusal(source)
+    assert told.split(" | ", 1)[1].startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("{{ payload.x }}", "template: an expression stands without braces\n    write payload.x"),
+        ("a = b", "template: the expression ends before its text does\n    equality is ==; between"),
+    ],
+)
+def test_an_expression_in_braces_is_told_so(source: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Renderer({}).compile_expression(source, PLACE)
+    assert str(refused.value.problems[0]).split(": ", 1)[1].startswith(told)
+
+
+@pytest.mark.parametrize(
     "source",
     [
         *(
