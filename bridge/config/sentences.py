@@ -47,8 +47,9 @@ def sentences(
                     place=tree.place(path[:-1]), message=f"the {thing} has no '{word}'", hint=f"add '{word}:'"
                 )
             case kind:
-                message = f"'{word}' wants {_wanted(kind, one)}, found {found(written.get(path, one['input']))}"
-                yield Problem(place=tree.place(path), message=message)
+                value = written.get(path, one["input"])
+                message = f"'{word}' wants {_wanted(kind, one)}, found {found(value)}"
+                yield Problem(place=tree.place(path), message=message, hint=_shape_hint(kind, value))
 
 
 def found(value: Any) -> str:
@@ -65,6 +66,20 @@ def found(value: Any) -> str:
         case Mapping():
             return "a mapping"
     return "a list"
+
+
+def _shape_hint(kind: str, value: Any) -> str:
+    """How to write it, where the value is right and its shape is not."""
+    match kind, value:
+        case "list_type", Mapping():
+            return "begin each of its entries with '- '"
+        case "list_type", str() if value.isprintable() and "{{" not in value:
+            return f"write [{value[:80]}]"
+        case "string_type", bool():
+            return ""
+        case "string_type", int() | float():
+            return "put it in quotes; a length of time has its unit, as 30s"
+    return ""
 
 
 def _wanted(kind: str, one: Any) -> str:

@@ -255,6 +255,22 @@ def test_a_severity_rise_that_cannot_be_told_is_a_problem(tmp_path: Path, writte
     assert problem.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("written_as", "told"),
+    [
+        ("dedup: source", "'dedup' wants a list, found 'source'\n    write [source]"),
+        ("dedup: {source: lab}", "'dedup' wants a list, found a mapping\n    begin each of its entries with '- '"),
+        (
+            "hold_resolve: 5",
+            "'hold_resolve' wants a text, found the number 5\n    put it in quotes; a length of time has its",
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_shape_is_told_how_to_write_it(tmp_path: Path, written_as: str, told: str) -> None:
+    (problem,) = problems(written(tmp_path, a=MINIMAL + f"    {written_as}\nunmatched: record\n"))
+    assert problem.split(": ", 1)[1].startswith(told)
+
+
 def test_a_rule_may_ignore_rises(tmp_path: Path) -> None:
     book, _ = load(written(tmp_path, a=MINIMAL + "    on_severity_rise: ignore\nunmatched: record\n"))
     assert book.rules[0].rise == {}
