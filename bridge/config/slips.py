@@ -36,6 +36,9 @@ _REGEX = re.compile(r"\^.+|\S+\$|/.*[\^$*+?|()\[\]\\].*/")
 _REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws]|\([^()]*\|[^()]*\)")
 _BRACES_IN_GLOB = re.compile(r"\{[^{}]+,[^{}]+\}")
 
+_LABEL = r"alert\.labels(?:\.([A-Za-z_]\w*)|\[(?:'([^'\n]*)'|\"([^\"\n]*)\")\])"
+_DIFFERS = re.compile(rf"{_LABEL}\s*(?:!=|not\s+in\b)|\bnot\s*\(?\s*{_LABEL}\s*(?:==|in\b)")
+
 _BARE_PATH = re.compile(r"\s*(?:alert|payload)\.[A-Za-z_][\w.]*(?:\[[^\]{}]*\][\w.]*)*\s*")
 _ONE_BRACE = re.compile(r"(?<![{$])\{\s*((?:alert|payload)\.[\w.]+)\s*\}(?!\})")
 _VARIABLE = re.compile(  # of a template literal, of bridge.yaml, of Datadog; a body may quote any other of a shell
@@ -54,6 +57,8 @@ def _slips(tree: Tree, at: Path) -> Iterator[Problem]:
     for step in at:
         rule = rule[step]
     yield from _in_conditions(tree, rule.get("match"), (*at, "match"))
+    if isinstance(rule.get("when"), str):
+        yield from _in_when(tree, rule["when"], rule.get("match"), (*at, "when"))
     incident = rule.get("incident")
     for name, value in incident.items() if isinstance(incident, Mapping) else ():
         yield from _in_leaves(tree, name, value, (*at, "incident", name))
@@ -133,6 +138,19 @@ def _slip_in_glob(text: str) -> tuple[str, str] | None:
     if _BRACES_IN_GLOB.search(text) is not None:
         return f"has the glob '{_shown(text)}', and {{a,b}} is text in it", "give a list of globs: any of them will do"
     return None
+
+
+def _in_when(tree: Tree, when: str, match: Any, at: Path) -> Iterator[Problem]:
+    """Labels whose absence keeps an alert out, where a condition of `match` would let it in."""
+    names = dict.fromkeys(next(filter(None, found.groups()), "") for found in _DIFFERS.finditer(when))
+    for name in names:
+        path = f"labels.{name}"
+        asked = [found[0] for found in re.finditer(_LABEL, when) if name in found.groups()]
+        is_known = any(re.search(rf"{re.escape(one)}\s*(?:\||is\b)", when) is not None for one in asked)
+        if not name or is_known or (isinstance(match, Mapping) and path in match):
+            continue
+        message = f"an alert without '{path}' does not match: 'when' cannot be answered for it"
+        yield _warning(tree, at, message, f"write {asked[0]} | default(''), or in 'match': {path}: {{ne: …}}")
 
 
 # -- what is sent

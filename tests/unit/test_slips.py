@@ -100,3 +100,31 @@ def test_a_text_that_was_meant_as_a_template_is_warned_of(tmp_path: Path, title:
 )
 def test_a_text_that_says_what_it_means_is_left_alone(tmp_path: Path, title: str) -> None:
     assert warned(tmp_path, title=title) == []
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("alert.labels.env != 'dev'", "alert.labels['env'] not in ['dev']", "not alert.labels.env == 'dev'"),
+        *("alert.title and not (alert.labels.env == 'dev')", "not alert.labels[\"env\"] in ['dev', 'test']"),
+    ],
+)
+def test_a_when_that_keeps_out_what_has_no_such_label_is_warned_of(tmp_path: Path, when: str) -> None:
+    (found,) = warned(tmp_path, match=f"source: lab\n    when: >-\n      {when}")
+    assert found.startswith(
+        "7:11 an alert without 'labels.env' does not match: 'when' cannot be answered for it | write"
+    )
+
+
+@pytest.mark.parametrize(
+    ("match", "when"),
+    [
+        ("source: lab", "alert.labels.env | default('') != 'dev'"),
+        ("source: lab", "alert.labels.env is undefined or alert.labels.env != 'dev'"),
+        ("source: lab", "alert.labels.env == 'dev'"),
+        ("source: lab", "payload.env != 'dev'"),
+        ("labels.env: {exists: true}", "alert.labels.env != 'dev'"),
+    ],
+)
+def test_a_when_that_says_what_is_with_a_missing_label_is_left_alone(tmp_path: Path, match: str, when: str) -> None:
+    assert warned(tmp_path, match=f"{match}\n    when: >-\n      {when}") == []
