@@ -66,6 +66,19 @@ def test_of_a_rule_whose_labels_no_known_alert_has_nothing_is_said(folder: Path)
     assert "no known payload" in run(folder, "check").err, "the shipped samples have it"
 
 
+@pytest.mark.parametrize("asked", ["source_type: pingdom", "source: dd, source_type: [zendesk, jira]"])
+def test_a_rule_for_a_type_that_no_source_has_is_warned_of(folder: Path, asked: str) -> None:
+    rules(folder, GOOD.replace("source: dd", asked))
+    ran = run(folder, "check")
+    assert ran.code == FINE
+    assert (
+        "rules/a.yaml:2:10: warning: rule 'a' can never match: no source is of the type that it asks for\n"
+        "    sources in bridge.yaml: dd (datadog)\n"
+    ) in ran.err
+    rules(folder, GOOD.replace("source: dd", "source_type: datadog"))
+    assert "can never match" not in run(folder, "check").err
+
+
 def test_an_error_beside_warnings_counts_alone(folder: Path) -> None:
     rules(folder, GOOD.replace("{source: dd}", "{severty: x}, dedup: [payload.date]"))
     ran = run(folder, "check")

@@ -19,8 +19,8 @@ from bridge.entrypoints.cli import say
 from bridge.entrypoints.cli.sending import sample_bytes, sample_names
 from bridge.entrypoints.cli.traffic import Progress, readings_of, traffic
 from bridge.keyproof import VIOLATIONS_MAX, KeyProof, Kind, Report, Violation
-from bridge.rules.book import RuleBook
-from bridge.rules.payload_paths import SeenPayloads, Unmet, Unseen, unseen_paths
+from bridge.rules.book import Rule, RuleBook
+from bridge.rules.payload_paths import SeenPayloads, Unmet, Unseen, sources_of, unseen_paths
 from bridge.sources.base import Source
 
 RULE_SUFFIXES = (".yaml", ".yml")
@@ -123,6 +123,30 @@ def test_problems(loaded: Any) -> tuple[Problem, ...]:
     settings = loaded.settings
     _, problems = cases_of(test_files([settings.rules_dir]), settings.config_dir, settings, loaded.book.by_id)
     return tuple(problems)
+
+
+# -- sources
+
+
+def sourceless_rules(book: RuleBook, sources: Mapping[str, Source]) -> tuple[Problem, ...]:
+    """A warning for each rule whose `source_type` no source has, or none of those that its `source` names."""
+    types = {name: source.type for name, source in sources.items()}
+    hint = f"sources in bridge.yaml: {', '.join(f'{name} ({kind})' for name, kind in sorted(types.items()))}"
+    return tuple(
+        Problem(
+            place=rule.place,
+            message=f"rule '{rule.id}' can never match: no source is of the type that it asks for",
+            hint=hint,
+            grade=Grade.WARNING,
+        )
+        for rule in book.rules
+        if _asks_for_type(rule) and not any(sources_of(rule, types))
+    )
+
+
+def _asks_for_type(rule: Rule) -> bool:
+    pairs = (pair for condition in rule.conditions or () for pair in condition.equalities())
+    return any(path.text == "source_type" for path, _ in pairs)
 
 
 # -- paths

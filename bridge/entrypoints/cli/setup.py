@@ -93,6 +93,7 @@ def check(offline: bool, keys: bool, joins: bool, folder: Path | None, as_json: 
         known = checking.Known(settings=settings, folder=folder, offline=offline)
         unread = checking.unread_files(settings.rules_dir, settings.config_dir)
         problems = (*loaded.warnings, *unread, *found.problems, *checking.test_problems(loaded))
+        problems = (*problems, *checking.sourceless_rules(loaded.book, known.sources))
         problems = (*problems, *checking.path_problems(loaded.book, known))
         if keys:
             proof = checking.key_proof(loaded.book, wiring.destinations(settings), known)
