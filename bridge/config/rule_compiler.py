@@ -201,7 +201,7 @@ class _Compiler:
                 return OnResolve.NOTE, None
             case {"note": text, **more} if not more:
                 self._needs_notes(account, place, "on_resolve")
-                return OnResolve.NOTE, self.leaves.leaf("resolution", text, (*path, "note"))
+                return OnResolve.NOTE, self.leaves.leaf("note", text, (*path, "note"))
             case _:
                 hint = 'use resolve, note, ignore or {resolve: {resolution: "..."}}'
                 self.loading.error(place, f"'on_resolve' cannot be {found(value)}", hint)

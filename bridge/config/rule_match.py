@@ -128,7 +128,8 @@ class Conditions:
         except BadPath as error:
             word = error.word
             message = f"unknown condition '{word}'" if word else str(error)
-            hint = path_hint(key, word, (*HEADS, *GROUPS), "conditions")
+            group = _GROUPS_ELSEWHERE.get(word.casefold())
+            hint = f"it is written '{group}'" if group else path_hint(key, word, (*HEADS, *GROUPS), "conditions")
             self.loading.error(self.tree.key_place(path), message, hint)
             return
         if read.head == "payload" and wanted != {"exists": False}:
@@ -143,7 +144,7 @@ class Conditions:
         for spelled, operand in wanted.items():
             kind = CONDITIONS.get(spelled)
             if kind is None:
-                hint = nearest(str(spelled), CONDITIONS, "operators")
+                hint = _operator_hint(key, str(spelled))
                 self.loading.error(self.tree.key_place((*path, spelled)), f"unknown operator '{spelled}'", hint)
             else:
                 yield from self._operator(kind, f"{name}.{spelled}", read, operand, (*path, spelled))
@@ -188,3 +189,31 @@ class Conditions:
         elif known is None and isinstance(value, int | float):
             message = f"'{name}' compares with {found(value)}, and all that is read there is text: never equal"
             self.loading.warn(place, message, "put it in quotes, written as the alert has it")
+
+
+_GROUPS_ELSEWHERE: Mapping[str, str] = {"or": "any", "and": "all", "none": "not"}
+_ELSEWHERE: Mapping[str, str] = {  # what other tools call an operator of ours; some of them look like its opposite
+    **dict.fromkeys(("not", "nin", "not_in", "notin", "neq", "not_eq", "!=", "<>"), "ne"),
+    **dict.fromkeys(("equals", "is", "==", "="), "eq"),
+    **dict.fromkeys(("startswith", "starts_with", "endswith", "ends_with", "like", "prefix", "suffix"), "glob"),
+    **dict.fromkeys(("matches", "match", "re", "regexp", "=~", "~"), "regex"),
+    **dict.fromkeys(("includes", "has"), "contains"),
+    ">": "gt",
+    ">=": "gte",
+    "<": "lt",
+    "<=": "lte",
+    "ge": "gte",
+    "le": "lte",
+}
+
+
+def _operator_hint(key: str, spelled: str) -> str:
+    """What was likely meant: an operator by another name, or a key inside of the labels or the payload."""
+    operators = f"operators: {', '.join(sorted(CONDITIONS))}"
+    meant = _ELSEWHERE.get(spelled.casefold())
+    if meant is not None:
+        return f"it is written '{meant}'; {operators}"
+    hint = nearest(spelled, CONDITIONS, "operators")
+    if hint == operators and key.startswith(("labels", "payload")):
+        return f"what stands inside is written {key}.{spelled}: …; {operators}"
+    return hint

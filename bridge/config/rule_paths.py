@@ -68,6 +68,8 @@ class Paths:
 def path_hint(text: str, word: str, known: Collection[str], what: str) -> str:
     """What to do about a path that cannot be read because of a word in it, or else as a whole."""
     if word != "alert":
-        return nearest(word, known, what) if word else _PATHS_HINT
+        hint = nearest(word, known, what) if word else _PATHS_HINT
+        is_senders = word and not hint.startswith("did you mean")
+        return f"what the sender calls so is labels.{word} or payload.{word}; {hint}" if is_senders else hint
     meant = text.removeprefix("alert").removeprefix(".") or "title"
     return f"write {meant}: in rules an alert's fields stand without 'alert.'"

@@ -106,7 +106,10 @@ def _load_file(text: str, shown: str, loading: Loading) -> None:
     loading.problems += tree.problems
     if not isinstance(tree.value, Mapping):
         if not tree.problems and tree.value is not None:  # a file of comments only is an empty one
-            loading.error(Place(file=shown), "a rule file is a mapping", "it has: defaults, maps, rules, unmatched")
+            hint = "it has: defaults, maps, rules, unmatched"
+            if isinstance(tree.value, list):
+                hint += "; tests are read from names that end in .test.yaml"
+            loading.error(Place(file=shown), "a rule file is a mapping", hint)
         return
     loading.problems += put_in(tree)
     try:

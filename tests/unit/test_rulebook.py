@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -269,6 +270,36 @@ def test_a_severity_rise_that_cannot_be_told_is_a_problem(tmp_path: Path, writte
 def test_a_value_of_the_wrong_shape_is_told_how_to_write_it(tmp_path: Path, written_as: str, told: str) -> None:
     (problem,) = problems(written(tmp_path, a=MINIMAL + f"    {written_as}\nunmatched: record\n"))
     assert problem.split(": ", 1)[1].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        ("{labels.env: {nin: [dev]}}", "unknown operator 'nin'\n    it is written 'ne'; operators: contains, "),
+        ("{title: {startswith: x}}", "unknown operator 'startswith'\n    it is written 'glob'; operators: "),
+        (
+            "{labels: {team: db}}",
+            "unknown operator 'team'\n    what stands inside is written labels.team: …; ",
+        ),
+        ("{or: [{source: lab}]}", "unknown condition 'or'\n    it is written 'any'"),
+        (
+            "{tags: db}",
+            "unknown condition 'tags'\n    what the sender calls so is labels.tags or payload.tags; ",
+        ),
+        ("{sevrity: error}", "unknown condition 'sevrity'\n    did you mean 'severity'? conditions: "),
+    ],
+)
+def test_a_word_of_another_tool_is_told_as_rules_have_it(tmp_path: Path, match: str, told: str) -> None:
+    changed = re.sub(r"match: .*", lambda _: f"match: {match}", MINIMAL)
+    (problem,) = problems(written(tmp_path, a=f"{changed}unmatched: record\n"))
+    assert problem.split(": ", 1)[1].startswith(told)
+
+
+def test_an_empty_note_is_called_a_note_and_tests_beside_the_rules_by_their_name(tmp_path: Path) -> None:
+    (problem,) = problems(written(tmp_path, a=MINIMAL + "    on_resolve: {note: }\nunmatched: record\n"))
+    assert problem.split(": ", 1)[1].startswith("'note' has no value")
+    (problem,) = problems(written(tmp_path, a=MINIMAL + "unmatched: record\n", b="- name: x\n  steps: []\n"))
+    assert problem.endswith("; tests are read from names that end in .test.yaml")
 
 
 def test_a_rule_may_ignore_rises(tmp_path: Path) -> None:
