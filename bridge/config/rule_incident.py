@@ -72,7 +72,7 @@ class IncidentFields:
             compiled = self._field(name, known[name], value, path)
             self._note_names(account, known[name], value, path)
             block |= {name: compiled} if compiled is not None else {}
-        own = {name: value if is_constant(value) else None for name, value in fields.items()}
+        own = {name: _known(value) for name, value in fields.items()}
         for name, sentence, hint in account.destination.contradictions(own):
             self.loading.error(self.tree.place((*at, name)), sentence, hint)
         return block
@@ -184,3 +184,10 @@ def _names_in(about: IncidentField, value: Mapping[Any, Any], path: YamlPath) ->
             parts += [(one[word], (*at, word)) for word in about.keys if word in one]
         for part, place in parts if inner is not None else ():
             yield from ((text, inner or "", where, within) for text, where in constants_in(part, place))
+
+
+def _known(value: Any) -> str | None:
+    """What a field is for every alert, a number as its text; None where that depends on the alert."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value if is_constant(value) else None

@@ -246,6 +246,8 @@ def test_a_severity_rise_takes_what_the_upstream_can_change(tmp_path: Path) -> N
             "{update: {escalation_level: high}}",
             "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found 'high'\n    write the level of the",
         ),
+        ("{update: {escalation_level: 0}}", "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found '0'"),
+        ("{update: {escalation_level: 2.5}}", "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found '2.5'"),
         ("{update: {}}", "rules/a.yaml:7:23: 'on_severity_rise' cannot be a mapping"),
         ("louder", "rules/a.yaml:7:23: 'on_severity_rise' cannot be 'louder'"),
     ],
