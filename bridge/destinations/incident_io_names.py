@@ -195,4 +195,5 @@ def _by_category(statuses: tuple[NamedThing, ...]) -> tuple[NamedThing, ...]:
 
 def _rank(status: Any) -> tuple[float, str]:
     rank = status.extra.get("rank")
-    return (rank if isinstance(rank, int | float) and not math.isnan(rank) else 0, status.id)
+    sorts = isinstance(rank, int) or (isinstance(rank, float) and not math.isnan(rank))  # no float holds every integer
+    return (rank if sorts else 0, status.id)

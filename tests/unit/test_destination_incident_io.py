@@ -84,8 +84,8 @@ def test_a_status_by_name_comes_before_one_by_category() -> None:
 
 
 def test_a_status_without_a_sensible_category_or_rank_is_known_by_its_name() -> None:
-    given = statuses(("01A", "A", {}, "first"), ("01B", "B", None, float("nan")))
-    assert [meant(word, given) for word in "ab"] == ["01A", "01B"]
+    given = statuses(("01A", "A", {}, "first"), ("01B", "B", None, float("nan")), ("01C", "C", "closed", 10**400))
+    assert [meant(word, given) for word in "abc"] == ["01A", "01B", "01C"]
 
 
 def test_nothing_is_closed_without_the_incidents_id() -> None:
