@@ -278,6 +278,8 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = wire.reference_in(incident, "permalink", closed=_is_over)
     if reference is None:
         return wire.without_incident(answer, creates=delivery.action is Action.CREATE)
+    if wire.shows_another(delivery, reference):
+        return wire.with_another(answer, creates=False)
     summary = _summary_in(incident)
     reference = replace(reference, summary=summary if len(summary) <= SUMMARY_MAX_CHARS else None)  # else not kept
     match delivery.action:

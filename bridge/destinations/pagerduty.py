@@ -464,13 +464,12 @@ def _accepted(delivery: Delivery, answer: HttpResponse, content: Any) -> Attempt
     reference = _reference_of(incident)
     if reference is None:
         return wire.without_incident(answer, creates=creates)
+    if wire.shows_another(delivery, reference) or (creates and not _may_be_ours(delivery, incident)):
+        return wire.with_another(answer, creates=creates)
     if delivery.action is Action.CHECK:
         return Delivered(reference=replace(reference, changed_at=_changed_at(incident)))
     if looks:
         return _may_acknowledge(incident, reference)
-    if creates and not _may_be_ours(delivery, incident):
-        detail = f"HTTP {answer.status}, but with an incident of another key: the answer to another call"
-        return wire.unknown(Reason.UNREADABLE_ANSWER, detail, creates=True)
     return Delivered(reference=reference, adopted=creates and wire.is_made_before(delivery, incident))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.domain.delivery import (
+    Action,
     AttemptResult,
     Delivered,
     Delivery,
@@ -184,6 +185,11 @@ def reference_in(incident: Any, url_field: str, *, closed: Callable[[Mapping[str
     if identifier is None:
         return None
     return Reference(id=identifier, url=url_in(incident.get(url_field)), closed=closed(incident))
+
+
+def shows_another(delivery: Delivery, reference: Reference) -> bool:
+    """Whether an answer is about another incident than the call was: it is the answer to another call."""
+    return delivery.action is not Action.CREATE and reference.id != delivery.upstream_id
 
 
 def entries_in(response: HttpResponse, path: str) -> list[Any] | None:
@@ -368,6 +374,12 @@ def result_of(
 def without_incident(response: HttpResponse, *, creates: bool) -> AttemptResult:
     """A 2xx that does not show the incident."""
     detail = f"HTTP {response.status} without an incident in it"
+    return unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
+
+
+def with_another(response: HttpResponse, *, creates: bool) -> AttemptResult:
+    """A 2xx that shows an incident which the call was not about."""
+    detail = f"HTTP {response.status}, but with another incident: the answer to another call"
     return unknown(Reason.UNREADABLE_ANSWER, detail, creates=creates)
 
 

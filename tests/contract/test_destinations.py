@@ -294,6 +294,21 @@ def test_only_a_create_or_a_note_leaves_a_server_error_to_be_found_out(status: i
         assert result.reason is Reason.SERVER_ERROR
 
 
+def test_an_incident_that_the_call_was_not_about_is_the_answer_to_another_call() -> None:
+    told = 0
+    for account, delivery in one_of_each():
+        if delivery.action is Action.CREATE or (delivery.action is Action.NOTE and account.type == "pagerduty"):
+            continue  # which names no incident, and whose answer shows none
+        for stands in ("triggered", "resolved", "live", "closed"):
+            incident = {"id": "SOMEBODY-ELSES", "status": stands, "incident_status": {"category": stands}}
+            body = json.dumps({"incident": incident | {"summary": "of another one"}}).encode()
+            result = account.result_of(delivery, HttpResponse(status=200, headers={}, body=body))
+            assert isinstance(result, TransientFailure)
+            assert result.reason is Reason.UNREADABLE_ANSWER
+            told += 1
+    assert told >= 4 * len(ACCOUNTS)
+
+
 @pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CONNECTION_LOST])
 def test_no_answer_is_unknown_only_when_a_create_or_a_note_was_sent(reason: Reason) -> None:
     for account, delivery in one_of_each():
@@ -392,7 +407,7 @@ def test_a_success_that_used_the_last_of_the_allowance_says_so(
     for account, delivery in one_of_each():
         if delivery.phase is Phase.LOOK_UP:
             continue
-        body = {"incident": {"id": "X1"}, "note": {"id": "N1"}}
+        body = {"incident": {"id": delivery.upstream_id or "X1"}, "note": {"id": "N1"}}
         answer = answer_of({"status": 200, "headers": headers, "body": body})
         result = account.result_of(delivery, answer)
         assert isinstance(result, Delivered)

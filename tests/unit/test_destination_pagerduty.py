@@ -207,9 +207,9 @@ def test_an_acknowledgement_first_asks_how_the_incident_stands() -> None:
 
 @pytest.mark.parametrize("status", ["resolved", "acknowledged", "merged", None, 5])
 def test_only_a_triggered_incident_is_acknowledged(status: object) -> None:
-    answer = listed({"incident": {"id": "PINC1", "status": status}})
+    answer = listed({"incident": {"id": "PINC/1", "status": status}})
     assert isinstance(ACCOUNT.result_of(ACKNOWLEDGE, answer), Delivered)
-    triggered = listed({"incident": {"id": "PINC1", "status": "triggered"}})
+    triggered = listed({"incident": {"id": "PINC/1", "status": "triggered"}})
     assert isinstance(ACCOUNT.result_of(ACKNOWLEDGE, triggered), NothingFound)
 
 
