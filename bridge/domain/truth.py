@@ -165,10 +165,11 @@ def is_over_quietly(incident: Incident, now: datetime, trust: Trust) -> bool:
 def _closed(incident: Incident, there: Reference, now: datetime, trust: Trust) -> Transition:
     """It is closed there. Whoever closed it is left in peace for a while, but not for ever.
 
-    An upstream that does not say when it was closed, or that it is gone, counts as closed now. An incident that stands
-    for one of another account has had its reader.
+    An upstream that does not say when it was closed, or that it is gone, counts as closed now. An instant before it
+    was opened is none: what ended that long ago is pruned with what is known of it. An incident that stands for one of
+    another account has had its reader.
     """
-    closed_at = min(there.changed_at or now, now)
+    closed_at = min(max(there.changed_at or now, incident.opened_at), now)
     over = replace(incident, state=IncidentState.RESOLVED, resolved_at=closed_at, reason=Reason.CLOSED_UPSTREAM)
     until = closed_at + trust.respect_human_close
     if incident.firing == 0 or incident.stands_for is not None or incident.renewal is None:

@@ -57,6 +57,22 @@ def incidents(draw: st.DrawFn) -> Incident:
     )
 
 
+def is_open() -> Incident:
+    return Incident(
+        id="i", account="pd", series="s", scope="", rule="r", key="k", key_rule=KeyRule.WHILE_OPEN, key_text=None,
+        episode_id="e", episode_n=0, state=IncidentState.OPEN, severity=Severity.ERROR, title="t", policy=Policy(),
+        firing=1, renewal=BODY, upstream_id="P1", opened_at=NOW - timedelta(minutes=20), confirmed_at=NOW,
+    )  # fmt: skip
+
+
+def test_nothing_was_closed_before_it_was_opened() -> None:
+    for never in (datetime.min.replace(tzinfo=UTC), NOW - timedelta(days=100)):  # Go writes the first for "no time"
+        there = Reference(id="P1", closed=True, changed_at=never)
+        over = on_looked(is_open(), there, NOW, TRUST).incident
+        assert over.resolved_at == over.opened_at
+        assert is_quiet(over)
+
+
 @given(incident=incidents(), closed=st.booleans(), changed_at=AGES)
 def test_a_look_never_leaves_an_incident_in_between(
     incident: Incident, closed: bool, changed_at: datetime | None
