@@ -115,10 +115,13 @@ def gone(delivery: Delivery, detail: str) -> AttemptResult:
 
 
 def json_in(body: bytes) -> Any:
-    """The decoded body; None when it is no JSON we can read (which JSON's own null shares: neither holds anything)."""
+    """The decoded body; None when it is no JSON we can read (which JSON's own null shares: neither holds anything).
+
+    A byte that its encoding does not know is U+FFFD: the incident is there whatever somebody's cut or pasted text is.
+    """
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):  # not UTF-8, no JSON, an integer of 5,000 digits; nested too deep
+        return json.loads(body.decode(json.detect_encoding(body), "replace"))
+    except (ValueError, RecursionError):  # no JSON, an integer of 5,000 digits; nested too deep
         return None
 
 

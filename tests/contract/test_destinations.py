@@ -294,6 +294,16 @@ def test_only_a_create_or_a_note_leaves_a_server_error_to_be_found_out(status: i
         assert result.reason is Reason.SERVER_ERROR
 
 
+@pytest.mark.parametrize("odd", [b"caf\xe9", b"cut \xe2\x82", b"\xed\xa0\x80", b"\xff"])
+def test_one_byte_that_is_no_utf8_costs_one_character_and_not_the_answer(odd: bytes) -> None:
+    for account, delivery in one_of_each():
+        if delivery.phase is Phase.LOOK_UP:
+            continue
+        identifier = (delivery.upstream_id or "X1").encode()
+        body = b'{"note": {"id": "N1"}, "incident": {"id": "%s", "title": "%s"}}' % (identifier, odd)
+        assert isinstance(account.result_of(delivery, HttpResponse(status=200, headers={}, body=body)), Delivered)
+
+
 def test_an_incident_that_the_call_was_not_about_is_the_answer_to_another_call() -> None:
     told = 0
     for account, delivery in one_of_each():
