@@ -4,12 +4,12 @@ Time is the ledger's own and is moved by these tests.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Fetch, Fetched, Ledger, NamesNeeded, Route
+from bridge.adapters.ledger import Claimed, Fetch, Fetched, Heartbeat, Ledger, NamesNeeded, Route
 from bridge.adapters.ledger.fetches import PAGES_KEPT, REFRESH_AFTER, RETRY_FIRST, RETRY_MAX
 from bridge.adapters.ledger.names import AGAIN_AFTER, PATIENCE, PROOF_MAX_AGE
 from bridge.adapters.ledger.upgrade import upgrade
@@ -443,6 +443,24 @@ def test_one_job_at_a_time_fetches_a_list_and_a_lost_one_is_replaced(names: Name
     assert not names.ledger.fetch_recorded(Fetched(fetch=lost, things=(thing("A"),)))
     assert names.ledger.name_list("pd", "service") is None
     assert names.ledger.fetch_recorded(Fetched(fetch=following, things=(thing("B"),)))
+
+
+def test_lists_that_fail_hold_half_of_the_workers_at_most_so_that_no_other_account_waits(names: Names) -> None:
+    now = datetime.now(UTC)
+    for pid in range(4):
+        beat = Heartbeat(process=f"worker@h:{pid}", kind="worker", host="h", pid=pid, started_at=now, beat_at=now)
+        names.ledger.heartbeat(beat)
+    kinds = ("service", "priority", "escalation_policy", "user")
+    first = [names.begun(kind) for kind in kinds]  # nobody knows yet that the upstream does not answer
+    for fetch in first:
+        assert not names.ledger.fetch_recorded(Fetched(fetch=fetch, things=(), failure=AWAY))
+    names.later(RETRY_FIRST)
+    again = [names.ledger.fetch_begun("pd", kind) for kind in kinds]
+    assert [fetch is not None for fetch in again] == [True, True, False, False]
+    assert again[0] is not None
+    assert names.ledger.fetch_recorded(Fetched(fetch=again[0], things=(thing("A"),)))
+    assert names.ledger.fetch_begun("pd", "user") is not None
+    assert names.ledger.fetch_begun("pd", "escalation_policy") is None
 
 
 def test_a_failing_list_is_tried_again_ten_to_sixty_seconds_apart(names: Names) -> None:

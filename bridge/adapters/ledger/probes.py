@@ -46,9 +46,23 @@ def room(connection: Connection, routes: Mapping[str, Route], now: datetime) -> 
     fetching = _number(
         connection, name_fetches, name_fetches.c.account.in_(accounts), _ahead(name_fetches.c.lease_until, now, LEASE)
     )
-    beats = heartbeats.c.beat_at.between(now - BEATS_WITHIN, now + BEATS_WITHIN)
-    workers = _number(connection, heartbeats, heartbeats.c.kind == WORKER, beats)
-    return failing_share(workers) - sending - fetching
+    return failing_share(_workers(connection, now)) - sending - fetching
+
+
+def may_fetch(connection: Connection, account: str, now: datetime) -> bool:
+    """Whether one more list of names of an account may be fetched now.
+
+    Where one has failed, the lists of all such accounts hold half of the workers at most: no delivery goes out while
+    its list is missing, so that their lanes never count as failing, and an account has more lists than there are
+    workers. A worker that is alone does one thing at a time.
+    """
+    troubled = select(name_fetches.c.account).where(name_fetches.c.failures > 0)
+    if not _number(connection, name_fetches, name_fetches.c.account == account, name_fetches.c.failures > 0):
+        return True
+    leased = _ahead(name_fetches.c.lease_until, now, LEASE)
+    fetching = _number(connection, name_fetches, name_fetches.c.account.in_(troubled), leased)
+    workers = _workers(connection, now)
+    return workers <= 1 or fetching < failing_share(workers)
 
 
 def unpark(transaction: Transaction, *lanes_of: ColumnElement[bool]) -> frozenset[str]:
@@ -95,6 +109,11 @@ def _ahead(column: Any, now: datetime, most: timedelta) -> ColumnElement[bool]:
     """An instant still to come; further ahead than it can be, it was written before a clock jumped back."""
     found: ColumnElement[bool] = (column > now) & (column <= now + most)
     return found
+
+
+def _workers(connection: Connection, now: datetime) -> int:
+    beats = heartbeats.c.beat_at.between(now - BEATS_WITHIN, now + BEATS_WITHIN)
+    return _number(connection, heartbeats, heartbeats.c.kind == WORKER, beats)
 
 
 def _number(connection: Connection, table: Any, *conditions: ColumnElement[bool]) -> int:

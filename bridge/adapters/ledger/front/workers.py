@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bridge.adapters.ledger import claiming, fetches, names, recording
+from bridge.adapters.ledger import claiming, fetches, names, probes, recording
 from bridge.adapters.ledger.claiming import Claim, NamesNeeded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.fetches import Fetch, Fetched
@@ -58,6 +58,8 @@ class ForWorkers(Base):
 
         def begun(transaction: Transaction) -> Fetch | None:
             if account not in self.routes or not self._work(transaction, self.routes[account].lane).may_ask():
+                return None
+            if not probes.may_fetch(transaction.connection, account, transaction.now):
                 return None
             return fetches.begin(transaction, account, kind, self.new_id())
 
