@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from bridge.adapters import cpu, logs
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Claim, Claimed, Fetched, Finished, Ledger, NamesNeeded, Recorded
+from bridge.adapters.ledger.fetches import NAMES_MAX_CHARS, chars_of
 from bridge.adapters.queue import Queue, QueueUnavailable
 from bridge.destinations.base import Destination
 from bridge.domain.delivery import (
@@ -184,6 +185,7 @@ class Drainer:
             return ListState.WAITS
         until = time.monotonic() + self.fetch_for_s
         things: list[NamedThing] = []
+        chars = fetch.kept_chars
         cursor = fetch.cursor
         failure: TransientFailure | PermanentFailure | None = None
         while True:
@@ -194,9 +196,10 @@ class Drainer:
                 failure = destination.names_failure(answer)
                 break
             things.extend(page.things)
+            chars += chars_of(page.things)
             cursor = page.next_cursor
-            if fetch.kept + len(things) > NAMES_MAX:
-                detail = f"more than {NAMES_MAX} entries, which cannot be right"
+            if fetch.kept + len(things) > NAMES_MAX or chars > NAMES_MAX_CHARS:
+                detail = f"more than {NAMES_MAX} entries or {NAMES_MAX_CHARS >> 20} MiB, which cannot be right"
                 failure = PermanentFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
                 break
             if cursor is None or self._enough(until):

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.adapters.http import DEADLINE_S, Http
 from bridge.adapters.ledger import Ledger, Route
-from bridge.adapters.ledger.fetches import REFRESH_AFTER, RETRY_FIRST
+from bridge.adapters.ledger.fetches import NAMES_MAX_CHARS, REFRESH_AFTER, RETRY_FIRST
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.adapters.queue import JOB_TIMEOUT_S, Queue
 from bridge.destinations.incident_io import IncidentIo
@@ -163,6 +163,25 @@ def test_a_failing_page_is_asked_for_again_later_and_the_pages_before_it_are_kep
         office.later(RETRY_FIRST)
         assert office.drainer.fetch_names("pd", "service") is ListState.WHOLE
         assert office.offsets() == [0, PAGE_SIZE, *(n * PAGE_SIZE for n in range(1, PAGES))]
+    office.ledger.close()
+
+
+def test_a_list_of_endless_names_is_given_up_before_it_fills_the_memory(tmp_path: Path) -> None:
+    def endless(call: Call) -> Answer:
+        offset = int(call.query["offset"][0])
+        return as_json(
+            {"services": [{"id": f"P{offset + n}", "name": "n" * 1_000_000} for n in range(7)], "more": True}
+        )
+
+    office = Office(tmp_path, endless)
+    with office.upstream:
+        assert office.drainer.fetch_names("pd", "service") is ListState.WAITS
+        pages = NAMES_MAX_CHARS // 7_000_000 + 1
+        assert office.offsets() == [n * PAGE_SIZE for n in range(pages)]
+        office.later(RETRY_FIRST)
+        office.drainer.fetch_for_s = 0.0  # a page for each job: what those before it kept counts
+        states_of = [office.drainer.fetch_names("pd", "service") for _ in range(pages)]
+        assert states_of == [ListState.GOES_ON] * (pages - 1) + [ListState.WAITS]
     office.ledger.close()
 
 

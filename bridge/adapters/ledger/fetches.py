@@ -26,17 +26,19 @@ ASKED_FOR = timedelta(seconds=10)  # a job that was sent for a list and has not 
 PAGES_KEPT = timedelta(hours=1)  # older pages no longer fit the ones that follow
 AT_ONCE_MAX = 16  # lists that the clock asks for in one round
 DETAIL_MAX_CHARS = 500
+NAMES_MAX_CHARS = 16 << 20  # of one list: 800 for each of 20,000 entries, and every process that needs it holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """A list that this process alone fetches now: where to go on, and how many entries are kept already."""
+    """A list that this process alone fetches now: where to go on, and how many entries and characters are kept."""
 
     account: str
     kind: str
     token: str
     cursor: str | None
     kept: int
+    kept_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,11 @@ NO_TROUBLE = Trouble(refused_since=None, detail=None)
 def rows_of(things: Sequence[NamedThing]) -> list[list[Any]]:
     """Entries as they are stored."""
     return [[thing.id, thing.name, dict(thing.extra), list(thing.aliases)] for thing in things]
+
+
+def chars_of(things: Sequence[NamedThing]) -> int:
+    """How long entries are as they are stored."""
+    return len(dumps(rows_of(things)))
 
 
 def trouble_with(connection: Connection, account: str, kind: str) -> Trouble:
@@ -131,9 +138,10 @@ def begin(transaction: Transaction, account: str, kind: str, token: str) -> Fetc
     _update(connection, account, kind, lease_token=token, lease_until=now + LEASE, asked_until=None)
     if not goes_on:
         _update(connection, account, kind, began_at=now, next_cursor=None, things="[]")
-    kept = len(json.loads(row["things"])) if goes_on else 0
+    pages = row["things"] if goes_on else "[]"
     cursor = row["next_cursor"] if goes_on else None
-    return Fetch(account=account, kind=kind, token=token, cursor=cursor, kept=kept)
+    kept = len(json.loads(pages))
+    return Fetch(account=account, kind=kind, token=token, cursor=cursor, kept=kept, kept_chars=len(pages))
 
 
 def record(transaction: Transaction, fetched: Fetched) -> Whole | None:

@@ -10,6 +10,7 @@ import click
 from bridge.adapters.files import replace_text
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.fetches import NAMES_MAX_CHARS, chars_of
 from bridge.config.names_lock import FILE, lock_text, read_lock
 from bridge.destinations.base import Destination
 from bridge.domain.delivery import HttpResponse, NamedThing
@@ -124,9 +125,10 @@ def _entries(ledger: Ledger, account: str, kind: str, *, as_json: bool) -> int:
 def _pulled(destination: Destination, kind: str, http: Http) -> list[NamedThing] | str:
     """A whole list, or why it did not come. A 429 is waited for once, as long as it says, up to a minute."""
     things: list[NamedThing] = []
+    chars = 0
     cursor: str | None = None
     waited = False
-    while len(things) < NAMES_MAX:
+    while len(things) < NAMES_MAX and chars <= NAMES_MAX_CHARS:
         request = destination.names_request(kind, cursor)
         answer = destination.masked(http.send(request))
         page = destination.names_in(kind, request, answer) if isinstance(answer, HttpResponse) else None
@@ -138,7 +140,8 @@ def _pulled(destination: Destination, kind: str, http: Http) -> list[NamedThing]
                 continue
             return failure.detail
         things += page.things
+        chars += chars_of(page.things)
         cursor = page.next_cursor
         if cursor is None:
             return things
-    return f"more than {NAMES_MAX} entries; name what lies beyond by its id"
+    return f"more than {NAMES_MAX} entries or {NAMES_MAX_CHARS >> 20} MiB; name what lies beyond by its id"
