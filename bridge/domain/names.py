@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import normalize
 
 from bridge.domain.delivery import NamedThing, NameRef
 
@@ -32,7 +33,7 @@ SHOWN_CHARS = 80  # of a candidate's name: a sentence ends up in an incident's b
 
 
 def find(text: str, kind: str, things: Sequence[NamedThing]) -> Found | NotOne:
-    """Look a word up in a complete list: as an id, as a name, as an alias; exactly first, then without regard to case.
+    """Look a word up in a complete list: as an id, as a name, as an alias; exactly first, then as people read it.
 
     A name goes before every alias: an organisation may call a status as its upstream calls another one's category.
     """
@@ -141,7 +142,8 @@ def others(ref: NameRef, default: str | None) -> list[str]:
 
 
 def _folded(text: str) -> str:
-    return text.strip().casefold()
+    """The text as people tell it from another: not by case, by the number of spaces, or by how Unicode writes it."""
+    return " ".join(normalize("NFKC", text).casefold().split())
 
 
 def _shown(name: str) -> str:

@@ -34,6 +34,22 @@ def test_an_id_then_the_exact_name_then_any_case_then_an_alias(text: str, meant:
     assert find(text, "user", (ANN, ANNE)) == Found(thing=meant)
 
 
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("Caf\u00e9", "Cafe\u0301"),  # one character, or a letter and its accent
+        ("Cafe\u0301", "CAF\u00c9"),
+        ("Postgres Primary", "Postgres\u00a0Primary"),  # pasted from a page, with a space that does not break
+        ("Postgres Primary", " Postgres  Primary "),
+    ],
+)
+def test_a_name_that_looks_the_same_is_the_same(text: str, there: str) -> None:
+    thing = NamedThing(id="P2", name=there)
+    assert find(text, "service", (CATCH_ALL, thing)) == Found(thing=thing)
+    exact = NamedThing(id="P3", name=text)
+    assert find(text, "service", (thing, exact)) == Found(thing=exact)
+
+
 def test_a_name_in_any_case_goes_before_an_alias() -> None:
     assert find("live", "incident_status", (TRIAGE, FIXING, LIVE)) == Found(thing=LIVE)
     assert find("live", "incident_status", (TRIAGE, FIXING)) == Found(thing=FIXING)
