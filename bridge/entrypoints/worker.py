@@ -153,6 +153,8 @@ class Drainer:
         answer = self._send(destination, request)
         duration_s = time.monotonic() - started
         result = _result(destination, claimed, answer)
+        if getattr(result, "reason", None) is Reason.UNREADABLE_ANSWER:
+            self.http.close()  # maybe the answer to another call: then so would be the next one on its connection
         return _finished(claimed, result, call=call, answer=answer, duration_s=duration_s)
 
     def _lists(

@@ -166,6 +166,24 @@ def test_a_failing_page_is_asked_for_again_later_and_the_pages_before_it_are_kep
     office.ledger.close()
 
 
+def test_after_the_answer_to_another_call_the_next_goes_on_a_connection_of_its_own(tmp_path: Path) -> None:
+    def one_behind(call: Call) -> Answer:
+        if call.method != "POST":
+            return as_json({"incidents": [], "more": False})
+        return as_json({"incident": {"id": "PANOTHER", "incident_key": "of another one"}}, 201)
+
+    office = Office(tmp_path, one_behind)
+    with office.upstream:
+        settle(office.ledger, fires("a"))
+        office.drainer.drain("pd")
+        office.later(RETRY_FIRST)
+        office.drainer.drain("pd")
+        made, asked = office.upstream.calls[:2]
+        assert (made.method, asked.method) == ("POST", "GET")
+        assert made.connection != asked.connection
+    office.ledger.close()
+
+
 def test_a_list_of_endless_names_is_given_up_before_it_fills_the_memory(tmp_path: Path) -> None:
     def endless(call: Call) -> Answer:
         offset = int(call.query["offset"][0])

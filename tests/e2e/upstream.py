@@ -20,6 +20,7 @@ class Call:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     body: bytes
+    connection: int = 0  # the caller's port
 
 
 class Upstream:
@@ -41,6 +42,7 @@ class Upstream:
                     query=parse_qs(parts.query),
                     headers={name.lower(): value for name, value in self.headers.items()},
                     body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+                    connection=self.client_address[1],
                 )
                 upstream.calls.append(call)
                 status, headers, body = upstream.answer(call)
