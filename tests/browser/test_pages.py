@@ -102,6 +102,22 @@ def test_the_widest_and_the_narrowest_screen_both_fit(chromium: Any, bridge: Sce
         context.close()
 
 
+def test_a_word_without_an_end_and_a_text_from_right_to_left_stay_in_their_place(look: Look, bridge: Scene) -> None:
+    """Where an override of the direction leaked, what stands beside the text stood on its other side, reversed."""
+    title = "\u202e" + "endless" * 400
+    event = bridge.tells("pd", title, account="pd", labels={"a": "\u202eturned", "account": "pd"})
+    incident = bridge.incident_of(event)
+    for path in (f"/events/{event}", f"/events/{event}/dry", f"/incidents/{incident}", "/events", "/incidents"):
+        page = look.at(path)
+        assert not is_too_wide(page), path
+    page = look.at(f"/events/{event}")
+    title_at, state = page.locator("h1 .apart").bounding_box(), page.locator("h1 .chip").bounding_box()
+    assert state["y"] >= title_at["y"] + title_at["height"] / 2, "the state follows the title"
+    marks = page.locator("code .apart")
+    first, second = marks.nth(0).bounding_box(), marks.nth(1).bounding_box()
+    assert (first["y"], first["x"]) < (second["y"], second["x"]), "one label after the other"
+
+
 def test_with_the_keyboard_alone_one_reaches_the_content_and_every_page(look: Look) -> None:
     page = look.at("/")
     page.keyboard.press("Tab")
