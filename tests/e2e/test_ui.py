@@ -103,6 +103,16 @@ def test_an_event_tells_its_whole_story_on_one_page(bridge: Bridge) -> None:
     assert "a story" not in page(bridge, "/events?source=query")
 
 
+def test_an_alert_cut_off_within_an_emoji_is_shown_as_every_other(bridge: Bridge) -> None:
+    body = b'{"title": "cut off \\ud83d", "severity": "critical", "labels": {"town": "Z\xc3\xbcrich \'7\'"}}'
+    headers = {"Content-Type": "application/json"}
+    sent = requests.post(f"{bridge.url}/webhooks/lab", data=body, headers=headers, timeout=ANSWER_WITHIN_S)
+    shown = page(bridge, f"/events/{sent.json()['event']}")
+    assert "cut off \\ud83d" in shown
+    assert "Z\\u00fcrich" not in shown
+    assert "\\u0027" not in shown
+
+
 def test_what_is_not_there_is_said_so(bridge: Bridge) -> None:
     assert "There is no event nothing" in page(bridge, "/events/nothing", 404)
     browser = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}

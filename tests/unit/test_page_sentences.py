@@ -6,7 +6,7 @@ import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
 from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of
-from bridge.entrypoints.web.ui.words import body_text, link, titled, with_beats, with_links
+from bridge.entrypoints.web.ui.words import body_text, json_text, link, titled, with_beats, with_links
 
 
 def lane(**changes: Any) -> dict[str, Any]:
@@ -101,6 +101,17 @@ def test_a_body_is_shown_with_its_lines_broken_when_it_is_json() -> None:
     assert body_text("a=1&b=2") == "a=1&b=2"
     assert body_text("[" * 100_000) == "[" * 100_000
     assert "no longer kept" in body_text(None)
+
+
+def test_json_is_shown_in_the_letters_it_was_sent_in() -> None:
+    assert json_text("Müller's <pumps> & 日本") == '"Müller\'s <pumps> & 日本"'
+    assert json_text({"b": 1, "a": "x"}, indent=2) == '{\n  "b": 1,\n  "a": "x"\n}'
+
+
+def test_half_a_character_is_shown_as_it_was_escaped() -> None:
+    assert body_text('{"title": "cut off \\ud83d"}') == '{\n  "title": "cut off \\ud83d"\n}'
+    assert json_text("\udc00") == '"\\udc00"'
+    assert json_text("\U0001f600") == '"\U0001f600"', "a whole one as itself"
 
 
 def test_an_incident_that_a_sentence_names_is_a_link_and_nothing_else_is_markup() -> None:

@@ -98,6 +98,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.chip, "chip")
     routes.add_app_template_filter(words.span, "span")
     routes.add_app_template_filter(words.body_text, "body_text")
+    routes.add_app_template_filter(words.json_text, "json_text")
     routes.add_app_template_filter(words.link, "link")
     routes.add_app_template_filter(words.with_links, "with_links")
     routes.add_app_template_filter(words.plural, "plural")

@@ -20,6 +20,7 @@ _CHIPS = {
     **dict.fromkeys(("dead", "rejected", "critical"), "bad"),
 }
 _INCIDENT = re.compile(r"\bincident ([0-9A-HJKMNP-TV-Z]{26})\b")
+_HALF = re.compile(r"[\ud800-\udfff]")  # of a pair: JSON can name it, as what cut a text within an emoji does
 _STEPS = ((60.0, 1.0, "s"), (3600.0, 60.0, "min"), (86400.0, 3600.0, "h"), (float("inf"), 86400.0, "d"))
 
 
@@ -56,9 +57,15 @@ def body_text(text: str | None) -> str:
     if text is None:
         return "The body is no longer kept (retention.bodies)."
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        return json_text(json.loads(text), indent=2)
     except (ValueError, RecursionError):
         return text
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A value as JSON that people read: letters as they are, but half a surrogate pair, which no page can carry."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
 def link(href: str | None) -> str | None:
