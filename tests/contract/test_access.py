@@ -19,6 +19,7 @@ from bridge.domain.access import GUESSES_AT_ONCE, Role
 from bridge.domain.delivery import PermanentFailure, Reason
 from bridge.domain.silences import Silence
 from bridge.entrypoints.web.ui.letters import BULK_MAX
+from bridge.entrypoints.web.ui.sessions import page_of_form
 from tests.ledgers import MovedDatabase, claim, fires, ledger_of, record, route, settle
 from tests.web_apps import Browser, web_app
 
@@ -61,6 +62,62 @@ def test_a_login_leads_to_the_page_that_was_asked_for(app: Flask) -> None:
     inside = browser.log_in("view", password("view"))
     assert (inside.status_code, inside.location) == (303, "/incidents?state=open")
     assert "view (view)" in browser.get("/").text
+
+
+def test_a_form_of_a_page_that_stood_open_over_night_leads_back_to_it_with_what_was_typed(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    old = browser.token()
+    browser.post("/logout")
+    browser.log_in("operate", password("operate"))  # in another tab
+    said = {"csrf_token": old, "text": "the <queue> team has it"}
+    answer = browser.post("/incidents/01M80AAWRDZ4NEWV1X7YG6BBCE/note", **said)
+    assert answer.status_code == 400
+    assert "Nothing was changed" in answer.text
+    assert '<a href="/incidents/01M80AAWRDZ4NEWV1X7YG6BBCE">Load it again</a>' in answer.text
+    assert "the &lt;queue&gt; team has it</textarea>" in answer.text
+    assert old not in answer.text
+
+
+def test_a_form_whose_session_is_over_leads_through_the_login_to_its_page(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        session["seen"] -= timedelta(hours=3).total_seconds()
+    answer = browser.post("/dead/01M80AAWRDZ4NEWV1X7YG6BBCE/edit", **{"json:body": '{"a": 1}', "do": "replay"})
+    assert answer.status_code == 401
+    assert "{&#34;a&#34;: 1}</textarea>" in answer.text
+    back = "/dead/01M80AAWRDZ4NEWV1X7YG6BBCE"
+    assert f'<a href="{back}">' in answer.text
+    assert browser.get(back).location == "/login"
+    assert browser.log_in("operate", password("operate")).location == back
+
+
+def test_a_login_page_of_yesterday_asks_once_more_and_keeps_the_name(app: Flask) -> None:
+    browser = Browser(app)
+    answer = browser.post("/login", csrf_token="of yesterday", username="view", password=password("view"))
+    assert answer.status_code == 400
+    assert "Log in once more" in answer.text
+    assert 'value="view"' in answer.text
+    assert password("view") not in answer.text
+    assert browser.log_in("view", password("view")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/lanes/pd/pause", "/"),
+        ("/events/01M8/send", "/events/01M8"),
+        ("/dead/bulk", "/dead"),
+        ("/dead/01M8/discard", "/dead/01M8"),
+        ("/quiet/01M8/end", "/quiet"),
+        ("/rules/reload", "/rules"),
+        ("/playground", "/playground"),
+        ("/incidents/%22x/note", "/incidents/%2522x"),
+    ],
+)
+def test_a_form_stands_on_one_page(path: str, page: str) -> None:
+    assert page_of_form(path) == page
 
 
 @pytest.mark.parametrize("wanted", ["//elsewhere.example", "/\\elsewhere.example", "/login"])

@@ -1,6 +1,7 @@
 """Who looks at the pages: a login that expires, a limit on guessing, and a CSRF token in every form."""
 
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, Response, g, redirect, render_template, request, session
 from flask_wtf.csrf import validate_csrf
@@ -9,6 +10,8 @@ from bridge.domain.access import How, Role, Who
 from bridge.entrypoints.web import access, auditing, devices
 from bridge.entrypoints.web.access import Gate, Refusal
 
+OLD_LOGIN = "This page was out of date, or the browser keeps no cookies. Log in once more."
+TYPED = frozenset({"text", "reason", "why", "match", "body", "rules"})  # and the fields of a dead letter
 _OPEN = frozenset({"ui.login", "ui.static"})
 
 
@@ -25,7 +28,9 @@ def guard(routes: Blueprint, gate: Gate) -> None:
             try:
                 validate_csrf(request.form.get("csrf_token") or request.headers.get("X-CSRFToken"))
             except ValueError:  # wtforms' ValidationError is one
-                return _problem("This form has expired. Load the page again", 400)
+                if request.endpoint == "ui.login" and gate.has_logins:
+                    return _login(OLD_LOGIN, 400, request.form.get("username", "")[:200])
+                return _not_taken("This form has expired", 400)
         if request.endpoint in _OPEN and gate.has_logins:
             return None
         refusal = gate.admit(request)
@@ -36,12 +41,12 @@ def guard(routes: Blueprint, gate: Gate) -> None:
         if not gate.has_logins:
             return redirect("/", 303)
         if request.method == "GET":
-            return render_template("login.html", problem=None)
+            return _login(None)
         name, password = request.form.get("username", ""), request.form.get("password", "")
         device = devices.known(request, name, gate.mark_of(name))
         who = gate.log_in(name[:200], password[:1000], request.remote_addr or "", device=device)
         if isinstance(who, Refusal):
-            response = Response(render_template("login.html", problem=who.sentence), who.status)
+            response = Response(*_login(who.sentence, who.status))
             if who.status == 429:
                 response.headers["Retry-After"] = "30"
             return response
@@ -67,6 +72,29 @@ def _holds_nul() -> bool:
     return any("\x00" in text for pair in said for text in pair)
 
 
+def _login(problem: str | None, status: int = 200, username: str = "") -> tuple[str, int]:
+    return render_template("login.html", problem=problem, username=username), status
+
+
+def _not_taken(sentence: str, status: int) -> tuple[str, int]:
+    """A form that was not taken, of a page that stood open too long: the way back to it, and what was typed."""
+    typed = {name.partition(":")[2] or name: said for name, said in request.form.items() if _is_typed(name) and said}
+    back = page_of_form(request.path)
+    return render_template("problem.html", sentence=sentence, typed=typed, back=back, nothing_changed=True), status
+
+
+def _is_typed(name: str) -> bool:
+    return name in TYPED or name.startswith(("text:", "json:"))
+
+
+def page_of_form(path: str) -> str:
+    """The page on which the form stands that posts to this path."""
+    room, *rest = path.strip("/").split("/")
+    if room in ("events", "incidents", "dead"):
+        return f"/{room}/{quote(rest[0])}" if len(rest) > 1 else f"/{room}"
+    return f"/{room}" if room in ("quiet", "rules", "playground") else "/"
+
+
 def _problem(sentence: str, status: int) -> tuple[str, int]:
     """A page; names that a proxy gave are escaped in it."""
     return render_template("problem.html", sentence=sentence), status
@@ -76,7 +104,7 @@ def _refused(gate: Gate, refusal: Refusal) -> Any:
     if refusal.status != 401 or not gate.has_logins:
         return _problem(refusal.sentence, refusal.status)
     if request.method != "GET" or access.TAIL in request.headers:  # the tail would show the login among its rows
-        return _problem("Log in first", 401)
+        return _not_taken("Log in first", 401)
     session["wanted"] = request.full_path.rstrip("?")
     return redirect("/login", 303)
 
