@@ -133,6 +133,29 @@ def test_times_are_local_and_utc_stands_behind_them(look: Look, bridge: Scene) -
     clock = page.locator("time.local").first
     assert clock.get_attribute("title").endswith("UTC")
     assert "UTC" not in clock.inner_text()
+    assert re.search(r"\d (CES?T|GMT\+[12])$", clock.inner_text()), "and the zone is said: some hour is there twice"
+
+
+def test_a_page_left_open_says_how_old_it_is(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport=PHONE, locale="en-GB", timezone_id="Europe/Berlin")
+    page = context.new_page()
+    page.clock.install()
+    look = Look(page, bridge)
+    look.at("/events")
+    foot = page.locator("#foot")
+    assert foot.inner_text().startswith("As of ")
+    assert "ago" not in foot.inner_text()
+    page.clock.fast_forward("09:00:00")
+    page.get_by_text("9 h ago: it may be otherwise by now").wait_for()
+    bottom = foot.bounding_box()
+    assert bottom["y"] + bottom["height"] <= PHONE["height"], "in sight wherever one reads"
+    assert found_by_axe(page) == []
+    look.follow(foot.get_by_role("link", name="Load it again"))
+    assert "ago" not in page.locator("#foot").inner_text()
+    page.get_by_label("live").check()
+    page.clock.fast_forward("01:00:00")
+    page.wait_for_function("!document.getElementById('foot').classList.contains('old')")
+    context.close()
 
 
 def test_a_rules_last_alert_is_said_as_the_hour_it_is_known_to(chromium: Any, bridge: Scene) -> None:

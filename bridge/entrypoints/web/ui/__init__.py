@@ -6,6 +6,7 @@ Every change is a POST with a CSRF token. Alert text is hostile: it is escaped, 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -104,7 +105,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
     routes.add_app_template_filter(words.plural, "plural")
     routes.add_app_template_filter(words.titled, "titled")
     routes.add_app_template_filter(words.story_of, "story")
-    routes.add_app_template_filter(lambda instant: words.age(instant, ui.ledger.time()), "age")
+    routes.add_app_template_filter(lambda instant: words.age(instant, _now(ui.ledger)), "age")
 
     @routes.app_context_processor
     def _everywhere() -> dict[str, Any]:
@@ -112,6 +113,7 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
         who = g.get("who")
         return {
             "csrf_token": generate_csrf,
+            "as_of": lambda: _now(ui.ledger).isoformat(timespec="seconds"),
             "pages": PAGES,
             "here": first,
             "who": "" if who is None else sessions.name_of(who),
@@ -147,6 +149,14 @@ def _add_words(routes: Blueprint, ui: Ui) -> None:
 
     for status in (404, 405, 413):  # of no page, or before there is one
         routes.app_errorhandler(status)(_refused)
+
+
+def _now(ledger: Ledger) -> datetime:
+    """The ledger's clock as this request read it first: a page is of one instant."""
+    if "now" not in g:
+        g.now = ledger.time()
+    now: datetime = g.now
+    return now
 
 
 def _for_people(response: Response) -> Response:

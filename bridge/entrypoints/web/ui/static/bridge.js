@@ -9,10 +9,31 @@ const local = (root) => {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.valueOf())) continue;
     time.title = at.toISOString().replace("T", " ").replace("Z", " UTC");
-    time.textContent = time.classList.contains("hour") ? hour(at) : at.toLocaleString();
+    time.textContent = time.classList.contains("hour") ? hour(at) : at.toLocaleString([], { timeZoneName: "short" });
   }
 };
 local(document);
+// A page left open says how old it is: what it shows may be over.
+const foot = document.getElementById("foot"), OLD_S = 60, LOOK_MS = 5000;
+const STEPS = [[60, 1, "s"], [3600, 60, "min"], [86400, 3600, "h"], [Infinity, 86400, "d"]];
+let loaded = Date.now();
+const aged = () => {
+  const seconds = (Date.now() - loaded) / 1000;
+  const [, size, unit] = STEPS.find(([limit]) => seconds < limit);
+  foot.classList.toggle("old", seconds >= OLD_S);
+  document.getElementById("old").hidden = seconds < OLD_S;
+  foot.querySelector("strong").textContent = `${Math.floor(seconds / size)} ${unit}`;
+};
+const renewed = () => {
+  loaded = Date.now();
+  foot.querySelector("time").dateTime = new Date(loaded).toISOString();
+  local(foot);
+  aged();
+};
+if (foot) {
+  setInterval(aged, LOOK_MS);
+  document.addEventListener("visibilitychange", aged);
+}
 const live = document.getElementById("live");
 if (live) {
   const rows = document.getElementById("rows");
@@ -25,6 +46,7 @@ if (live) {
       if (answer.status === 401) return location.reload(); // logged out meanwhile: to the login, and back
       const text = answer.ok ? await answer.text() : shown;
       live.parentElement.title = answer.ok ? "" : "the bridge does not answer just now";
+      if (answer.ok) renewed();
       if (text !== shown) { rows.innerHTML = text; local(rows); shown = text; }
     } catch { live.parentElement.title = "the bridge does not answer just now"; }
   };
