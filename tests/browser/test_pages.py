@@ -128,6 +128,36 @@ def test_with_the_keyboard_alone_one_reaches_the_content_and_every_page(look: Lo
     assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
 
 
+def test_what_a_link_or_the_keyboard_leads_to_is_not_behind_the_head_of_the_page(look: Look, bridge: Scene) -> None:
+    look.page.set_viewport_size({"width": 1280, "height": 300})
+    look.at("/events")
+    page = look.at("/rules?file=rules/a-team.yaml#L9")
+    head = "document.querySelector('header.top').getBoundingClientRect().bottom"
+    page.wait_for_function("scrollY > 0")
+    assert page.evaluate(f"document.getElementById('L9').getBoundingClientRect().top >= {head}"), "a rule's line"
+    page = look.at("/events")
+    page.locator("#rows a").last.focus()
+    for _ in range(20):
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate(f"document.activeElement.getBoundingClientRect().top >= {head}"), "what has the focus"
+
+
+def test_a_page_at_four_hundred_per_cent_is_read_without_scrolling_sideways(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport={"width": 320, "height": 256})
+    look = Look(context.new_page(), bridge)
+    for name in (*PAGES, "quiet", "audit"):
+        assert not is_too_wide(look.at(path_of(bridge, name))), name
+    context.close()
+
+
+def test_a_printed_page_has_all_of_a_text_and_nothing_to_press(look: Look, bridge: Scene) -> None:
+    page = look.at(path_of(bridge, "letter"))
+    page.emulate_media(media="print")
+    assert page.locator("button:visible, nav:visible").count() == 0
+    assert page.evaluate("[...document.querySelectorAll('pre')].every(one => one.scrollHeight <= one.clientHeight + 1)")
+    assert "As of" in page.locator("#foot").inner_text()
+
+
 def test_times_are_local_and_utc_stands_behind_them(look: Look, bridge: Scene) -> None:
     page = look.at(path_of(bridge, "event"))
     clock = page.locator("time.local").first
