@@ -188,6 +188,19 @@ def test_events_are_filtered_and_followed_live(look: Look, bridge: Scene) -> Non
     assert page.locator(".needs").count() == 0
 
 
+def test_a_live_tail_tells_who_listens_the_number_and_everybody_when_no_answer_comes(look: Look, bridge: Scene) -> None:
+    page = look.at("/events")
+    assert page.locator("[aria-live] table").count() == 0, "no screen reader is read every row every two seconds"
+    page.get_by_label("live").check()
+    bridge.tells("pd", "Heard while looking on", account="io")
+    page.get_by_role("link", name="Heard while looking on", exact=True).wait_for(timeout=10_000)
+    assert page.locator("#told").inner_text() in ("1 more event", "2 more events")
+    page.route("**/events", lambda asked: asked.abort())
+    page.get_by_text("no answer just now").wait_for(timeout=10_000)
+    page.unroute("**/events")
+    page.get_by_text("no answer just now").wait_for(state="hidden", timeout=10_000)
+
+
 def test_an_event_is_run_again_sent_again_copied_and_saved(chromium: Any, bridge: Scene) -> None:
     context = chromium.new_context(viewport=WIDE, permissions=["clipboard-read", "clipboard-write"])
     look = Look(context.new_page(), bridge)

@@ -38,20 +38,32 @@ const live = document.getElementById("live");
 if (live) {
   const rows = document.getElementById("rows");
   live.parentElement.hidden = false;
+  const told = document.getElementById("told"), tail = document.getElementById("tail");
+  const say = (where, words) => { if (where.textContent !== words) where.textContent = words; };
+  const events = () => new Set([...rows.querySelectorAll("a[href^='/events/']")].map((one) => one.pathname));
   let timer, shown = "";
+  const put = (text) => { // who listens is told how many came, not every row at every look
+    const before = events();
+    rows.innerHTML = shown = text;
+    local(rows);
+    const fresh = [...events()].filter((one) => !before.has(one)).length;
+    if (fresh) say(told, `${fresh} more ${fresh === 1 ? "event" : "events"}`);
+  };
   const refresh = async () => {
     if (document.hidden || rows.contains(document.activeElement)) return;
     try {
       const answer = await fetch(location.href, { headers: { "X-Rows-Only": "1" } });
       if (answer.status === 401) return location.reload(); // logged out meanwhile: to the login, and back
-      const text = answer.ok ? await answer.text() : shown;
-      live.parentElement.title = answer.ok ? "" : "the bridge does not answer just now";
-      if (answer.ok) renewed();
-      if (text !== shown) { rows.innerHTML = text; local(rows); shown = text; }
-    } catch { live.parentElement.title = "the bridge does not answer just now"; }
+      say(tail, answer.ok ? "" : "no answer just now");
+      if (!answer.ok) return;
+      const text = await answer.text();
+      renewed();
+      if (text !== shown) put(text);
+    } catch { say(tail, "no answer just now"); }
   };
   const follow = () => {
     clearInterval(timer);
+    say(tail, "");
     if (live.checked) { refresh(); timer = setInterval(refresh, 2000); }
   };
   live.addEventListener("change", follow);
