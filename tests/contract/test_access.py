@@ -446,6 +446,16 @@ def test_a_silence_that_is_over_is_not_ended_again_in_the_audit(ledger: Ledger, 
     assert len(ledger.audit(limit=50).items) == before + 2
 
 
+def test_what_was_not_done_does_not_look_as_if_it_was(ledger: Ledger, app: Flask) -> None:
+    silence = quiet(ledger, "twice")
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    browser.post(f"/quiet/{silence}/end")
+    assert '<p class="card said" role="status">The silence is over' in browser.get("/quiet").text
+    browser.post(f"/quiet/{silence}/end")  # somebody else's page
+    assert '<p class="card said not" role="alert">That silence was over already.' in browser.get("/quiet").text
+
+
 def letters(ledger: Ledger, number: int) -> list[str]:
     """That many dead letters of one cause; their ids."""
     for one in range(number):

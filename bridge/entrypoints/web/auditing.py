@@ -16,6 +16,7 @@ from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web import access, asked
 
 VALUE_MAX_CHARS = 300
+NOT_DONE = "not done"  # the category of a sentence that says why nothing happened
 _SECRET_WORDS = ("token", "secret", "password", "credential", "auth", "session", "cookie", "key")
 _LOGGED_AS = {"delivery": "delivery_id", "incident": "incident", "account": "account", "event": "event_id"}
 
@@ -45,7 +46,7 @@ def nothing_done() -> None:
 def not_done(sentence: str, back: str) -> Any:
     """A form that changed nothing: the page at `back` says why."""
     nothing_done()
-    flash(sentence)
+    flash(sentence, NOT_DONE)
     return redirect(back, 303)
 
 

@@ -202,10 +202,11 @@ class Letters:
                 refused.append(str(error))
         said = "discarded" if does == "discard" else "back in line"
         goes = "it goes" if done == 1 else "the last goes"
-        last = "" if does == "discard" or not done else f"; {goes} {self._finish(account, 1)}"
-        flash(f"{plural(done, 'letter')} {said}{last}.")
+        last = "" if does == "discard" else f"; {goes} {self._finish(account, 1)}"
+        if done:
+            flash(f"{plural(done, 'letter')} {said}{last}.")
         if refused:
-            flash(f"{plural(len(refused), 'letter')} not: {refused[0]}")
+            flash(f"{plural(len(refused), 'letter')} not: {refused[0]}", auditing.NOT_DONE)
         return redirect("/dead", 303)
 
 
