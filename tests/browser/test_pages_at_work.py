@@ -145,6 +145,28 @@ def test_a_second_click_on_a_button_does_nothing_twice(look: Look, bridge: Scene
     assert len(notes) == 1
 
 
+def test_a_click_out_of_impatience_on_a_slow_link_sends_nothing_twice(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport=WIDE)
+    page = context.new_page()
+    page.clock.install()
+    Look(page, bridge).at(f"/incidents/{bridge.incident_of(bridge.events['fine'])}")
+    page.get_by_label("Note").fill("said once")
+    sent = page.evaluate(
+        """() => {
+            const form = document.querySelector("form[action$='/note']"), went = [];
+            addEventListener("submit", (one) => { went.push(!one.defaultPrevented); one.preventDefault(); });
+            window.press = () => { form.requestSubmit(); return went; };
+            return press();
+        }"""
+    )
+    assert sent == [True]
+    page.clock.fast_forward(20_000)  # the answer is on its way all the while
+    assert page.evaluate("press()") == [True, False]
+    page.clock.fast_forward(60_000)  # it was lost
+    assert page.evaluate("press()") == [True, False, True]
+    context.close()
+
+
 def test_a_live_tail_whose_login_is_over_leads_to_the_login(chromium: Any, tmp_path: Path) -> None:
     ui = {"auth": {"username": "ops", "password_hash": "${UI_HASH}"}}
     env = {"UI_HASH": PasswordHasher(time_cost=1, memory_cost=1024).hash("a password")}

@@ -69,14 +69,18 @@ if (live) {
   live.addEventListener("change", follow);
   follow();
 }
-// A second click sends nothing twice. A form whose answer is a download stays, and may be sent again.
-const SENT_MS = 3000;
+// A second click sends nothing twice, however long the answer takes. A form whose answer is a download stays, and may
+// be sent again soon; so may one that a browser brings back, and one whose answer was lost.
+const DOWNLOADED_MS = 3000, LOST_MS = 60000;
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.method !== "post") return;
   if (form.dataset.sent) return event.preventDefault();
   form.dataset.sent = "yes";
-  setTimeout(() => delete form.dataset.sent, SENT_MS);
+  setTimeout(() => delete form.dataset.sent, event.submitter && "stays" in event.submitter.dataset ? DOWNLOADED_MS : LOST_MS);
+});
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 for (const button of document.querySelectorAll("button.copy")) {
   if (!navigator.clipboard) continue;
