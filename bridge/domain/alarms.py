@@ -38,6 +38,9 @@ class CauseKind(StrEnum):
     RELOAD_REFUSED = "reload_refused"
 
 
+SILENCES = (CauseKind.NO_WORKER, CauseKind.NO_CLOCK)  # told by the age of heartbeats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """One thing that is wrong: where, in a sentence, and what to do."""

@@ -6,9 +6,10 @@ minute; every alarm is in the log as well, whether there is somebody to tell or 
 
 import hashlib
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +19,7 @@ from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger
 from bridge.config.models import Settings
 from bridge.destinations.base import Destination
-from bridge.domain.alarms import Cause, CauseKind
+from bridge.domain.alarms import SILENCES, Cause, CauseKind
 from bridge.domain.delivery import Action, Delivered, Delivery, HttpRequest, HttpResponse, KeyIsOpen
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.names import Found, find
@@ -26,6 +27,8 @@ from bridge.domain.names import Found, find
 Tell = Callable[[Cause], str | None]  # None: somebody was told; else why not
 LOOK_EVERY_S = 30.0
 QUIET_S = 60.0  # after its own start a process says nothing: the others may be starting as well
+LISTEN_S = 15.0  # for who seems silent, longer than from one heartbeat to the next: after a jump of the clock, or where
+# the whole machine stood still for a while, the heartbeats of before look old, and everybody lives
 
 
 @dataclass(slots=True)
@@ -36,13 +39,19 @@ class Alarms:
     max_waits: Mapping[str, timedelta]
     tell: Tell | None = None  # None: nobody is configured, the log alone says it
     quiet_s: float = QUIET_S
-    _made_at: float = field(default_factory=time.monotonic)
+    listen_s: float = LISTEN_S
+    monotonic: Callable[[], float] = time.monotonic
+    _made_at: float = field(init=False)
+    _silent_since: dict[CauseKind, float] = field(default_factory=dict)  # as this process saw it, look for look
+
+    def __post_init__(self) -> None:
+        self._made_at = self.monotonic()
 
     def look(self) -> None:
         """Tell what holds now and was not told lately."""
-        if time.monotonic() - self._made_at < self.quiet_s:
+        if self.monotonic() - self._made_at < self.quiet_s:
             return
-        for cause in self.ledger.alarms_due(self.max_waits):
+        for cause in self.ledger.alarms_due(self.max_waits, self._certain):
             logs.get().error(logs.ALARM, cause=cause.kind, account=cause.about or None, text=cause.sentence)
             failure = None if self.tell is None else self.tell(cause)
             if failure is not None:
@@ -51,8 +60,16 @@ class Alarms:
 
     def look_without_clock(self) -> None:
         """The same, if no clock does it."""
-        if any(cause.kind is CauseKind.NO_CLOCK for cause in self.ledger.alarms_standing(self.max_waits)):
+        certain = self._certain(self.ledger.alarms_standing(self.max_waits))
+        if any(cause.kind is CauseKind.NO_CLOCK for cause in certain):
             self.look()
+
+    def _certain(self, standing: Sequence[Cause]) -> list[Cause]:
+        """Those of all the causes that are to be believed now: of a silence, once it has been listened to."""
+        now = self.monotonic()
+        silent = [cause.kind for cause in standing if cause.kind in SILENCES]
+        self._silent_since = {kind: self._silent_since.get(kind, now) for kind in silent}
+        return [one for one in standing if now - self._silent_since.get(one.kind, -math.inf) >= self.listen_s]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.http import Http
-from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger import Heartbeat, Ledger
 from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.alarms import Cause, CauseKind
@@ -22,6 +22,7 @@ from tests.e2e.processes import eventually
 from tests.ledgers import ACCOUNT, open_ledger, sqlite_url
 
 WAITS = {ACCOUNT: timedelta(minutes=2)}
+NOW = datetime.now(UTC)
 CAUSE = Cause(kind=CauseKind.CRITICAL_DEAD, about="pd", sentence="a page of 'pd' is dead", advice="replay it")
 
 
@@ -71,7 +72,7 @@ def address(chat: Chat) -> ToAddress:
 
 
 def test_each_cause_is_one_message_that_a_chat_can_show(ledger: Ledger, chat: Chat) -> None:
-    alarms = Alarms(ledger, WAITS, address(chat), quiet_s=0)
+    alarms = Alarms(ledger, WAITS, address(chat), quiet_s=0, listen_s=0)
     for _ in range(3):
         alarms.look()
     assert [one["cause"] for one in chat.told] == ["no_worker", "no_clock"]
@@ -91,7 +92,7 @@ def test_an_address_that_refuses_hears_it_again_in_a_minute(ledger: Ledger, chat
         told.append(cause)
         return "no"
 
-    alarms = Alarms(ledger, WAITS, refuse, quiet_s=0)
+    alarms = Alarms(ledger, WAITS, refuse, quiet_s=0, listen_s=0)
     alarms.look()
     alarms.look()
     assert len(told) == 2, "once each, and not at once again"
@@ -133,7 +134,7 @@ def test_an_account_gets_one_incident_while_it_is_open(ledger: Ledger, vendor: s
 
 
 def test_a_web_process_tells_it_when_no_clock_does(ledger: Ledger, chat: Chat) -> None:
-    watch = Watch(Alarms(ledger, WAITS, address(chat), quiet_s=0), every_s=0.05)
+    watch = Watch(Alarms(ledger, WAITS, address(chat), quiet_s=0, listen_s=0), every_s=0.05)
     watch.start()
     try:
         eventually(lambda: len(chat.told) == 2)
@@ -144,3 +145,32 @@ def test_a_web_process_tells_it_when_no_clock_does(ledger: Ledger, chat: Chat) -
 def test_a_process_that_has_just_started_waits_for_the_others(ledger: Ledger, chat: Chat) -> None:
     Alarms(ledger, WAITS, address(chat)).look()
     assert chat.told == []
+
+
+def test_heartbeats_that_a_jump_of_the_clock_made_old_are_waited_for(ledger: Ledger, chat: Chat) -> None:
+    elapsed = [0.0]
+    alarms = Alarms(ledger, WAITS, address(chat), quiet_s=0, monotonic=lambda: elapsed[0])
+
+    def told(*looks_s: float) -> list[str]:
+        for elapsed[0] in looks_s:
+            alarms.look()
+        return [one["cause"] for one in chat.told]
+
+    assert told(0, 10) == []
+    for kind in ("worker", "clock"):
+        ledger.heartbeat(Heartbeat(process=kind, kind=kind, host="here", pid=1, started_at=NOW, beat_at=NOW))
+    assert told(20) == [], "they live"
+    for kind in ("worker", "clock"):
+        ledger.heartbeat_ended(kind)
+    assert told(30, 40) == [], "the silence of before is over"
+    assert told(50) == ["no_worker", "no_clock"]
+
+
+def test_a_web_process_waits_for_the_heartbeat_of_a_clock_as_well(ledger: Ledger, chat: Chat) -> None:
+    elapsed_s = 0.0
+    alarms = Alarms(ledger, WAITS, address(chat), quiet_s=0, monotonic=lambda: elapsed_s)
+    alarms.look_without_clock()
+    assert chat.told == []
+    elapsed_s = 30.0
+    alarms.look_without_clock()
+    assert len(chat.told) == 2

@@ -205,9 +205,11 @@ class ForClock(Base):
         with self.database.reading() as transaction:
             return alarms.standing(transaction, self.routes, max_waits)
 
-    def alarms_due(self, max_waits: Mapping[str, timedelta]) -> list[Cause]:
-        """Those of them that the caller is to tell now: nobody told them in the last 15 minutes."""
-        found = self.alarms_standing(max_waits)
+    def alarms_due(
+        self, max_waits: Mapping[str, timedelta], believed: Callable[[Sequence[Cause]], Sequence[Cause]] = tuple
+    ) -> list[Cause]:
+        """Those of them that the caller believes, and is to tell now: nobody told them in the last 15 minutes."""
+        found = believed(self.alarms_standing(max_waits))
         return self._written(lambda transaction: alarms.claim(transaction, found)) if found else []
 
     def alarm_unsaid(self, cause: Cause) -> None:
