@@ -180,6 +180,26 @@ def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Pat
         file.write_bytes(whole)
 
 
+def test_an_sqlite_file_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+
+    def fill() -> None:
+        with ledger.database.writing() as transaction:
+            transaction.connection.exec_driver_sql("PRAGMA max_page_count = 1")  # no more than it has
+            transaction.connection.exec_driver_sql("CREATE TABLE more AS SELECT randomblob(1000000)")
+
+    with pytest.raises(LedgerUnavailable, match=r"/bridge\.db did not answer: .* is full; make room on its disk"):
+        fill()
+    ledger.close()
+    folder = tmp_path / "folder.db"
+    folder.mkdir()
+    with (
+        pytest.raises(LedgerUnavailable, match=r"/folder\.db did not answer: unable to open .*; give the user of this"),
+        Database(f"sqlite:///{folder}").reading(),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("other", [None, b"", "copy"])
 def test_a_file_that_was_moved_away_takes_nothing_until_it_is_back(tmp_path: Path, other: bytes | str | None) -> None:
     ledger = open_ledger(sqlite_url(tmp_path))

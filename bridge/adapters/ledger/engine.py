@@ -27,6 +27,13 @@ _NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000):
 DAMAGED = "is damaged, or no ledger at all; restore a backup, as deploy/README.md says"
 GONE = "is not the file any more that this process opened; put that one back, or stop every process and start again"
 PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
+_ITS_USER = "give the user of this process the right to write it, its folder, and what has its name and -wal or -shm"
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_CANTOPEN: _ITS_USER,
+    sqlite3.SQLITE_PERM: _ITS_USER,
+    sqlite3.SQLITE_READONLY: _ITS_USER,
+}
 NO_WRITES = "the ledger takes no writes: its server is read-only"
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 # A server whose machine or network is gone says nothing, and TCP by itself waits for a quarter of an hour for it, two
@@ -220,7 +227,7 @@ class Database:
         except self._trouble as error:
             if is_contention(error):
                 raise
-            raise LedgerUnavailable(f"the ledger did not answer: {getattr(error, 'orig', error)}") from error
+            raise LedgerUnavailable(self._did_not_answer(error)) from error
         except self._errors as error:
             if _sqlstate(error) == READ_ONLY:
                 self.engine.dispose()  # of before a failover: whoever takes writes now has the next connection
@@ -232,6 +239,14 @@ class Database:
             raise LedgerUnavailable(f"the connection to the ledger broke: {getattr(error, 'orig', error)}") from error
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's files cannot be used: {error}") from error
+
+    def _did_not_answer(self, error: BaseException) -> str:
+        """What the database said; of SQLite, which names nothing, with the file and what to do."""
+        said = getattr(error, "orig", error)
+        if self.file is None:
+            return f"the ledger did not answer: {said}"
+        advice = _ADVICE.get(_primary_code(error))
+        return f"the ledger {self.file} did not answer: {said}" + (f"; {advice}" if advice else "")
 
 
 def is_contention(error: BaseException) -> bool:
@@ -245,8 +260,11 @@ def is_contention(error: BaseException) -> bool:
 
 def _is_damaged(error: BaseException) -> bool:
     """Whether SQLite finds something in its file that it cannot have written."""
-    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & PRIMARY_CODE
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _primary_code(error: BaseException) -> int:
+    return int(getattr(getattr(error, "orig", error), "sqlite_errorcode", 0)) & PRIMARY_CODE
 
 
 def _sqlstate(error: BaseException) -> str | None:
