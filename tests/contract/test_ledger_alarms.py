@@ -43,6 +43,20 @@ def test_a_ledger_where_nobody_beats_misses_both(ledger: Ledger) -> None:
     assert keys(ledger) == ["no_worker:", "no_clock:"]
 
 
+def test_a_heartbeat_of_before_the_clock_jumped_back_hides_nobody_who_beats_now(ledger: Ledger) -> None:
+    alive(ledger)
+    with ledger.database.writing() as transaction:  # they were killed, and nobody took it back
+        us = timedelta(days=8) // timedelta(microseconds=1)
+        transaction.connection.execute(
+            text(f"UPDATE heartbeats SET process = process || '.before', beat_at = beat_at + {us}")
+        )
+    assert keys(ledger) == ["no_worker:", "no_clock:"]
+    alive(ledger)
+    assert keys(ledger) == []
+    with ledger.database.reading() as transaction:
+        assert transaction.connection.execute(text("SELECT count(*) FROM heartbeats")).scalar() == 2, "and is forgotten"
+
+
 def test_a_dead_critical_is_an_alarm_and_a_dead_error_is_none(ledger: Ledger) -> None:
     alive(ledger)
     for severity, expected in ((Severity.ERROR, []), (Severity.CRITICAL, [f"critical_dead:{ACCOUNT}"])):

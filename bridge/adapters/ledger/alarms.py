@@ -10,7 +10,7 @@ from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import lane_from
 from bridge.adapters.ledger.schema import alarms, deliveries, heartbeats, incidents, lanes
-from bridge.domain.alarms import AGAIN_AFTER, EVERY, AccountView, Cause, causes, is_due
+from bridge.domain.alarms import AGAIN_AFTER, EVERY, SILENT_AFTER, AccountView, Cause, causes, is_due
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PAGES, Action, DeliveryState
 
@@ -44,7 +44,11 @@ def standing(
         )
     )
     buried: dict[str, int] = {row[0]: row[1] for row in connection.execute(dead.group_by(deliveries.c.account))}
-    beats = select(heartbeats.c.kind, func.max(heartbeats.c.beat_at)).group_by(heartbeats.c.kind)
+    beats = (
+        select(heartbeats.c.kind, func.max(heartbeats.c.beat_at))
+        .where(heartbeats.c.beat_at <= now + SILENT_AFTER)  # what is yet to come says nothing: the clock jumped back
+        .group_by(heartbeats.c.kind)
+    )
     views = [
         AccountView(
             name=name,

@@ -255,11 +255,13 @@ def _astray(connection: Connection, routes: Mapping[str, Route]) -> list[tuple[s
 
 
 def beat(transaction: Transaction, heartbeat: Heartbeat) -> None:
-    """Write one process's heartbeat, and forget processes long silent."""
+    """Write one process's heartbeat, and forget processes long silent, or silent since a clock jumped back."""
     connection, now = transaction.connection, transaction.now
+    forgotten = HEARTBEAT_DEAD_AFTER * 10
     connection.execute(
         delete(heartbeats).where(
-            (heartbeats.c.process == heartbeat.process) | (heartbeats.c.beat_at < now - HEARTBEAT_DEAD_AFTER * 10)
+            (heartbeats.c.process == heartbeat.process)
+            | ~heartbeats.c.beat_at.between(now - forgotten, now + forgotten)
         )
     )
     row = {
