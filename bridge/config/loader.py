@@ -13,6 +13,7 @@ from bridge.config.file_loading import FileLoading, Types, begun
 from bridge.config.models import AccountSettings, FileModel, RetentionSettings, Settings, SourceSettings
 from bridge.config.senders import Senders
 from bridge.config.surroundings import check_alarms, read_ledger, read_redis, read_server
+from bridge.config.texts import is_text
 from bridge.config.ui import read_ui
 from bridge.config.yaml_reader import Path as YamlPath
 from bridge.config.yaml_reader import read_tree
@@ -36,6 +37,9 @@ def load_settings(
     Raises ConfigError with every Problem of the file; a Settings may carry warnings.
     """
     shown = path.name
+    if not is_text(str(path.absolute())):
+        hint = "rename the folder, or the file, that is not"
+        raise ConfigError([Problem(place=Place(file=str(path)), message="its path is not UTF-8", hint=hint)])
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -10,6 +10,9 @@ def text_in(path: Path, shown: str) -> str:
 
     Reading a pipe or a device would wait for ever for whoever fills it.
     """
+    if not is_text(shown):
+        problem = Problem(place=Place(file=shown), message="the file's name is not UTF-8", hint="rename it")
+        raise ConfigError([problem])
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise _unreadable(shown, "it is a pipe or a device", "take it out of this folder")
@@ -19,6 +22,11 @@ def text_in(path: Path, shown: str) -> str:
     except UnicodeDecodeError as error:
         problem = Problem(place=Place(file=shown), message="the file is not UTF-8", hint="write it as UTF-8 text")
         raise ConfigError([problem]) from error
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: another one can be opened, and neither stored in a ledger nor sent anywhere."""
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _unreadable(shown: str, why: str, hint: str = "") -> ConfigError:

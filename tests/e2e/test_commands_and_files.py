@@ -131,6 +131,14 @@ def test_rules_and_tests_in_another_encoding_are_a_problem_at_their_place(folder
     assert ran.err.startswith("old.yaml:1:1: the file is not UTF-8\n    write it as UTF-8 text\n")
 
 
+def test_a_folder_whose_name_is_not_utf_8_is_a_problem_before_anything_starts(folder: Path) -> None:
+    folder = folder.rename(folder.with_name(os.fsdecode(b"na\xefve")))
+    for command in ("check", "up"):
+        ran = spawn(folder, command)
+        assert ran.code == PROBLEMS
+        assert "bridge.yaml:1:1: its path is not UTF-8\n    rename the folder" in ran.err
+
+
 def test_a_procfile_in_another_encoding_is_a_problem_at_its_place(folder: Path) -> None:
     (folder / "Procfile").write_bytes("web: incident-bridge serve".encode("utf-16"))
     ran = spawn(folder, "up")

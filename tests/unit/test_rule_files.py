@@ -96,6 +96,18 @@ def test_files_that_cannot_be_read_are_problems_with_their_names(tmp_path: Path)
     ]
 
 
+def test_a_name_that_is_not_utf_8_is_a_problem(tmp_path: Path) -> None:
+    for folder, name in (("rules", b"na\xefve.yaml"), ("templates", b"na\xefve.j2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / os.fsdecode(name)).write_text("rules: []")
+    files, problems = read_files(tmp_path / "rules", tmp_path / "templates", tmp_path)
+    assert files.texts == {}
+    assert [str(one) for one in problems] == [
+        "rules/na\udcefve.yaml:1:1: the file's name is not UTF-8\n    rename it",
+        "templates/na\udcefve.j2:1:1: the file's name is not UTF-8\n    rename it",
+    ]
+
+
 def test_a_folder_of_rules_that_is_not_there_is_the_one_problem(loaded: wiring.Loaded, tmp_path: Path) -> None:
     config = tmp_path / "bridge.yaml"
     config.write_text(json.dumps({**json.loads(config.read_text()), "rules": "rulez/", "templates": "templatez"}))

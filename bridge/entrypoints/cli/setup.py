@@ -1,6 +1,7 @@
 """Commands around setting up: init, check, passwd, db upgrade."""
 
 import gc
+import shlex
 import sys
 from dataclasses import dataclass
 from getpass import GetPassWarning
@@ -47,7 +48,7 @@ def init(folder: Path) -> int:
         tell(f"wrote {target}")
         written += 1
     if written:
-        say(f"next: cd {folder} && incident-bridge up --demo")
+        say(f"next: cd {shlex.quote(str(folder))} && incident-bridge up --demo")
     return 0
 
 
