@@ -36,6 +36,14 @@ def test_what_is_stopped_has_the_time_it_takes(unit: ConfigParser) -> None:
     assert unit["Service"]["KillMode"] == "mixed"
 
 
+def test_the_ledger_is_upgraded_with_the_rights_and_the_variables_of_its_units(unit: ConfigParser) -> None:
+    service = unit["Service"]
+    advice = (DEPLOY / "README.md").read_text().replace("\\\n", "")
+    run = next(line for line in advice.splitlines() if " db upgrade --config " in line)
+    assert f"systemd-run --pipe --wait --uid={service['User']} " in run
+    assert f" -p EnvironmentFile={service['EnvironmentFile'].removeprefix('-')} " in run
+
+
 def test_every_connection_has_its_descriptor(unit: ConfigParser) -> None:
     assert int(unit["Service"]["LimitNOFILE"]) >= CONNECTIONS_MAX + FILES_OF_OUR_OWN
 
