@@ -36,6 +36,10 @@ def test_what_is_stopped_has_the_time_it_takes(unit: ConfigParser) -> None:
     assert unit["Service"]["KillMode"] == "mixed"
 
 
+def test_it_waits_for_the_network_and_for_a_clock_that_is_right(unit: ConfigParser) -> None:
+    assert unit["Unit"]["After"].split() == ["network-online.target", "time-sync.target"]
+
+
 def test_the_ledger_is_upgraded_with_the_rights_and_the_variables_of_its_units(unit: ConfigParser) -> None:
     service = unit["Service"]
     advice = (DEPLOY / "README.md").read_text().replace("\\\n", "")
