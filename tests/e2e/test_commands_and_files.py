@@ -3,13 +3,15 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bench.load import free_port
-from tests.e2e.processes import CLI, environment, write_configuration
+from tests.e2e.processes import CLI, Bridge, children_of, environment, is_alive, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, USAGE, run, spawn
 
 pytestmark = pytest.mark.e2e
@@ -137,6 +139,29 @@ def test_a_folder_whose_name_is_not_utf_8_is_a_problem_before_anything_starts(fo
         ran = spawn(folder, command)
         assert ran.code == PROBLEMS
         assert "bridge.yaml:1:1: its path is not UTF-8\n    rename the folder" in ran.err
+
+
+def test_a_folder_that_is_gone_is_said(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    check = ["sh", "-c", 'cd gone && rmdir ../gone && exec "$@"', "sh", *CLI, "check"]
+    ran = subprocess.run(check, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert ran.returncode == PROBLEMS
+    assert ran.stderr == "incident-bridge: the folder that this was started in is gone; change to one that exists\n"
+
+
+def test_up_starts_its_web_process_again_where_its_own_folder_is_gone_by_then(tmp_path: Path) -> None:
+    with Bridge(tmp_path, start=()) as bridge:
+        (tmp_path / "release").mkdir()
+        up = bridge.start("up", ["sh", "-c", 'cd release && exec "$@"', "sh", *CLI, "up", "--workers", "1"])
+        bridge.answers("/readyz")
+        (tmp_path / "release").rmdir()
+        first = children_of(up.pid)
+        first += [pid for child in first for pid in children_of(child)]
+        for pid in first:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        bridge.eventually(lambda: not any(is_alive(pid) for pid in first))
+        bridge.answers()
 
 
 def test_a_procfile_in_another_encoding_is_a_problem_at_its_place(folder: Path) -> None:

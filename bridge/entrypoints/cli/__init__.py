@@ -208,11 +208,23 @@ def _ended(argv: Sequence[str], command: Callable[[], Any]) -> int:
         say(f"incident-bridge: {error}")
         return PROBLEMS_FOUND
     except OSError as error:
+        if error.filename is None and not _is_anywhere():
+            say("incident-bridge: the folder that this was started in is gone; change to one that exists")
+            return PROBLEMS_FOUND
         if error.filename is None and error.errno not in _NO_SPACE:
             raise  # not a file of the operator's
         say(f"incident-bridge: {_unusable(error)}")
         return PROBLEMS_FOUND
     return code if isinstance(code, int) else 0
+
+
+def _is_anywhere() -> bool:
+    """Whether the folder that this process is in still exists."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unusable(error: OSError) -> str:

@@ -1,5 +1,6 @@
 """The processes of the Procfile: serve, worker, clock, and the sandbox."""
 
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ def serve(processes: int, threads: int, config: Path) -> int:
     from bridge.entrypoints.web.server import Server
 
     loaded = _started("web", config)
+    os.chdir(loaded.settings.config_dir)  # gunicorn and Flask ask where they are, whenever a child starts
     ledger = wiring.ledger_of(loaded)  # a wrong schema is said once, before anything is forked
     if click.get_current_context().obj is None:  # `up` has seen to it
         published(loaded, ledger, "start of serve")

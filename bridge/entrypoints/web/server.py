@@ -19,6 +19,7 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.config import Chdir
 from gunicorn.glogging import Logger
 from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import ThreadWorker
@@ -308,6 +309,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._on_hangup = on_hangup
         self._processes, self._threads = processes, threads
         self._shares = Shares(processes)
+        Chdir.default = os.getcwd()  # gunicorn's own is of its import, under `up` days ago: it may be gone
         super().__init__()
 
     def load_config(self) -> None:
