@@ -32,6 +32,17 @@ def test_a_firing_that_comes_after_its_recovery_opens_nothing(ledger: Ledger) ->
     assert seen["decisions"][0]["reason"].startswith("stale: reported at ")
 
 
+def test_a_firing_that_comes_after_its_acknowledgement_still_pages(ledger: Ledger) -> None:
+    assert settle(ledger, says("a", Status.ACKNOWLEDGED, ago_s=10, episode="2")) == ["ignored"], "nothing was open"
+    assert settle(ledger, says("a", Status.FIRING, ago_s=20, episode="1")) == ["opened"]
+    assert settle(ledger, says("a", Status.RESOLVED, ago_s=15, episode="1")) == ["cancelled"], "nor did it end another"
+    assert settle(ledger, says("a", Status.ACKNOWLEDGED, ago_s=5)) == ["ignored"]
+    assert settle(ledger, says("a", Status.FIRING, ago_s=20)) == ["ignored"], "its recovery is still the last report"
+    assert settle(ledger, says("a", Status.FIRING, ago_s=8)) == ["opened"]
+    assert settle(ledger, says("a", Status.ACKNOWLEDGED, ago_s=4)) == ["acknowledged"]
+    assert settle(ledger, says("a", Status.RESOLVED, ago_s=6)) == ["ignored"], "older than what was acknowledged"
+
+
 def test_a_late_recovery_of_an_earlier_firing_leaves_the_new_one_open(ledger: Ledger) -> None:
     settle(ledger, says("a", Status.FIRING, ago_s=30))
     settle(ledger, says("a", Status.FIRING, ago_s=10))

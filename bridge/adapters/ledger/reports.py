@@ -15,7 +15,7 @@ from bridge.adapters.ledger.rows import body_of
 from bridge.adapters.ledger.telling import linked, rise_of
 from bridge.adapters.ledger.world import World, firing_in
 from bridge.domain import keys
-from bridge.domain.alert import Alert, Notice, Status
+from bridge.domain.alert import Alert, Reading, Status
 from bridge.domain.decision import Decision, Mode, Outcome
 from bridge.domain.folding import carrier_fires
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Transition
@@ -29,17 +29,26 @@ PART_SHOWN_CHARS = 200  # of a text in the record of what a key was made from
 
 
 def why_late(world: World, item: AlertReceipt) -> str | None:
-    """Why a report changes nothing; None, and it is from now on the problem's last one, when it counts."""
-    reading, problem = item.decided.reading, item.problem
-    if isinstance(reading, Notice) or problem is None:
+    """Why a report changes nothing; None when it counts."""
+    reading = _as_stored(item.decided.reading)
+    if not isinstance(reading, Alert) or item.problem is None:
         return None
-    if reading.episode is not None and storable(reading.episode) != reading.episode:
-        reading = replace(reading, episode=storable(reading.episode))  # what is stored is compared with
-    late = why_ignored(reading, world.last.get(problem), world.changes.now)
-    if late is None:
-        world.last[problem] = last_report(reading, world.changes.now)
-        world.applied[problem] = reading
-    return late
+    return why_ignored(reading, world.last.get(item.problem), world.changes.now)
+
+
+def applied(world: World, item: AlertReceipt) -> None:
+    """A report counted: it is from now on the problem's last one."""
+    reading = _as_stored(item.decided.reading)
+    if isinstance(reading, Alert) and item.problem is not None:
+        world.last[item.problem] = last_report(reading, world.changes.now)
+        world.applied[item.problem] = reading
+
+
+def _as_stored(reading: Reading) -> Reading:
+    """A report with its episode as the ledger keeps it, for that is what it is compared with."""
+    if not isinstance(reading, Alert) or reading.episode is None or storable(reading.episode) == reading.episode:
+        return reading
+    return replace(reading, episode=storable(reading.episode))
 
 
 def fires(world: World, one: Receipt, item: AlertReceipt, alert: Alert, decision: Decision) -> dict[str, Any]:
@@ -300,7 +309,7 @@ def _leave(world: World, series_id: str, member: Member) -> None:
     world.of_problem[member.problem].remove(series_id)
 
 
-def _episode_id(reading: Alert | Notice, one: Receipt) -> str:
+def _episode_id(reading: Reading, one: Receipt) -> str:
     """The sender's own episode id, else the id of the event: what `n` is counted by."""
     own = reading.episode if isinstance(reading, Alert) else None
     return str(one.event["id"]) if own is None else storable(own)

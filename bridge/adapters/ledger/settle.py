@@ -16,7 +16,7 @@ from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.receipts import AlertReceipt, Receipt, decision_document
-from bridge.adapters.ledger.reports import ends, fires, why_late
+from bridge.adapters.ledger.reports import applied, ends, fires, why_late
 from bridge.adapters.ledger.rows import dumps
 from bridge.adapters.ledger.schema import alerts, events
 from bridge.adapters.ledger.world import World, load, put_problems
@@ -92,9 +92,12 @@ def _settle_alert(connection: Connection, world: World, one: Receipt, item: Aler
     elif late is not None:
         decisions = [decision_document(Outcome.IGNORED, rule=next(iter(item.decided.matched), None), reason=late)]
     elif reading.status is Status.FIRING:
+        applied(world, item)
         decisions = [fires(world, one, item, reading, decision) for decision in item.decided.decisions]
     else:
         decisions = ends(world, item, reading)
+        if decisions or reading.status is Status.RESOLVED:  # else the firing that it overtook would page nobody
+            applied(world, item)
     if not decisions:
         decisions = [_without_rule(item.decided)]
     first = decisions[0]
