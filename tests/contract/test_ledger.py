@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from bridge.adapters.ledger import Ledger, NamesNeeded, Recorded
 from bridge.adapters.ledger.letters import LetterError
+from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
 from bridge.domain.delivery import (
@@ -373,6 +375,24 @@ def test_too_old_is_a_dead_letter(ledger_url: str) -> None:
     settle(ledger, fires("a"))
     assert ledger.given_up() == 1
     assert ledger.deliveries(state="dead", limit=1).items[0]["reason"] == "too_old"
+    ledger.close()
+
+
+def test_a_letter_that_is_pruned_while_others_are_given_up_keeps_none_of_them(ledger_url: str) -> None:
+    ledger = open_ledger(ledger_url, pd=pace(give_up_after=timedelta(0)))
+    settle(ledger, fires("a"), fires("b"), fires("c"))
+    given_up: list[str] = []
+
+    def prune_the_next(_account: str, delivery: str) -> None:
+        given_up.append(delivery)
+        waiting = ledger.deliveries(state="pending", limit=5).items
+        if len(given_up) == 1:
+            with ledger.database.writing() as transaction:
+                gone = deliveries.c.id == min(one["id"] for one in waiting)
+                transaction.connection.execute(delete(deliveries).where(gone))
+
+    assert ledger.given_up(prune_the_next) == 2
+    assert [one["state"] for one in ledger.deliveries(limit=5).items] == ["dead", "dead"]
     ledger.close()
 
 

@@ -162,13 +162,15 @@ class LaneWork:
             self.state = after(self.state, LaneClass.UPDATE, failure, self.now)
 
     def give_up(self, delivery_id: str) -> bool:
-        """Bury a waiting delivery that became too old; False when meanwhile it is not."""
-        row = self.delivery(delivery_id)
-        incident = self.lock_incident(row)
-        row = self.delivery(delivery_id)
-        if row["state"] != DeliveryState.PENDING or row["give_up_at"] > self.now:
+        """Bury a waiting delivery that became too old; False when meanwhile it does not wait, or was pruned."""
+        found = _DELIVERY.rows(self.connection, delivery=delivery_id)
+        if found:
+            self.lock_series(found[0]["series"])
+            found = _DELIVERY.rows(self.connection, delivery=delivery_id)
+        if not found or found[0]["state"] != DeliveryState.PENDING or found[0]["give_up_at"] > self.now:
             return False
-        self.bury(row, incident, Reason.TOO_OLD, "older than the account's give_up_after")
+        incident = self.incident(found[0]["incident_id"])
+        self.bury(found[0], incident, Reason.TOO_OLD, "older than the account's give_up_after")
         return True
 
     def route_of(self, account: str) -> Route:
