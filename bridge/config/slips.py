@@ -1,7 +1,7 @@
 """Texts in a rule that are read as they stand where another meaning was likely: each is a warning.
 
-In: a rule's `match` and `incident` as written. Out: Problems of the grade warning, at the text. A condition that
-compares with `pg*` or with quotes from a chat never holds, and only the page that does not come would say so.
+In: a rule's `match`, `when` and `incident` as written. Out: Problems of the grade warning, at the text. A condition
+that compares with `pg*` or with quotes from a chat never holds, and only the page that does not come would say so.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import Any
 from bridge.config.yaml_reader import Path, Tree
 from bridge.domain.errors import Grade, Problem
 
-_EQUALITIES = frozenset({"eq", "ne", "in"})
+_BARE = ""  # the operator of `path: value`; who writes {eq: value} means the text as it stands
+_EQUALITIES = frozenset({_BARE, "ne", "in"})
 _GROUPS = frozenset({"any", "all", "not"})
 
-_UNSEEN = re.compile(
-    "[\u00a0\u00ad\u2007\u200b-\u200f\u202f\u2060\ufeff]"
-)  # spaces of a document, and what has no width
+# Spaces of a document, and what has no width; beside letters of other scripts and in an emoji a joiner belongs there.
+_UNSEEN = re.compile("[\u00a0\u00ad\u2007\u200b\u202f\u2060\ufeff]|(?<![^\0-\x7f])[\u200c-\u200f](?![^\0-\x7f])")
 _CURLY = re.compile("(?s)[\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb](.*)[\u2018\u2019\u201c\u201d\u00ab\u00bb]")
-_OPERATOR = re.compile(r"(!=|==|=~|!~|~=|>=|<=|[<>](?=\s*-?\d)|!(?=\s*\w))\s*(.*)")
+_OPERATOR = re.compile(r"(!=|==|=~|!~|~=|[<>]=?(?=\s*-?[\d.]+$)|!(?=\s*\w))\s*(.+)")
 _SPELLED = {
     "!=": "ne",
     "!": "ne",
@@ -33,8 +33,8 @@ _SPELLED = {
 _EITHER = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 _WILD = re.compile(r".*\.[*+].*|\*[^*\s][^*]*|[^*]*[^*\s]\*|\*[^*\s][^*]*\*")
 _REGEX = re.compile(r"\^.+|\S+\$|/.*[\^$*+?|()\[\]\\].*/")
-_REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws]|\([^()]*\|[^()]*\)")
-_BRACES_IN_GLOB = re.compile(r"\{[^{}]+,[^{}]+\}")
+_REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws](?![A-Za-z])|\([^()]*\|[^()]*\)")  # no C:\data
+_BRACES_IN_GLOB = re.compile(r"\{[^{}:=]+,[^{}:=]+\}")  # no {env:prod,team:db}, as titles of Datadog have it
 
 _LABEL = r"alert\.labels(?:\.([A-Za-z_]\w*)|\[(?:'([^'\n]*)'|\"([^\"\n]*)\")\])"
 _DIFFERS = re.compile(rf"{_LABEL}\s*(?:!=|not\s+in\b)|\bnot\s*\(?\s*{_LABEL}\s*(?:==|in\b)")
@@ -85,7 +85,7 @@ def _in_conditions(tree: Tree, conditions: Any, at: Path) -> Iterator[Problem]:
             for operator, operand in wanted.items():
                 yield from _in_texts(tree, key, operator, operand, (*path, operator))
         else:
-            yield from _in_texts(tree, key, "eq", wanted, path)
+            yield from _in_texts(tree, key, _BARE, wanted, path)
 
 
 def _in_texts(tree: Tree, key: str, operator: str, wanted: Any, at: Path) -> Iterator[Problem]:
@@ -100,6 +100,8 @@ def _slip(operator: str, text: str) -> tuple[str, str] | None:
     """What is odd about a text that is compared with, and what was likely meant."""
     shown = _shown(text)
     unseen, curly = _UNSEEN.search(text), _CURLY.fullmatch(text)
+    if operator == "eq" and unseen is None:
+        return None
     if unseen is not None:
         return f"compares with '{shown}', which holds U+{ord(unseen[0]):04X}", "delete it; nobody sees it in the text"
     if curly is not None:
@@ -110,23 +112,33 @@ def _slip(operator: str, text: str) -> tuple[str, str] | None:
         return None
     if text != text.strip():
         return f"compares with '{shown}', which begins or ends with white space", "take it out of the quotes"
-    return _slip_in_equality(text)
+    meant = _meant_by(text, operator)
+    if meant is None:
+        return None
+    itself = _unless("{eq: …}", operator)
+    return f"compares with the text '{shown}' as it stands", f"{meant}; if the text itself is meant: {itself}"
 
 
-def _slip_in_equality(text: str) -> tuple[str, str] | None:
+def _meant_by(text: str, operator: str) -> str | None:
+    """How it is written what was likely meant by a text of an equality."""
     shown, spelled = _shown(text), _OPERATOR.fullmatch(text)
-    as_text = f"compares with the text '{shown}' as it stands"
     if spelled is not None:
         name = _SPELLED.get(spelled[1])
-        meant = f"{{{name}: {_shown(spelled[2])}}}" if name is not None else "not: {…: {regex: …}}"
-        return as_text, f"write {meant}"
+        return f"write {{{name}: {_shown(spelled[2])}}}" if name is not None else "write not: {…: {regex: …}}"
     if _EITHER.fullmatch(text) is not None:
-        return as_text, f"a list means any of: [{_shown(text.replace('|', ', '))}]"
+        return f"a list means any of: [{_shown(text.replace('|', ', '))}]"
     if _REGEX.fullmatch(text) is not None:
-        return as_text, f"a pattern is written {{regex: '{_shown(text.removeprefix('/').removesuffix('/'))}'}}"
+        regex = f"{{regex: '{_shown(text.removeprefix('/').removesuffix('/'))}'}}"
+        return f"a pattern is written {_unless(regex, operator)}"
     if _WILD.fullmatch(text) is not None:
-        return as_text, f"a pattern is written {{glob: '{shown}'}}, or as a {{regex: …}}"
+        glob = f"{{glob: '{shown}'}}"
+        return f"a pattern is written {_unless(glob, operator)}, or as a {{regex: …}}"
     return None
+
+
+def _unless(written: str, operator: str) -> str:
+    """The condition that stands for another one; under `ne` its opposite, for there is no operator of that kind."""
+    return f"not: {{…: {written}}}" if operator == "ne" else written
 
 
 def _slip_in_glob(text: str) -> tuple[str, str] | None:
@@ -147,10 +159,20 @@ def _in_when(tree: Tree, when: str, match: Any, at: Path) -> Iterator[Problem]:
         path = f"labels.{name}"
         asked = [found[0] for found in re.finditer(_LABEL, when) if name in found.groups()]
         is_known = any(re.search(rf"{re.escape(one)}\s*(?:\||is\b)", when) is not None for one in asked)
-        if not name or is_known or (isinstance(match, Mapping) and path in match):
+        is_sought = re.search(rf"['\"]{re.escape(name)}['\"]\s+(?:not\s+)?in\s+alert\.labels\b", when) is not None
+        if not name or is_known or is_sought or path in _keys(match):
             continue
         message = f"an alert without '{path}' does not match: 'when' cannot be answered for it"
         yield _warning(tree, at, message, f"write {asked[0]} | default(''), or in 'match': {path}: {{ne: …}}")
+
+
+def _keys(match: Any) -> Iterator[str]:
+    """The paths that the conditions of a `match` ask for, those of its groups as well, but for what is kept out."""
+    if isinstance(match, list):
+        yield from (key for one in match for key in _keys(one))
+    elif isinstance(match, Mapping):
+        yield from match
+        yield from (key for group in ("any", "all") for key in _keys(match.get(group)))
 
 
 # -- what is sent

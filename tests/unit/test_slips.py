@@ -50,6 +50,16 @@ def warned(root: Path, *, match: str = "source: lab", title: str = "x") -> list[
             "not: {labels.a: {in: [x, 'dev*']}}",
             "6:32 'labels.a' compares with the text 'dev*' as it stands | a pattern",
         ),
+        (
+            "labels.a: {ne: 'dev*'}",
+            "6:22 'labels.a' compares with the text 'dev*' as it stands | a pattern is written"
+            " not: {…: {glob: 'dev*'}}, or as a {regex: …}; if the text itself is meant: not: {…: {eq: …}}",
+        ),
+        (
+            "labels.a: C$",
+            "6:17 'labels.a' compares with the text 'C$' as it stands | a pattern is written {regex: 'C$'}; if the text"
+            " itself is meant: {eq: …}",
+        ),
         ("any: [{labels.a: ^dev}]", "6:24 'labels.a' compares with the text '^dev' as it stands | a pattern is"),
         ("labels.a: {glob: '(a|b)*'}", "6:24 'labels.a' has the glob '(a|b)*', which reads like a regex | a regex"),
         ("labels.a: {glob: 'web-{1,2}'}", "6:24 'labels.a' has the glob 'web-{1,2}', and {a,b} is text in it | give"),
@@ -73,6 +83,9 @@ def test_a_condition_that_hardly_means_its_text_is_warned_of_with_what_was_meant
             "title: 5 $ a day",
         ),
         *("title: {contains: '*'}", "title: {regex: '^(a|b).*$'}", "labels.a: {glob: 'db.*'}", "labels.a: a | b"),
+        *("labels.a: {eq: '*.example.com'}", "labels.a: {eq: [C$, /api/*]}", "not: {labels.a: {eq: ^dev}}"),
+        *("labels.a: {glob: 'D:\\data\\*'}", "title: {glob: '*{env:prod,team:db}*'}", "payload.operator: '>='"),
+        *("title: {contains: \U0001f468\u200d\U0001f4bb}", "title: \u0645\u06cc\u200c\u062e", "title: '> 90% used'"),
         *("payload.query: avg:cpu{*} > 90", "title: <!here> up", "title: 'Disk \u201cvar\u201d is full'"),
     ],
 )
@@ -124,6 +137,8 @@ def test_a_when_that_keeps_out_what_has_no_such_label_is_warned_of(tmp_path: Pat
         ("source: lab", "alert.labels.env == 'dev'"),
         ("source: lab", "payload.env != 'dev'"),
         ("labels.env: {exists: true}", "alert.labels.env != 'dev'"),
+        ("all: [{labels.env: {exists: true}}]", "alert.labels.env != 'dev'"),
+        ("source: lab", "'env' not in alert.labels or alert.labels.env != 'dev'"),
     ],
 )
 def test_a_when_that_says_what_is_with_a_missing_label_is_left_alone(tmp_path: Path, match: str, when: str) -> None:
