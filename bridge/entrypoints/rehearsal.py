@@ -124,6 +124,9 @@ class _InProcess(Http):
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return HttpResponse(status=answer.status_code, headers=headers, body=answer.data)
 
+    def close(self) -> None:
+        """Nothing: no connection is kept between two calls."""
+
 
 class Stage:
     """Everything the cases of one configuration are played on; made once, swept between them."""

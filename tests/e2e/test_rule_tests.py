@@ -74,6 +74,11 @@ CASES: dict[str, tuple[dict[str, Any], ...]] = {
         send("other"),
         expect("2m", account="io", created=1, open=1),
     ),
+    "an answer that nobody can read": (
+        {"upstream": {**PD, "status": 201, "body": "welcome"}},
+        send(),
+        expect("2m", created=1, open=1),
+    ),
     "a dead worker": ({"upstream": {**PD, "crash": True}}, send(), expect("2m", created=1, open=1)),
     "a dead worker at incident.io, hours into the test": (
         {"at": "3h", "upstream": {"account": "io", "crash": True}},
