@@ -41,13 +41,13 @@ if (live) {
   const told = document.getElementById("told"), tail = document.getElementById("tail");
   const say = (where, words) => { if (where.textContent !== words) where.textContent = words; };
   const events = () => new Set([...rows.querySelectorAll("a[href^='/events/']")].map((one) => one.pathname));
-  let timer, shown = "";
-  const put = (text) => { // who listens is told how many came, not every row at every look
+  let timer, shown = "", came = 0;
+  const put = (text) => { // who listens is told how many came so far: a sentence that stands there already is not read
     const before = events();
     rows.innerHTML = shown = text;
     local(rows);
-    const fresh = [...events()].filter((one) => !before.has(one)).length;
-    if (fresh) say(told, `${fresh} more ${fresh === 1 ? "event" : "events"}`);
+    came += [...events()].filter((one) => !before.has(one)).length;
+    if (came) say(told, `${came} more ${came === 1 ? "event" : "events"}`);
   };
   const refresh = async () => {
     if (document.hidden || rows.contains(document.activeElement)) return;
