@@ -33,11 +33,11 @@ _SPELLED = {
 _EITHER = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 _WILD = re.compile(r".*\.[*+].*|\*[^*\s][^*]*|[^*]*[^*\s]\*|\*[^*\s][^*]*\*")
 _REGEX = re.compile(r"\^.+|\S+\$|/.*[\^$*+?|()\[\]\\].*/")
-_REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws](?![A-Za-z])|\([^()]*\|[^()]*\)")  # no C:\data
-_BRACES_IN_GLOB = re.compile(r"\{[^{}:=]+,[^{}:=]+\}")  # no {env:prod,team:db}, as titles of Datadog have it
+_REGEX_IN_GLOB = re.compile(r"^\^|^\.\*|\\[dws](?![A-Za-z])|\([^()|]*\|[^()]*\)")  # no C:\data
+_BRACES_IN_GLOB = re.compile(r"\{[^{}:=,]+,[^{}:=]+\}")  # no {env:prod,team:db}, as titles of Datadog have it
 
 _LABEL = r"alert\.labels(?:\.([A-Za-z_]\w*)|\[(?:'([^'\n]*)'|\"([^\"\n]*)\")\])"
-_DIFFERS = re.compile(rf"{_LABEL}\s*(?:!=|not\s+in\b)|\bnot\s*\(?\s*{_LABEL}\s*(?:==|in\b)")
+_DIFFERS = re.compile(rf"{_LABEL}\s*(?:!=|not\s+in\b)|\bnot\s*(?:\(\s*)?{_LABEL}\s*(?:==|in\b)")
 
 _BARE_PATH = re.compile(r"\s*(?:alert|payload)\.[A-Za-z_][\w.]*(?:\[[^\]{}]*\][\w.]*)*\s*")
 _ONE_BRACE = re.compile(r"(?<![{$])\{\s*((?:alert|payload)\.[\w.]+)\s*\}(?!\})")

@@ -1,5 +1,6 @@
 """What `check` warns of in the texts of a rule: patterns, operators, quotes and paths that are read as they stand."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,20 @@ def test_a_condition_that_hardly_means_its_text_is_warned_of_with_what_was_meant
 )
 def test_a_condition_that_may_mean_its_text_is_left_alone(tmp_path: Path, match: str) -> None:
     assert warned(tmp_path, match=match) == []
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        *(f"labels.a: {{glob: '{begin}{'a,|' * 100_000}'}}" for begin in "({"),
+        f"source: lab\n    when: not{' ' * 50_000}alert.title",
+    ],
+    ids=["choice", "braces", "not"],
+)
+def test_a_text_without_an_end_is_looked_at_in_no_time(tmp_path: Path, match: str) -> None:
+    began_at = time.perf_counter()
+    assert warned(tmp_path, match=match) == []
+    assert time.perf_counter() - began_at < 2
 
 
 @pytest.mark.parametrize(
