@@ -19,6 +19,7 @@ from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Status, Webhook
 from bridge.domain.delivery import NamedThing, NameRef
 from bridge.domain.incident import CreateBody
+from bridge.domain.names import Found, find
 from bridge.entrypoints import captured
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.explain.requests import without_credentials
@@ -186,11 +187,8 @@ class Workshop:
         return () if held is None else held.things
 
     def _thing(self, account: str, ref: NameRef) -> NamedThing | None:
-        wanted = ref.text.casefold()
-        for thing in self._things(account, ref.kind):
-            if ref.text == thing.id or wanted in (thing.name.casefold(), *(one.casefold() for one in thing.aliases)):
-                return thing
-        return None
+        found = find(ref.text, ref.kind, self._things(account, ref.kind))
+        return found.thing if isinstance(found, Found) else None
 
 
 def _webhook_of(stored: StoredEvent) -> Webhook:
