@@ -126,6 +126,8 @@ def test_with_the_keyboard_alone_one_reaches_the_content_and_every_page(look: Lo
     page.wait_for_url("**/#main")  # a key that was pressed has no page to wait for
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+    plain = page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor")
+    assert plain == "rgba(0, 0, 0, 0)", "a rule that a link leads to is tinted, and not the whole page"
 
 
 def test_what_a_link_or_the_keyboard_leads_to_is_not_behind_the_head_of_the_page(look: Look, bridge: Scene) -> None:
