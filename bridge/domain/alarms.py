@@ -15,6 +15,7 @@ from bridge.domain.lane import LaneState, is_failing
 EVERY = timedelta(minutes=15)  # one message per cause
 AGAIN_AFTER = timedelta(minutes=1)  # when it could not be told
 LONG_WAIT_TIMES = 5  # the account's max_wait
+MAX_WAIT_UNKNOWN = timedelta(minutes=2)  # of an account that is not configured: what it is where nobody says otherwise
 SILENT_AFTER = timedelta(seconds=60)  # six heartbeats
 
 _NEEDS_A_PERSON = {
@@ -66,6 +67,7 @@ class AccountView:
     waits_since: datetime | None  # of the oldest page, a create or a re-opening
     critical_dead: int = 0  # letters, creates of critical incidents
     plan_b: str | None = None  # the account that gets its critical incidents meanwhile
+    is_configured: bool = True  # bridge.yaml names it: else nobody sends what waits for it
 
 
 def causes(
@@ -109,6 +111,11 @@ def _of_account(account: AccountView, now: datetime) -> Iterator[Cause]:
         waited = f"{minutes} min" if minutes else "less than a minute, but far longer than max_wait"
         sentence = f"incidents for '{account.name}' have waited {waited}"
         advice = "see 'incident-bridge lanes' for why: a pause, a rate that is too low, a slow upstream"
+        if not account.is_configured:
+            sentence += ", and no account of that name is configured: nobody sends them"
+            advice = (
+                "write it into bridge.yaml again, or resolve them on their pages; 'incident-bridge doctor' says more"
+            )
         yield Cause(kind=CauseKind.LONG_WAIT, about=account.name, sentence=sentence, advice=advice)
 
 

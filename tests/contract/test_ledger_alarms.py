@@ -8,7 +8,7 @@ from bridge.adapters.ledger import Heartbeat, Ledger
 from bridge.domain.alarms import CauseKind
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure
-from tests.ledgers import ACCOUNT, claim, fires, record, settle
+from tests.ledgers import ACCOUNT, claim, delivered, ends, fires, record, route, settle
 
 WAITS = {ACCOUNT: timedelta(minutes=2)}
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
@@ -81,6 +81,45 @@ def test_what_waited_five_times_max_wait_is_an_alarm_and_what_is_held_back_on_pu
         transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
     assert keys(ledger) == [f"long_wait:{ACCOUNT}"]
     assert ledger.alarms_standing({ACCOUNT: timedelta(minutes=5)}) == ()
+
+
+def test_what_waits_for_an_account_that_is_not_configured_any_more_is_an_alarm(ledger: Ledger) -> None:
+    alive(ledger)
+    settle(ledger, fires("a"))
+    renamed = {"new": timedelta(minutes=2)}
+    reader = Ledger(ledger.database, {"new": route("new")})
+    assert reader.alarms_standing(renamed) == ()
+    with ledger.database.writing() as transaction:
+        us = timedelta(minutes=11) // timedelta(microseconds=1)
+        transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
+    (cause,) = reader.alarms_standing(renamed)
+    assert (cause.key, "no account of that name" in cause.sentence) == (f"long_wait:{ACCOUNT}", True)
+
+
+def test_a_dead_critical_of_an_account_that_is_not_configured_any_more_is_an_alarm(ledger: Ledger) -> None:
+    alive(ledger)
+    settle(ledger, fires("a", severity=Severity.CRITICAL))
+    while (claimed := ledger.claim(ACCOUNT)) is not None:
+        record(ledger, claimed, REFUSED)  # type: ignore[arg-type]
+    reader = Ledger(ledger.database, {"new": route("new")})
+    assert [cause.key for cause in reader.alarms_standing({"new": timedelta(minutes=2)})] == [
+        f"critical_dead:{ACCOUNT}"
+    ]
+
+
+def test_what_is_bound_to_names_that_are_not_configured_is_found(ledger: Ledger) -> None:
+    settle(ledger, fires("open"))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, fires("waits"))
+    assert (ledger.unconfigured([ACCOUNT]), ledger.unheard(["s"])) == ([], {})
+    (one,) = ledger.unconfigured(["new"])
+    assert (one["account"], one["open"], one["waiting"]) == (ACCOUNT, 1, 1)
+    assert one["oldest_wait_s"] is not None
+    assert ledger.unheard(["renamed"]) == {"s": 2}
+    settle(ledger, ends("open"), ends("waits"))
+    (one,) = ledger.unconfigured(["new"])
+    assert (one["open"], one["waiting"]) == (1, 1), "its resolve waits now, and the other was never sent"
+    assert ledger.unheard(["renamed"]) == {}
 
 
 def test_each_cause_is_given_to_one_process_once_in_a_quarter_of_an_hour(ledger: Ledger) -> None:

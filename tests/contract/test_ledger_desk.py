@@ -262,6 +262,20 @@ def test_of_a_batch_those_alerts_are_listed_that_were_asked_for_or_tell_most(led
     assert [told(1, **one) for one in asked] == [["unsaid"], ["again"], ["warns"], ["nobody"], ["critical"]]
 
 
+def test_what_is_bound_to_an_account_that_is_not_configured_is_on_the_first_page(ledger: Ledger) -> None:
+    pages = Browser(web_app(ledger))
+    settle(ledger, fires("a"))
+    assert "is not configured" not in pages.get("/").text
+    settle(ledger, fires("b", account="renamed"))
+    text = pages.get("/").text
+    assert "renamed is not configured" in text
+    assert "1 delivery waits: nobody sends anything there" in text
+    (link,) = re.findall(r'href="(/incidents\?account=[^"]+)"', text)
+    page = pages.get(link).text
+    assert ("b is down" in page, "a is down" in page) == (True, False)
+    assert "<option selected>renamed</option>" in page
+
+
 def test_of_many_members_a_page_shows_those_that_fire_and_are_severe(ledger: Ledger) -> None:
     one = {"parts": ("one",)}
     settle(ledger, fires("over", severity=Severity.CRITICAL, **one))

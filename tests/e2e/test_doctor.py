@@ -13,6 +13,7 @@ import pytest
 
 from bench.load import free_port
 from bridge.adapters.http import Http
+from bridge.adapters.ledger.engine import Database
 from bridge.adapters.valkey import server_program
 from bridge.destinations.checkup import noticed
 from bridge.destinations.incident_io import IncidentIo
@@ -24,6 +25,7 @@ from bridge.domain.delivery import HttpRequest, HttpResponse
 from bridge.sandbox import SandboxServer, seed
 from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, eventually, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
+from tests.ledgers import claim, delivered, fires, ledger_of, record, route, settle
 
 pytestmark = pytest.mark.e2e
 
@@ -238,6 +240,24 @@ def test_where_criticals_go_when_an_account_stands_still_is_said(tmp_path: Path,
     assert "warning  account pd2: its plan B 'pd3' is a pagerduty account as well: both stand still together\n" in out
     assert run(tmp_path, "lanes", "--pause", "pd").code == FINE
     assert "resume it to go on; criticals open at 'io' as well" in run(tmp_path, "lanes").out
+
+
+def test_what_is_bound_to_a_renamed_account_or_source_is_said(tmp_path: Path, server: SandboxServer) -> None:
+    config = write_configuration(tmp_path, accounts={"pd": PAGERDUTY})
+    ledger = ledger_of(Database(f"sqlite:///{tmp_path / 'var' / 'bridge.db'}"), pd=route("pd"))
+    settle(ledger, fires("open", account="pd"), fires("waits", account="pd"))
+    record(ledger, claim(ledger, "pd"), delivered("P1"))
+    ledger.close()
+    settings = json.loads(config.read_text())
+    settings["accounts"] = {"renamed": PAGERDUTY}
+    config.write_text(json.dumps(settings))
+    rules = tmp_path / "rules" / "rules.yaml"
+    rules.write_text(rules.read_text().replace('"account": "pd"', '"account": "renamed"'))
+    ran = doctor(tmp_path, server)
+    assert ran.code == PROBLEMS
+    said = "is not configured, with 1 incident open there and 1 to be told there: nothing is sent\n"
+    assert f"PROBLEM  account pd: {said}" in ran.out
+    assert "warning  source s: is not configured, and 2 open incidents would end by its reports\n" in ran.out
 
 
 def test_what_is_away_is_said_with_what_to_do(tmp_path: Path, server: SandboxServer) -> None:

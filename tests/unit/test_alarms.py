@@ -57,6 +57,15 @@ def test_an_account_that_needs_a_person_is_said_so_with_the_way_out(
     assert cause.advice
 
 
+def test_what_waits_for_an_account_that_nobody_configured_is_said_to_be_that() -> None:
+    (cause,) = causes([view(waits_since=NOW - 11 * MINUTE, lane=None, is_configured=False)], ALIVE, NOW)
+    assert (cause.kind, cause.about) == (CauseKind.LONG_WAIT, "pd")
+    assert cause.sentence == (
+        "incidents for 'pd' have waited 11 min, and no account of that name is configured: nobody sends them"
+    )
+    assert "bridge.yaml" in cause.advice
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -58,6 +58,23 @@ def test_a_lane_far_behind_shows_what_waits() -> None:
     assert need.links == (("/incidents?state=pending&account=pd", "See what waits"),)
 
 
+@pytest.mark.parametrize(
+    ("is_open", "waiting", "more"),
+    [
+        (1, 0, "1 incident is open there: nobody sends anything there"),
+        (2, 1, "2 incidents are open there and 1 delivery waits: nobody sends anything there"),
+        (0, 3, "3 deliveries wait: nobody sends anything there"),
+    ],
+)
+def test_what_is_bound_to_an_account_that_is_not_configured_needs_a_person(
+    is_open: int, waiting: int, more: str
+) -> None:
+    one = {"account": "old pd", "open": is_open, "waiting": waiting, "oldest_wait_s": None}
+    (need,) = needs_of((), (), (), {}, (), [one])
+    assert (need.what, need.more) == ("old pd is not configured", more)
+    assert need.links == (("/incidents?account=old+pd", "See its incidents"),)
+
+
 def test_a_dead_letter_names_the_line_of_its_rule_or_that_the_rule_is_gone() -> None:
     cause = {"account": "pd", "rule": "a b", "reason": "bad_request", "detail": "no such service", "number": 2}
     (need,) = needs_of((), [cause], (), {"a b": "rules/x.yaml:4"}, ())

@@ -92,6 +92,7 @@ LOOKS: dict[str, Callable[[Ledger], Any]] = {
     "counting": lambda ledger: (ledger.tallied(), ledger.totals()),
     "pruning": lambda ledger: (ledger.pruned(-DAY, -DAY), ledger.bodies_trimmed(1)),
     "lanes": lambda ledger: ledger.lanes({ACCOUNT: ("pagerduty", "12/min")}),
+    "what is not configured": lambda ledger: (ledger.unconfigured(["other"]), ledger.unheard(["other"])),
     "the first page": lambda ledger: (
         ledger.lately(),
         ledger.day(),

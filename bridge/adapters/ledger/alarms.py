@@ -10,7 +10,16 @@ from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import lane_from
 from bridge.adapters.ledger.schema import alarms, deliveries, heartbeats, incidents, lanes
-from bridge.domain.alarms import AGAIN_AFTER, EVERY, SILENT_AFTER, AccountView, Cause, causes, is_due
+from bridge.domain.alarms import (
+    AGAIN_AFTER,
+    EVERY,
+    MAX_WAIT_UNKNOWN,
+    SILENT_AFTER,
+    AccountView,
+    Cause,
+    causes,
+    is_due,
+)
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PAGES, Action, DeliveryState
 
@@ -30,7 +39,10 @@ became of the last one. Each attempt that fails puts off the next one, so that w
 def standing(
     transaction: Transaction, routes: Mapping[str, Route], max_waits: Mapping[str, timedelta]
 ) -> tuple[Cause, ...]:
-    """Everything that needs a person now, told before or not. `max_waits`: of every configured account."""
+    """Everything that needs a person now, told before or not. `max_waits`: of every configured account.
+
+    What waits for an account that bridge.yaml does not name (any more) would wait in silence else.
+    """
     connection, now = transaction.connection, transaction.now
     states = {row["name"]: lane_from(row) for row in connection.execute(select(lanes)).mappings()}
     since = {row.account: row.since for row in connection.execute(_PAGES_WAIT)}
@@ -52,13 +64,14 @@ def standing(
     views = [
         AccountView(
             name=name,
-            max_wait=max_waits[name],
-            lane=states.get(routes[name].lane),
+            max_wait=max_waits.get(name, MAX_WAIT_UNKNOWN),
+            lane=states.get(routes[name].lane) if name in max_waits else None,
             waits_since=since.get(name),
             critical_dead=buried.get(name, 0),
-            plan_b=_plan_b_of(routes[name]),
+            plan_b=_plan_b_of(routes[name]) if name in max_waits else None,
+            is_configured=name in max_waits,
         )
-        for name in sorted(max_waits)
+        for name in sorted({*max_waits, *since, *buried})
     ]
     refused = [f"{one['file']}:{one['line']}: {one['message']}" for one in books.state(transaction).refused]
     return causes(views, {row[0]: row[1] for row in connection.execute(beats)}, now, refused)

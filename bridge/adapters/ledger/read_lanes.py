@@ -1,16 +1,17 @@
 """What people ask of lanes, and of the processes that serve them: an item per account, and who is alive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, select
 
+from bridge.adapters.ledger.activity import open_by_account
 from bridge.adapters.ledger.changes import UNROUTED, Route
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.reads import rfc3339
 from bridge.adapters.ledger.rows import lane_from
-from bridge.adapters.ledger.schema import UNFINISHED, deliveries, heartbeats, incidents, lanes
+from bridge.adapters.ledger.schema import UNFINISHED, deliveries, heartbeats, incidents, lanes, members
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import Action, LaneClass
 from bridge.domain.folding import is_still_behind
@@ -30,6 +31,33 @@ def list_lanes(
         _lane_item(account, routes, rates[account], states, [r for r in waiting if r[0] == account], dead, now)
         for account in sorted(rates)
     ]
+
+
+def unconfigured(transaction: Transaction, accounts: Collection[str]) -> list[dict[str, Any]]:
+    """What is bound to accounts other than these: incidents that are open there, deliveries that nobody sends."""
+    connection, now = transaction.connection, transaction.now
+    other = deliveries.c.account.not_in(sorted(accounts))
+    waits = select(deliveries.c.account, func.count(), func.min(deliveries.c.created_at)).group_by(deliveries.c.account)
+    found: dict[str, dict[str, Any]] = {}
+    for account, number in open_by_account(transaction).items():
+        if account not in accounts:
+            found[account] = {"account": account, "open": number, "waiting": 0, "oldest_wait_s": None}
+    for state in UNFINISHED:  # each has an index of its own
+        waiting = waits.where(deliveries.c.state == state, deliveries.c.action != Action.CHECK.value, other)
+        for account, number, since in connection.execute(waiting):
+            one = found.setdefault(account, {"account": account, "open": 0, "waiting": 0, "oldest_wait_s": None})
+            one["waiting"] += number
+            waited_s = round((now - since).total_seconds(), 1)
+            one["oldest_wait_s"] = max(waited_s, one["oldest_wait_s"] or 0.0)
+    return [found[account] for account in sorted(found)]
+
+
+def unheard(transaction: Transaction, sources: Collection[str]) -> dict[str, int]:
+    """Of other sources than these: how many live incidents wait for one to say that its problem is over."""
+    fires = members.c.firing, members.c.source.not_in(sorted(sources)), incidents.c.live
+    counted = select(members.c.source, func.count(members.c.incident_id.distinct())).where(*fires)
+    counted = counted.join_from(members, incidents, incidents.c.id == members.c.incident_id)
+    return {row[0]: row[1] for row in transaction.connection.execute(counted.group_by(members.c.source))}
 
 
 def _waiting(connection: Connection, state: str, now: datetime) -> Sequence[Any]:

@@ -149,6 +149,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             advice = "without space webhooks are answered 503; give it some, or shorten 'retention'"
             yield odd(part, f"{free >> 20} MiB are free on its disk", advice)
     yield from _processes(ledger, settings)
+    yield from _not_configured(ledger, settings)
     ledger.close()
 
 
@@ -160,6 +161,23 @@ def _processes(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
         yield wrong(part, cause.sentence, cause.advice)
     if not any(not cause.about for cause in standing):
         yield well("processes", "a worker and a clock are running")
+
+
+def _not_configured(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
+    """What is bound to names that bridge.yaml had once."""
+    for one in ledger.unconfigured(settings.accounts):
+        is_open = f"{counted(one['open'], 'incident')} open there" if one["open"] else ""
+        waits = f"{one['waiting']:,} to be told there" if one["waiting"] else ""
+        sentence = f"is not configured, with {' and '.join(filter(None, (is_open, waits)))}: nothing is sent"
+        advice = (
+            "write it into bridge.yaml again, beside its new name if it has one, until they are over; or resolve what "
+            "waits, and detach what is open, on their pages"
+        )
+        yield wrong(f"account {one['account']}", sentence, advice)
+    for source, number in sorted(ledger.unheard(settings.sources).items()):
+        sentence = f"is not configured, and {counted(number, 'open incident')} would end by its reports"
+        advice = "give it its name again until they are over, or resolve them on their pages when their problems are"
+        yield odd(f"source {source}", sentence, advice)
 
 
 # ---- Redis -----------------------------------------------------------------------------------------------------------

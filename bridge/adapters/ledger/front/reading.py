@@ -140,6 +140,16 @@ class ForReading(Base):
         with self.database.reading() as transaction:
             return read_lanes.list_lanes(transaction, self.routes, rates)
 
+    def unconfigured(self, accounts: Collection[str]) -> list[dict[str, Any]]:
+        """What is bound to accounts other than these, which are all that are configured: nobody sends it."""
+        with self.database.reading() as transaction:
+            return read_lanes.unconfigured(transaction, accounts)
+
+    def unheard(self, sources: Collection[str]) -> dict[str, int]:
+        """Of other sources than these: how many live incidents wait for one to say that its problem is over."""
+        with self.database.reading() as transaction:
+            return read_lanes.unheard(transaction, sources)
+
     def line(self, account: str) -> Line | None:
         """What one more create of an account would find in its lane; None when there is no such lane."""
         route = self.routes.get(account)

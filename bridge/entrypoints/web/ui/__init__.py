@@ -231,7 +231,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
             over=over,
             filters={"state": state or "", "account": account},
             states=tuple(IncidentState),
-            accounts=sorted(ui.rates),
+            accounts=sorted({*ui.rates, *filter(None, [account])}),  # one that is not configured any more as well
         )
 
     @routes.get("/incidents/<incident_id>")

@@ -39,9 +39,10 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         for lane in ledger.lanes(ui.rates)
     ]
     places = {rule["id"]: f"{rule['file']}:{rule['line']}" for rule in rules}
+    others = ledger.unconfigured(ui.rates)
     found = (
         *reloads.need_of_rules(ledger),
-        *needs.needs_of(lanes, causes[:CAUSES_SHOWN], troubles["templates"], places, ui.missing()),
+        *needs.needs_of(lanes, causes[:CAUSES_SHOWN], troubles["templates"], places, ui.missing(), others),
     )
     return {
         "title": needs.title_of(found),

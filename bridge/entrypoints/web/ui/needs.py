@@ -27,8 +27,12 @@ def needs_of(
     templates: Iterable[Mapping[str, Any]],
     places: Mapping[str, str],
     missing: Iterable[str],
+    unconfigured: Iterable[Mapping[str, Any]] = (),
 ) -> tuple[Need, ...]:
-    """Everything that needs a person. `places` has the file:line of each rule that is in force."""
+    """Everything that needs a person. `places` has the file:line of each rule that is in force.
+
+    `unconfigured`: the accounts that something is bound to, and that bridge.yaml does not name.
+    """
     found = [
         Need(
             what=sentence[:1].upper() + sentence[1:],
@@ -42,6 +46,7 @@ def needs_of(
         need = _of_lane(lane)
         if need is not None:
             found.append(need)
+    found += [_of_unconfigured(one) for one in unconfigured]
     found += [_of_cause(cause, places) for cause in causes]
     found += [_of_template(one, places) for one in templates]
     return tuple(found)
@@ -89,6 +94,19 @@ def _of_lane(lane: Mapping[str, Any]) -> Need | None:
             links=((f"/incidents?state=pending&account={account}", "See what waits"),),
         )
     return None
+
+
+def _of_unconfigured(one: Mapping[str, Any]) -> Need:
+    account = one["account"]
+    is_open = f"{plural(one['open'], 'incident is', 'incidents are')} open there" if one["open"] else ""
+    waits = plural(one["waiting"], "delivery waits", "deliveries wait") if one["waiting"] else ""
+    return Need(
+        what=f"{account} is not configured",
+        more=f"{' and '.join(filter(None, (is_open, waits)))}: nobody sends anything there",
+        mend="Write the account into bridge.yaml again, beside its new name if it has one, until they are over; or "
+        "resolve what waits, and detach what is open, on their pages.",
+        links=((f"/incidents?{urlencode({'account': account})}", "See its incidents"),),
+    )
 
 
 def _of_cause(cause: Mapping[str, Any], places: Mapping[str, str]) -> Need:
