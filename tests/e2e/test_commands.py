@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from bench.load import free_port
+from bridge import wiring
+from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import HEAD
 from bridge.entrypoints import cli
 from tests.e2e.processes import CLI, SOURCES, Bridge, alert, environment, write_configuration
@@ -513,6 +516,20 @@ def test_the_schema_is_made_once_and_left_alone_after_that(tmp_path: Path) -> No
     first, second = (run(tmp_path, "db", "upgrade") for _ in range(2))
     assert (first.code, first.out) == (FINE, f"the ledger went from version none to {HEAD}\n")
     assert (second.code, second.out) == (FINE, f"the ledger is at version {HEAD} already\n")
+
+
+def test_an_upgrade_names_the_processes_that_ran_under_it(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    assert run(tmp_path, "db", "upgrade").err == ""
+    ledger = Ledger(Database(f"sqlite:///{tmp_path / 'var' / 'bridge.db'}"), {})
+    ledger.heartbeat(replace(wiring.heartbeat("clock"), process="clock@host-b:7"))
+    ledger.close()
+    assert run(tmp_path, "db", "upgrade").err == "", "nothing was upgraded"
+    with closing(sqlite3.connect(tmp_path / "var" / "bridge.db", isolation_level=None)) as before:
+        before.execute("UPDATE alembic_version SET version_num = '0009'")  # 0010 makes an index anew
+    ran = spawn(tmp_path, "db", "upgrade", "--config", str(config))
+    assert (ran.code, ran.out) == (FINE, f"the ledger went from version 0009 to {HEAD}\n")
+    assert ran.err.startswith("clock@host-b:7 ran a moment ago, with the version before: ")
 
 
 @pytest.mark.parametrize("command", ["db upgrade", "serve", "up", "events"])

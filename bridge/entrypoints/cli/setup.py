@@ -4,6 +4,7 @@ import gc
 import shlex
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from getpass import GetPassWarning
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
 GITIGNORE = "# the ledger, which holds what senders wrote, and the key of the sessions\nvar/\n"
+BEATS_WITHIN = timedelta(seconds=30)  # three heartbeats: whoever is older has ended
 SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
 
 
@@ -217,13 +219,20 @@ def db() -> None:
 def db_upgrade(config: Path) -> int:
     """Apply the missing migrations. Safe to repeat; a newer schema is refused and left alone."""
     from bridge import wiring
+    from bridge.adapters.ledger import Ledger
     from bridge.adapters.ledger.upgrade import upgrade
 
     database = wiring.open_database(wiring.load_settings(config, receives=False))
     try:
         before, after = upgrade(database)
+        left = [] if before in (None, after) else [one["process"] for one in Ledger(database, {}).alive(BEATS_WITHIN)]
     finally:
         database.close()
     unchanged = f"the ledger is at version {after} already"
     tell(unchanged if before == after else f"the ledger went from version {before or 'none'} to {after}")
+    if left:
+        say(
+            f"{', '.join(left)} ran a moment ago, with the version before: whatever of it still runs does not start "
+            "again once it ends, for the ledger is newer; restart it with this version now"
+        )
     return 0
