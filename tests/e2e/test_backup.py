@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bridge.adapters.ledger import Ledger, receipt
@@ -35,6 +35,26 @@ def _grows(ledger: Ledger, megabytes: int) -> None:
         body = os.urandom(MB)
         event = {"event_id": ledger.new_id(), "source": "s", "received_at": datetime.now(UTC), "headers": {}}
         ledger.settle([receipt(**event, body=body, packed_body=zlib.compress(body, 0), decided=())])
+
+
+def test_the_room_that_pruning_made_is_given_back_as_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    ledger = open_ledger(sqlite_url(tmp_path / "var"))
+    settle(ledger, fires("before"))
+    _grows(ledger, 20)
+    while ledger.pruned(-timedelta(days=1), timedelta(days=90)):
+        pass
+    ledger.close()
+    found = re.search(r"^sqlite3 (\S+) (VACUUM)$", PAGE.read_text(), re.MULTILINE)
+    assert found is not None
+    file = tmp_path / found[1]
+    assert file.stat().st_size > 20 * MB
+    subprocess.run([sys.executable, "-c", SQLITE, *found.groups()], cwd=tmp_path, check=True, timeout=ENDS_WITHIN_S)
+    assert file.stat().st_size < 2 * MB
+    again = open_ledger(sqlite_url(tmp_path / "var"))
+    settle(again, fires("after"))
+    assert states(again) == ["pending", "pending"]
+    again.close()
 
 
 def test_a_backup_ends_while_webhooks_come_in(tmp_path: Path) -> None:

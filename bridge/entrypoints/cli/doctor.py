@@ -146,7 +146,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     if is_file:
         free = shutil.disk_usage(Path(path).parent).free
         if free < FREE_MIN_BYTES:
-            advice = "without space webhooks are answered 503; give it some, or shorten 'retention'"
+            advice = (
+                "without space webhooks are answered 503; give it some. A shorter 'retention' keeps the ledger from "
+                "growing, but gives nothing back: how to do that is in deploy/README.md"
+            )
             yield odd(part, f"{free >> 20} MiB are free on its disk", advice)
     yield from _processes(ledger, settings)
     yield from _not_configured(ledger, settings)
