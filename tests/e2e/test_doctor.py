@@ -258,6 +258,9 @@ def test_what_is_bound_to_a_renamed_account_or_source_is_said(tmp_path: Path, se
     said = "is not configured, with 1 incident open there and 1 to be told there: nothing is sent\n"
     assert f"PROBLEM  account pd: {said}" in ran.out
     assert "warning  source s: is not configured, and 2 open incidents would end by its reports\n" in ran.out
+    lanes = run(tmp_path, "lanes")
+    assert (lanes.code, "renamed" in lanes.out) == (FINE, True)
+    assert lanes.err == "not configured, with incidents open or waiting: pd; see 'incident-bridge doctor'\n"
 
 
 def test_what_is_away_is_said_with_what_to_do(tmp_path: Path, server: SandboxServer) -> None:

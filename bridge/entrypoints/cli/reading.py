@@ -165,6 +165,9 @@ def lanes(pause: str | None, resume: str | None, as_json: bool, config: Path) ->
                 act(account)
                 did(ledger, action, f"account {account}")
         items = ledger.lanes(wiring.rates(settings))
+        others = [one["account"] for one in ledger.unconfigured(settings.accounts)]
+    if others:
+        say(f"not configured, with incidents open or waiting: {', '.join(others)}; see 'incident-bridge doctor'")
     if as_json:
         printed({"items": items, "next": None})
         return 0
