@@ -3,18 +3,30 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Seen, Severity, Sighted
 from bridge.domain.decision import KeyRule, Outcome, Policy
-from bridge.domain.delivery import Action, Reference
-from bridge.domain.incident import CreateBody, Incident, IncidentState
-from bridge.domain.truth import Trust, is_over_quietly, is_quiet, looks_per_round, on_looked, on_sighted
+from bridge.domain.delivery import Action, Reason, Reference
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
+from bridge.domain.truth import (
+    Trust,
+    is_doubtful,
+    is_over_quietly,
+    is_quiet,
+    looks_per_round,
+    may_look,
+    on_looked,
+    on_reported,
+    on_sighted,
+)
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TRUST = Trust()
 BODY = CreateBody(fields={"title": "t"}, names=(), notes=())
+NEWER = CreateBody(fields={"title": "worse"}, names=(), notes=())
 UNTOLD = (IncidentState.PENDING, IncidentState.SENDING, IncidentState.DEAD, IncidentState.CANCELLED)
 OVER = (IncidentState.RESOLVED, IncidentState.CANCELLED)
 AGES = st.none() | st.integers(-600, 86_400).map(lambda seconds: NOW - timedelta(seconds=seconds))
@@ -65,6 +77,196 @@ def is_open() -> Incident:
     )  # fmt: skip
 
 
+def is_closed_by_a_person() -> Incident:
+    return replace(is_open(), state=IncidentState.RESOLVED, resolved_at=NOW, renews_at=NOW + timedelta(minutes=30))
+
+
+def test_what_fires_where_a_person_closed_is_told_when_the_next_page_is_due_and_gives_it_its_words() -> None:
+    joined = Transition(incident=is_closed_by_a_person(), outcome=Outcome.JOINED)
+    step = on_reported(joined, NEWER, NOW, TRUST)
+    assert step.incident == replace(joined.incident, renewal=NEWER)
+    assert step.add == ()
+    assert step.reason is not None
+    assert step.reason.endswith("a new one follows at 2026-01-05T12:30:00+00:00")
+
+
+def test_a_repetition_changes_nothing_of_what_the_next_page_says() -> None:
+    for held in (is_closed_by_a_person(), is_open()):
+        repeated = Transition(incident=held, outcome=Outcome.DUPLICATE)
+        assert on_reported(repeated, NEWER, NOW, TRUST).incident == held
+
+
+def test_what_joins_while_the_upstream_is_asked_gives_the_next_page_its_words_and_asks_no_second_time() -> None:
+    told = Transition(incident=is_open(), outcome=Outcome.JOINED, add=(Action.NOTE,))
+    step = on_reported(told, NEWER, NOW + timedelta(days=1), TRUST)
+    assert step == replace(told, incident=replace(told.incident, renewal=NEWER))
+
+
+def test_what_joins_an_incident_nobody_saw_for_long_is_told_to_it_and_asks_whether_it_is_open() -> None:
+    unseen = replace(is_open(), renewal=None, confirmed_at=NOW - TRUST.confirm_open)
+    told = Transition(incident=unseen, outcome=Outcome.JOINED, add=(Action.NOTE,))
+    step = on_reported(told, NEWER, NOW, TRUST)
+    assert step.add == (Action.NOTE, Action.CHECK)
+    assert step.incident == replace(unseen, renewal=NEWER)
+    assert step.reason == "the upstream is asked whether it is still open"
+    again = on_reported(replace(told, reason="already a member; nothing changed"), NEWER, NOW, TRUST)
+    assert again.reason == "already a member; nothing changed; the upstream is asked whether it is still open"
+
+
+@pytest.mark.parametrize(
+    ("seen_ago", "is_believed"),
+    [
+        (timedelta(minutes=59, seconds=59), True),
+        (timedelta(hours=1), False),
+        (-timedelta(minutes=1), True),  # two hosts' clocks
+        (-timedelta(minutes=1, seconds=1), False),  # a clock that jumped back
+        (None, False),
+    ],
+)
+def test_an_open_incident_is_believed_for_confirm_open_and_a_jump_of_the_clock_does_not_stretch_that(
+    seen_ago: timedelta | None, is_believed: bool
+) -> None:
+    seen_at = None if seen_ago is None else NOW - seen_ago
+    one = replace(is_open(), renewal=None, confirmed_at=seen_at)
+    assert is_doubtful(one, NOW, TRUST.confirm_open) is not is_believed
+
+
+def test_nobody_doubts_what_is_not_open_what_has_no_id_upstream_and_what_is_asked_after_already() -> None:
+    unseen = replace(is_open(), renewal=None, confirmed_at=None)
+    others = [replace(unseen, state=state) for state in IncidentState if state is not IncidentState.OPEN]
+    for one in (*others, replace(unseen, upstream_id=None), replace(unseen, renewal=BODY)):
+        assert not is_doubtful(one, NOW, TRUST.confirm_open)
+
+
+def test_only_what_the_upstream_has_and_we_are_not_closing_ourselves_is_looked_at() -> None:
+    for state in IncidentState:
+        one = replace(is_open(), state=state)
+        assert not may_look(replace(one, upstream_id=None))
+        assert may_look(one) == (state in (IncidentState.OPEN, IncidentState.RESOLVED, IncidentState.RESOLVING))
+    resolving = replace(is_open(), state=IncidentState.RESOLVING, resolve_claimed=True)
+    assert not may_look(resolving), "its answer says as much"
+
+
+def sighted(seen: Seen, at: datetime | None) -> Sighted:
+    return Sighted(
+        source="s",
+        source_type="t",
+        reason="r",
+        payload={},
+        account="pd",
+        upstream_id="P1",
+        seen=seen,
+        occurred_at=at,
+    )
+
+
+def test_what_is_seen_open_is_believed_from_then_on_and_keeps_nothing_for_a_next_page() -> None:
+    for state in (IncidentState.OPEN, IncidentState.RESOLVING):
+        held = replace(is_open(), state=state, confirmed_at=NOW - timedelta(hours=3))
+        after = on_looked(held, Reference(id="P1", closed=False), NOW, TRUST).incident
+        assert after == replace(held, confirmed_at=NOW, renewal=None)
+
+
+def test_while_our_own_resolve_is_on_its_way_a_look_says_nothing() -> None:
+    held = replace(is_open(), state=IncidentState.RESOLVING, resolve_claimed=True)
+    for closed in (False, True):
+        assert on_looked(held, Reference(id="P1", closed=closed), NOW, TRUST) == Transition(incident=held)
+
+
+def test_what_a_person_closed_and_opened_again_is_open_as_if_nothing_had_been() -> None:
+    closed = replace(is_closed_by_a_person(), reason=Reason.CLOSED_UPSTREAM, confirmed_at=NOW - timedelta(hours=1))
+    step = on_looked(closed, Reference(id="P1", closed=False), NOW, TRUST)
+    assert step.incident == replace(is_open(), renewal=None)
+    assert step.revive == (Action.NOTE,), "what a person wrote and the close had cancelled"
+
+
+def test_what_is_over_here_and_closed_there_stays_so() -> None:
+    quiet = is_closed_by_a_person()
+    for held in (quiet, replace(quiet, live=False, firing=0, renewal=None, renews_at=None)):
+        assert on_looked(held, Reference(id="P1", closed=True), NOW, TRUST) == Transition(incident=held)
+
+
+def test_a_person_who_closes_it_is_left_in_peace_for_respect_human_close_and_told_nothing_that_waited() -> None:
+    for ago, is_left in ((timedelta(minutes=59), True), (timedelta(hours=1), False)):
+        held = replace(is_open(), opened_at=NOW - timedelta(days=1))
+        step = on_looked(held, Reference(id="P1", closed=True, changed_at=NOW - ago), NOW, TRUST)
+        assert step.incident.reason == Reason.CLOSED_UPSTREAM
+        assert (step.incident.live, step.renews) == (is_left, not is_left)
+        assert {Action.RESOLVE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE, Action.CHECK} <= set(step.cancel)
+
+
+def test_who_closes_a_plan_b_has_heard_of_it_and_is_paged_there_no_more() -> None:
+    held = replace(is_open(), opened_at=NOW - timedelta(days=1), stands_for="other")
+    for ago in (timedelta(0), timedelta(hours=2)):
+        step = on_looked(held, Reference(id="P1", closed=True, changed_at=NOW - ago), NOW, TRUST)
+        assert (step.incident.live, step.renews) == (False, False)
+
+
+def test_an_event_that_is_clearly_older_than_what_is_known_says_nothing() -> None:
+    minutes = timedelta(minutes=1)
+    for held in (replace(is_open(), renewal=None), replace(is_closed_by_a_person(), confirmed_at=None)):
+        for seen in Seen:
+            step = on_sighted(held, sighted(seen, NOW - 6 * minutes), NOW, TRUST, BODY)
+            assert (step.incident, step.add, step.outcome) == (held, (), Outcome.IGNORED)
+            assert step.reason == "older than what is known since 2026-01-05T12:00:00+00:00"
+
+
+def test_where_two_clocks_leave_open_what_came_first_the_upstream_is_asked_once() -> None:
+    held = replace(is_open(), renewal=None)
+    step = on_sighted(held, sighted(Seen.CLOSED, NOW - timedelta(minutes=5)), NOW, TRUST, BODY)
+    assert (step.outcome, step.add) == (Outcome.SIGHTED, (Action.CHECK,))
+    assert step.incident == replace(held, renewal=BODY)
+    again = on_sighted(step.incident, sighted(Seen.CLOSED, NOW - timedelta(minutes=5)), NOW, TRUST, NEWER)
+    assert (again.outcome, again.add, again.incident) == (Outcome.IGNORED, (), step.incident)
+
+
+def test_of_the_two_clocks_nobody_is_asked_when_both_say_that_it_is_open() -> None:
+    later = NOW + timedelta(minutes=10)
+    step = on_sighted(is_open(), sighted(Seen.OPEN, NOW - timedelta(minutes=1)), later, TRUST, BODY)
+    assert (step.add, step.incident.confirmed_at) == ((), later)
+
+
+def test_a_change_of_what_is_open_is_looked_at_and_of_what_is_not_is_left_alone() -> None:
+    assert on_sighted(replace(is_open(), renewal=None), sighted(Seen.CHANGED, NOW), NOW, TRUST, BODY).add
+    for state in IncidentState:
+        held = replace(is_open(), state=state, renewal=None, resolved_at=NOW if state in OVER else None)
+        if state is not IncidentState.OPEN:
+            step = on_sighted(held, sighted(Seen.CHANGED, NOW), NOW, TRUST, BODY)
+            assert (step.incident, step.add, step.outcome) == (held, (), Outcome.IGNORED)
+
+
+def test_an_event_of_just_before_the_end_opens_nothing_again() -> None:
+    for held in (is_closed_by_a_person(), replace(is_closed_by_a_person(), live=False, firing=0, renews_at=None)):
+        step = on_sighted(held, sighted(Seen.OPEN, NOW - timedelta(minutes=1)), NOW, TRUST, BODY)
+        assert (step.incident, step.outcome) == (held, Outcome.IGNORED)
+
+
+def test_what_was_reported_last_is_the_next_pages_even_when_an_event_tells_of_the_close() -> None:
+    step = on_sighted(replace(is_open(), renewal=NEWER), sighted(Seen.CLOSED, NOW), NOW, TRUST, BODY)
+    assert step.incident.renewal == NEWER
+
+
+def test_a_close_longer_ago_than_respected_leaves_the_next_page_to_the_clock_at_once() -> None:
+    held = replace(is_open(), opened_at=NOW - timedelta(days=1), confirmed_at=NOW - timedelta(hours=3))
+    step = on_sighted(held, sighted(Seen.CLOSED, NOW - timedelta(hours=2)), NOW, TRUST, BODY)
+    assert is_quiet(step.incident)
+    assert is_over_quietly(step.incident, NOW, TRUST)
+    assert not step.renews
+
+
+def test_an_event_that_changes_nothing_leaves_no_trace() -> None:
+    held = replace(is_open(), state=IncidentState.RESOLVING, resolve_claimed=True, renewal=None)
+    step = on_sighted(held, sighted(Seen.CLOSED, NOW), NOW, TRUST, BODY)
+    assert (step.incident, step.outcome) == (held, Outcome.IGNORED)
+
+
+def test_only_what_a_person_closed_while_it_fires_has_a_quiet_time_that_ends() -> None:
+    over = replace(is_closed_by_a_person(), renews_at=NOW)
+    assert is_over_quietly(over, NOW, TRUST)
+    for other in (replace(over, live=False), replace(over, state=IncidentState.OPEN), replace(over, renews_at=None)):
+        assert not is_over_quietly(other, NOW, TRUST)
+
+
 def test_nothing_was_closed_before_it_was_opened() -> None:
     for never in (datetime.min.replace(tzinfo=UTC), NOW - timedelta(days=100)):  # Go writes the first for "no time"
         there = Reference(id="P1", closed=True, changed_at=never)
@@ -102,17 +304,7 @@ def test_a_look_never_leaves_an_incident_in_between(
 def test_an_event_is_said_to_change_something_only_when_it_does(
     incident: Incident, seen: Seen, occurred_at: datetime | None
 ) -> None:
-    sighted = Sighted(
-        source="s",
-        source_type="t",
-        reason="r",
-        payload={},
-        account="pd",
-        upstream_id="P1",
-        seen=seen,
-        occurred_at=occurred_at,
-    )
-    step = on_sighted(incident, sighted, NOW, TRUST, BODY)
+    step = on_sighted(incident, sighted(seen, occurred_at), NOW, TRUST, BODY)
     assert step.reason
     assert not step.renews, "a new episode is left to the clock"
     assert (step.outcome is Outcome.SIGHTED) == (step.incident != incident or bool(step.add))
