@@ -7,11 +7,12 @@ from itertools import product
 from pathlib import Path
 
 from bridge.domain.alert import Severity
-from bridge.domain.decision import KeyRule, OnResolve, Policy
+from bridge.domain.decision import KeyRule, OnAcknowledge, OnResolve, Outcome, Policy
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.folding import afterwards, carries_on
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, Transition
 from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
+from bridge.domain.telling import Telling
 from bridge.domain.transitions import (
     is_moot,
     on_acknowledged,
@@ -21,14 +22,17 @@ from bridge.domain.transitions import (
     on_discarded,
     on_firing,
     on_key_spent,
+    on_moot,
     on_not_sent,
     on_replayed,
     on_resolved,
+    superseded,
 )
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BODY = CreateBody(fields={}, names=(), notes=())
+WORSE = CreateBody(fields={"title": "worse"}, names=(), notes=())
 OVER = (IncidentState.RESOLVED, IncidentState.CANCELLED)
 OWED = {  # what may be claimed, delivered, or dead in a state; the deliveries of an open incident move nothing
     IncidentState.PENDING: (Action.CREATE, Action.REOPEN),
@@ -155,6 +159,342 @@ def test_what_is_not_live_stays_so_unless_it_is_re_opened() -> None:
 def test_no_state_but_open_is_told_of_changes() -> None:
     for state, action in product(IncidentState, (Action.UPDATE, Action.NOTE, Action.ACKNOWLEDGE)):
         assert is_moot(incident(state), action) == (state is not IncidentState.OPEN)
+
+
+def test_a_higher_severity_is_told_once_to_what_is_open_and_where_the_rule_has_something_to_change() -> None:
+    states = (IncidentState.SENDING, IncidentState.OPEN, IncidentState.RESOLVING)
+    for state, severity, rise in product(states, (Severity.ERROR, Severity.WARNING, Severity.INFO), (False, True)):
+        held = incident(state, severity=Severity.WARNING, firing=1)
+        step = on_firing(held, None, severity, WORSE, NOW, rise=rise)
+        assert isinstance(step, Transition)
+        is_told = severity is Severity.ERROR and rise
+        assert (Action.UPDATE in step.add, Action.UPDATE in step.cancel) == (is_told, is_told)
+        assert step.incident.severity is (Severity.ERROR if severity is Severity.ERROR else Severity.WARNING)
+        assert step.incident.telling.has_updates == is_told
+
+
+def test_what_waits_to_be_re_opened_is_re_opened_with_the_words_of_its_most_severe() -> None:
+    waits = incident(IncidentState.PENDING, firing=1, resolved_at=NOW, renewal=BODY)
+    for severity, is_worse in ((Severity.CRITICAL, True), (Severity.ERROR, False), (Severity.WARNING, False)):
+        step = on_firing(waits, None, severity, WORSE, NOW)
+        assert isinstance(step, Transition)
+        assert step.add == step.cancel == ((Action.REOPEN,) if is_worse else ())
+        assert step.incident.renewal == (WORSE if is_worse else BODY)
+        assert (step.incident.firing, step.replace_create) == (2, False)
+
+
+def test_a_waiting_create_says_what_its_most_severe_says_and_one_that_speaks_for_others_is_updated_after_it() -> None:
+    for folded, severity, rise in product((0, 2), (Severity.CRITICAL, Severity.WARNING), (False, True)):
+        waits = incident(IncidentState.PENDING, firing=1 + folded, folded=folded)
+        step = on_firing(waits, None, severity, WORSE, NOW, rise=rise)
+        assert isinstance(step, Transition)
+        is_worse = severity is Severity.CRITICAL
+        assert step.replace_create == (is_worse and not folded)
+        assert step.promotes == (is_worse and bool(folded)), "criticals go first, whatever the text says"
+        is_told = is_worse and bool(folded) and rise
+        assert step.add == step.cancel == ((Action.UPDATE,) if is_told else ())
+        assert step.incident.telling.has_updates == is_told
+        assert step.incident.severity is (Severity.CRITICAL if is_worse else Severity.ERROR)
+
+
+def test_what_fires_while_its_resolve_is_sent_is_as_severe_as_what_fires_since_and_says_what_follows() -> None:
+    sent = incident(IncidentState.RESOLVING, severity=Severity.CRITICAL, resolve_claimed=True)
+    first = on_firing(sent, member(firing=False), Severity.WARNING, BODY, NOW, reopens=True)
+    assert isinstance(first, Transition)
+    assert (first.incident.severity, first.incident.renewal) == (Severity.WARNING, BODY)
+    assert first.reason == "fired again while its resolve was being sent; it is re-opened after the resolve"
+    for severity, worst in ((Severity.INFO, Severity.WARNING), (Severity.ERROR, Severity.ERROR)):
+        second = on_firing(first.incident, None, severity, BODY, NOW)
+        assert isinstance(second, Transition)
+        assert second.incident.severity is worst
+        assert "it becomes a new episode" in (second.reason or "")
+    carrier = on_firing(replace(sent, folded=1), None, Severity.ERROR, BODY, NOW, reopens=True)
+    assert isinstance(carrier, Transition)
+    assert "it becomes a new episode" in (carrier.reason or ""), "what was folded into it goes by itself"
+
+
+def test_what_comes_back_soon_is_re_opened_as_if_nobody_had_been_told_that_it_was_over() -> None:
+    over = incident(
+        IncidentState.RESOLVED,
+        resolved_at=NOW,
+        severity=Severity.CRITICAL,
+        acknowledged=True,
+        resolve_claimed=True,
+        telling=Telling(flaps=1, flapping_since=NOW),
+    )
+    soon = NOW + timedelta(minutes=10)
+    step = on_firing(None, None, Severity.WARNING, WORSE, soon, ended=over, reopens=True)
+    assert isinstance(step, Transition)
+    again = step.incident
+    assert (again.state, again.live, again.firing, again.severity) == (IncidentState.PENDING, True, 1, Severity.WARNING)
+    assert (again.acknowledged, again.resolve_claimed, again.renewal) == (False, False, WORSE)
+    assert (step.add, step.revive, step.reason) == (
+        (Action.REOPEN,),
+        (Action.NOTE,),
+        "fired again; re-opens its incident",
+    )
+    assert (again.telling.flaps, again.telling.note_waits) == (2, False)
+    third = on_firing(
+        None, None, Severity.WARNING, BODY, soon, ended=replace(over, telling=again.telling), reopens=True
+    )
+    assert isinstance(third, Transition)
+    assert (third.add, third.incident.telling.note_waits) == ((Action.REOPEN, Action.NOTE), True)
+
+
+def test_how_often_it_flaps_is_counted_over_episodes_within_half_an_hour_of_each_end() -> None:
+    policy = Policy(reopen_within=timedelta(minutes=15))
+    for minutes, reopens, flaps in ((10, False, 2), (15, True, 2), (30, True, 2), (31, True, 1)):
+        over = incident(
+            IncidentState.RESOLVED, resolved_at=NOW, policy=policy, telling=Telling(flaps=1, flapping_since=NOW)
+        )
+        step = on_firing(
+            None, None, Severity.ERROR, BODY, NOW + timedelta(minutes=minutes), ended=over, reopens=reopens
+        )
+        assert not isinstance(step, Transition)
+        assert step.telling.flaps == flaps
+        assert step.follows == (over if minutes == 10 else None), "what came back too late is no sequel"
+
+
+def test_a_problem_that_is_over_leaves_and_the_last_one_ends_what_was_never_sent() -> None:
+    for firing, says in ((3, "left; 2 other problems keep it open"), (2, "left; 1 other problem keeps it open")):
+        step = on_resolved(incident(IncidentState.OPEN, firing=firing), member(firing=True))
+        assert step is not None
+        assert (step.incident.state, step.incident.firing, step.reason) == (IncidentState.OPEN, firing - 1, says)
+        assert (step.add, step.cancel) == ((), ())
+    step = on_resolved(incident(IncidentState.PENDING, firing=1), member(firing=True))
+    assert step is not None
+    assert (step.incident.state, step.incident.live) == (IncidentState.CANCELLED, False)
+    assert (step.incident.reason, step.outcome) == (Reason.RECOVERED, Outcome.CANCELLED)
+    assert set(step.cancel) == {Action.CREATE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE}
+
+
+def test_what_was_over_already_or_never_fired_here_ends_nothing() -> None:
+    held = incident(IncidentState.OPEN, firing=1)
+    for react in (on_resolved, on_acknowledged):
+        assert react(None, member(firing=True)) is None
+        assert react(held, None) is None
+        assert react(held, member(firing=False)) is None
+        assert react(replace(held, live=False), member(firing=True)) is None
+
+
+def test_a_resolve_follows_the_last_problem_and_what_waited_to_be_told_is_not_told_any_more() -> None:
+    waits = Telling(note_waits=True, has_updates=True)
+    for state, after in (
+        (IncidentState.SENDING, IncidentState.SENDING),
+        (IncidentState.OPEN, IncidentState.RESOLVING),
+    ):
+        held = incident(state, firing=1, telling=waits, resolve_claimed=state is IncidentState.OPEN)
+        step = on_resolved(held, member(firing=True))
+        assert step is not None
+        assert (step.incident.state, step.incident.firing) == (after, 0)
+        assert (step.add, set(step.cancel)) == ((Action.RESOLVE,), {Action.UPDATE, Action.NOTE})
+        assert (step.incident.telling.note_waits, step.incident.telling.unsaid) == (False, True)
+        assert not step.incident.resolve_claimed, "what fires now takes the resolve back"
+        quiet = on_resolved(incident(state, firing=1), member(firing=True))
+        assert quiet is not None
+        assert quiet.cancel == ()
+
+
+def test_where_the_rule_leaves_resolving_to_people_a_note_says_once_that_it_is_over() -> None:
+    for state, word, waits in product(
+        (IncidentState.SENDING, IncidentState.OPEN), (OnResolve.NOTE, OnResolve.IGNORE), (False, True)
+    ):
+        held = incident(state, firing=1, policy=Policy(on_resolve=word), telling=Telling(note_waits=waits))
+        step = on_resolved(held, member(firing=True))
+        assert step is not None
+        assert (step.incident.state, step.outcome) == (state, Outcome.RESOLVING)
+        says = word is OnResolve.NOTE
+        assert step.add == ((Action.NOTE,) if says and not waits else ())
+        assert step.incident.telling == Telling(note_waits=waits or says, over=says)
+        assert "to people" in (step.reason or "")
+
+
+def test_what_fires_again_is_not_said_to_be_over_and_tells_what_its_resolve_had_cancelled() -> None:
+    said = Telling(note_waits=True, over=True)
+    step = on_firing(incident(IncidentState.OPEN, telling=said), member(firing=False), Severity.ERROR, BODY, NOW)
+    assert isinstance(step, Transition)
+    assert not step.incident.telling.over
+    for telling, add, revive in (
+        (Telling(), (), (Action.NOTE,)),
+        (Telling(unsaid=True), (Action.NOTE,), (Action.NOTE,)),
+        (Telling(has_updates=True), (), (Action.UPDATE, Action.NOTE)),
+    ):
+        for state in (IncidentState.SENDING, IncidentState.RESOLVING):
+            held = incident(state, telling=telling)
+            step = on_firing(held, member(firing=False), Severity.ERROR, BODY, NOW)
+            assert isinstance(step, Transition)
+            assert (step.cancel, step.add, step.revive) == ((Action.RESOLVE,), add, revive)
+        joins = on_firing(incident(IncidentState.OPEN, telling=telling), None, Severity.ERROR, BODY, NOW)
+        assert isinstance(joins, Transition)
+        assert (joins.cancel, joins.add, joins.revive) == ((), (Action.NOTE,), ())
+
+
+def test_one_note_waits_at_most_and_a_problem_that_goes_on_and_off_makes_one_only_when_it_is_due() -> None:
+    waits = on_firing(incident(IncidentState.OPEN, telling=Telling(note_waits=True)), None, Severity.ERROR, BODY, NOW)
+    assert isinstance(waits, Transition)
+    assert waits.add == ()
+    for flaps, add in ((1, ()), (2, (Action.NOTE,))):
+        held = incident(IncidentState.OPEN, firing=1, telling=Telling(flaps=flaps, flapping_since=NOW))
+        step = on_firing(held, member(firing=False), Severity.ERROR, BODY, NOW)
+        assert isinstance(step, Transition)
+        assert (step.add, step.incident.telling.flaps) == (add, flaps + 1)
+        assert step.incident.telling.note_waits == bool(add)
+        worse = on_firing(held, member(firing=True), Severity.CRITICAL, BODY, NOW)
+        assert isinstance(worse, Transition)
+        assert (worse.incident.telling.flaps, worse.add) == (flaps, ()), "what never stopped does not flap"
+
+
+def test_an_acknowledgement_is_passed_on_once_the_incident_is_open_and_only_as_its_rule_says() -> None:
+    for word, add in (
+        (OnAcknowledge.ACKNOWLEDGE, (Action.ACKNOWLEDGE,)),
+        (OnAcknowledge.NOTE, (Action.NOTE,)),
+        (OnAcknowledge.IGNORE, ()),
+    ):
+        policy = Policy(on_acknowledge=word)
+        early = on_acknowledged(incident(IncidentState.SENDING, firing=1, policy=policy), member(firing=True))
+        assert early is not None
+        assert (early.add, early.incident.acknowledged, early.outcome) == ((), True, Outcome.ACKNOWLEDGED)
+        opened = on_delivered(early.incident, Action.CREATE, Reference(id="P1"), NOW)
+        assert (opened.incident.state, opened.add) == (IncidentState.OPEN, add)
+        step = on_acknowledged(incident(IncidentState.OPEN, firing=1, policy=policy), member(firing=True))
+        assert step is not None
+        assert step.add == add
+        is_told = word is not OnAcknowledge.IGNORE
+        assert step.outcome is (Outcome.ACKNOWLEDGED if is_told else Outcome.IGNORED)
+        assert step.incident.acknowledged == is_told
+        again = on_acknowledged(replace(step.incident, acknowledged=True), member(firing=True))
+        assert again is not None
+        assert again.add == ()
+
+
+def test_what_the_upstream_has_is_known_by_its_id_and_is_open_or_resolved_as_its_problems_are() -> None:
+    there = Reference(id="P9", url="https://u/9", summary="s")
+    for action in (Action.CREATE, Action.REOPEN):
+        sent = incident(IncidentState.SENDING, firing=1, renewal=BODY, resolved_at=NOW, upstream_id=None)
+        opened = on_delivered(sent, action, there, NOW).incident
+        assert (opened.state, opened.upstream_id, opened.upstream_url) == (IncidentState.OPEN, "P9", "https://u/9")
+        assert (opened.confirmed_at, opened.resolved_at, opened.renewal) == (NOW, None, None)
+        assert opened.summary == "s"
+        over = on_delivered(replace(sent, firing=0, resolve_claimed=True), action, None, NOW).incident
+        assert (over.state, over.resolve_claimed, over.confirmed_at) == (IncidentState.RESOLVING, False, NOW)
+        left = replace(sent, firing=0, policy=Policy(on_resolve=OnResolve.NOTE))
+        assert on_delivered(left, action, there, NOW).incident.state is IncidentState.OPEN
+    kept = on_delivered(incident(IncidentState.SENDING, upstream_url="u"), Action.REOPEN, Reference(id="P1"), NOW)
+    assert kept.incident.upstream_url == "u"
+
+
+def test_what_fired_again_under_its_resolve_is_re_opened_where_that_can_be_and_else_a_new_episode() -> None:
+    sent = incident(IncidentState.RESOLVING, firing=1, renewal=BODY, resolve_claimed=True, acknowledged=True)
+    again = on_delivered(sent, Action.RESOLVE, None, NOW, reopens=True)
+    assert again.incident == replace(
+        sent, state=IncidentState.PENDING, acknowledged=False, resolve_claimed=False, resolved_at=NOW
+    )
+    assert (again.add, again.revive, again.renews) == ((Action.REOPEN,), (Action.NOTE,), False)
+    for other, reopens, renews in (
+        (sent, False, True),
+        (replace(sent, folded=1), True, True),
+        (replace(sent, firing=0), True, False),
+        (replace(sent, renewal=None), True, False),
+    ):
+        step = on_delivered(other, Action.RESOLVE, None, NOW, reopens=reopens)
+        assert (step.incident.state, step.incident.live) == (IncidentState.RESOLVED, False)
+        assert (step.incident.resolved_at, step.add, step.renews) == (NOW, (), renews)
+
+
+def test_a_dead_create_takes_along_what_waited_behind_it_and_a_dead_reopen_becomes_a_new_episode() -> None:
+    create = on_dead(incident(IncidentState.SENDING, firing=1), Action.CREATE, Reason.TOO_OLD)
+    assert (create.incident.state, create.incident.reason) == (IncidentState.DEAD, Reason.TOO_OLD)
+    assert create.incident.live
+    assert set(create.cancel) == {Action.RESOLVE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE}
+    waits = incident(IncidentState.SENDING, resolved_at=NOW, renewal=BODY, telling=Telling(note_waits=True))
+    fires = on_dead(replace(waits, firing=1), Action.REOPEN, Reason.TOO_OLD)
+    assert (fires.incident.state, fires.incident.live, fires.renews) == (IncidentState.RESOLVED, False, True)
+    assert not fires.incident.telling.note_waits
+    over = on_dead(replace(waits, resolve_claimed=True), Action.REOPEN, Reason.TOO_OLD)
+    assert (over.incident.state, over.incident.resolve_claimed) == (IncidentState.RESOLVING, False)
+    assert (over.incident.renewal, over.renews) == (None, False)
+    left = on_dead(replace(waits, policy=Policy(on_resolve=OnResolve.IGNORE)), Action.REOPEN, Reason.TOO_OLD)
+    assert (left.incident.state, left.incident.live) == (IncidentState.RESOLVED, False)
+    assert Action.REOPEN in left.cancel
+
+
+def test_a_resolve_that_died_opens_a_new_episode_only_for_what_fires_since() -> None:
+    sent = incident(IncidentState.RESOLVING, resolve_claimed=True, renewal=BODY)
+    for firing, renewal, renews in ((1, BODY, True), (0, BODY, False), (1, None, False)):
+        step = on_dead(replace(sent, firing=firing, renewal=renewal), Action.RESOLVE, Reason.REFUSED)
+        assert (step.incident.state, step.incident.reason) == (IncidentState.DEAD, Reason.REFUSED)
+        assert (step.incident.live, step.renews) == (True, renews)
+
+
+def test_a_letter_that_is_sent_again_goes_on_where_it_stood() -> None:
+    dead = incident(IncidentState.DEAD, firing=1, reason=Reason.TOO_OLD)
+    for claimed, state in ((True, IncidentState.SENDING), (False, IncidentState.PENDING)):
+        step = on_replayed(replace(dead, claimed=claimed), Action.CREATE, sent=False)
+        assert isinstance(step, Transition)
+        assert (step.incident.state, step.incident.reason) == (state, None)
+        assert (step.add, step.revive) == ((), (Action.UPDATE, Action.NOTE))
+    over = replace(dead, firing=0)
+    assert isinstance(on_replayed(over, Action.CREATE, sent=False), Refused)
+    step = on_replayed(over, Action.CREATE, sent=True)
+    assert isinstance(step, Transition)
+    assert (step.add, step.revive) == ((Action.RESOLVE,), ()), "what it opens is closed again"
+    step = on_replayed(dead, Action.RESOLVE, sent=True)
+    assert isinstance(step, Transition)
+    assert (step.incident.state, step.incident.reason) == (IncidentState.RESOLVING, None)
+    assert isinstance(on_replayed(replace(dead, live=False), Action.RESOLVE, sent=True), Refused)
+
+
+def test_a_letter_that_is_put_aside_is_over_and_one_of_what_is_open_changes_nothing() -> None:
+    dead = incident(IncidentState.DEAD, firing=1, reason=Reason.TOO_OLD)
+    for action, state in ((Action.CREATE, IncidentState.CANCELLED), (Action.RESOLVE, IncidentState.RESOLVED)):
+        over = on_discarded(dead, action, NOW)
+        assert (over.state, over.live, over.resolved_at, over.reason) == (state, False, NOW, Reason.DISCARDED)
+    held = incident(IncidentState.OPEN, firing=1)
+    assert on_discarded(held, Action.NOTE, NOW) == held
+
+
+def test_what_surely_did_not_land_waits_again_and_is_cancelled_when_its_problem_is_over() -> None:
+    sent = incident(IncidentState.SENDING, firing=1, claimed=True)
+    assert on_not_sent(sent, Action.CREATE).incident.state is IncidentState.PENDING
+    for step in (on_not_sent(replace(sent, firing=0), Action.CREATE), on_key_spent(replace(sent, firing=0))):
+        assert (step.incident.state, step.incident.live) == (IncidentState.CANCELLED, False)
+        assert step.incident.reason == Reason.RECOVERED
+        assert {Action.CREATE, Action.RESOLVE, Action.NOTE} <= set(step.cancel)
+    by_hand = on_key_spent(replace(sent, firing=0, reason=Reason.RESOLVED_BY_HAND))
+    assert by_hand.incident.reason == Reason.RESOLVED_BY_HAND
+    assert on_key_spent(sent) == Transition(incident=sent)
+
+
+def test_a_resolve_that_surely_did_not_land_is_taken_back_for_what_fires_since() -> None:
+    sent = incident(IncidentState.RESOLVING, firing=1, resolve_claimed=True, renewal=BODY)
+    back = on_not_sent(sent, Action.RESOLVE)
+    assert back.incident == replace(sent, state=IncidentState.OPEN, resolve_claimed=False, renewal=None)
+    assert (back.cancel, back.revive) == ((Action.RESOLVE,), (Action.UPDATE, Action.NOTE))
+    over = on_not_sent(replace(sent, firing=0), Action.RESOLVE)
+    assert over == Transition(incident=replace(sent, firing=0, resolve_claimed=False))
+    waits = incident(IncidentState.SENDING, resolved_at=NOW, firing=1)
+    assert on_not_sent(waits, Action.REOPEN).incident.state is IncidentState.PENDING
+    gone = on_not_sent(replace(waits, firing=0), Action.REOPEN)
+    assert (gone.incident.state, gone.incident.live) == (IncidentState.RESOLVED, False)
+    unsent = on_not_sent(replace(waits, resolved_at=None, claimed=True), Action.CREATE)
+    assert not unsent.incident.claimed, "its key is not used up"
+
+
+def test_a_note_that_nobody_needed_any_more_is_said_if_the_incident_goes_on_after_all() -> None:
+    for since, telling in ((None, Telling(note_waits=True)), (NOW, Telling(noted_at=NOW))):
+        over = incident(IncidentState.RESOLVING, telling=telling)
+        assert on_moot(over, Action.NOTE, since).telling.unsaid
+        assert not on_moot(over, Action.NOTE, since).telling.note_waits
+        assert on_moot(over, Action.UPDATE, since) == over
+
+
+def test_an_episode_in_a_dead_ones_place_goes_on_counting_how_often_it_flaps_and_leaves_it_nobody() -> None:
+    dead = incident(IncidentState.DEAD, firing=2, telling=Telling(flaps=2, flapping_since=NOW, note_waits=True))
+    step = on_firing(dead, None, Severity.ERROR, BODY, NOW)
+    assert not isinstance(step, Transition)
+    assert step.telling == Telling(flaps=2, flapping_since=NOW)
+    assert step.supersedes == superseded(dead)
+    assert (superseded(dead).live, superseded(dead).firing) == (False, 0)
 
 
 def test_the_picture_in_the_readme_is_drawn_from_the_moves(update_golden: bool) -> None:
