@@ -1,28 +1,37 @@
 """Which creates of a late lane go out together, and what is said for all of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Severity
+from bridge.domain.decision import KeyRule, Policy
+from bridge.domain.delivery import Action
 from bridge.domain.folding import (
     FOLD_MAX,
     LISTED_MAX,
     FoldForm,
     Listed,
     Waiting,
+    behind_sentence,
     carried,
+    carrier_fires,
+    carrying,
     folded_into,
     frozen_body,
     is_still_behind,
     joined_note,
     listed,
+    may_join,
     most_severe,
+    note_due_at,
     takes_more_since,
 )
-from bridge.domain.incident import CreateBody
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.lane import LaneState, Pace, order_key
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -53,6 +62,15 @@ def waiting(number: int, severity: Severity = Severity.ERROR, key: str = "k", ta
         title=f"problem {number}",
         firing=1,
     )
+
+
+def carrier(state: IncidentState = IncidentState.OPEN, **changes: Any) -> Incident:
+    plain: dict[str, Any] = {
+        "id": "c", "account": "pd", "series": "s", "scope": "", "rule": "r", "key": "k",
+        "key_rule": KeyRule.WHILE_OPEN, "key_text": None, "episode_id": "e", "episode_n": 0, "state": state,
+        "severity": Severity.ERROR, "title": "t", "policy": Policy(), "firing": 3, "folded": 2, "opened_at": NOW,
+    }  # fmt: skip
+    return Incident(**{**plain, **changes})
 
 
 lines = st.lists(
@@ -178,3 +196,98 @@ def test_hostile_titles_leave_room_for_the_list(limit: int) -> None:
     assert len(body.fields["title"]) <= limit
     assert len(body.fields["body"]) <= limit
     assert body.fields["title"].startswith("3 alerts:")
+
+
+# -- what joins later
+
+
+def test_a_note_at_the_carrier_is_enough_for_what_is_no_worse_while_something_of_it_fires() -> None:
+    takes = (IncidentState.PENDING, IncidentState.SENDING, IncidentState.OPEN)
+    for state in IncidentState:
+        assert may_join(carrier(state), Severity.ERROR) == (state in takes)
+    assert may_join(carrier(firing=1), Severity.WARNING)
+    assert not may_join(carrier(), Severity.CRITICAL), "a note pages nobody"
+    assert not may_join(carrier(firing=0), Severity.ERROR), "its resolve may wait behind its create already"
+    assert not may_join(carrier(live=False), Severity.ERROR)
+
+
+def test_a_carrier_is_as_severe_as_its_worst_and_open_for_as_long_as_anything_in_it_fires() -> None:
+    more = [waiting(1, Severity.CRITICAL), replace(waiting(2, Severity.INFO), firing=4)]
+    assert carrying(carrier(), more) == replace(carrier(), folded=4, firing=8, severity=Severity.CRITICAL)
+    assert carrying(carrier(), more[1:]).severity is Severity.ERROR
+
+
+def test_of_equals_the_first_in_the_line_speaks_and_is_named_first() -> None:
+    early, late = waiting(1, Severity.WARNING), waiting(2, Severity.WARNING)
+    twin = replace(early, delivery="d0002")
+    assert most_severe([late, twin, early]) == early
+    assert [line.title for line in listed([late, early])] == ["problem 1", "problem 2"]
+    assert folded_into(waiting(3), [late, twin, early], by_target=False) == (early, twin, late)
+
+
+def test_a_note_on_those_that_joined_gathers_for_five_seconds_and_with_a_critical_for_one() -> None:
+    mild, bad = (
+        Listed(severity=Severity.ERROR, title="a", alerts=1),
+        Listed(severity=Severity.CRITICAL, title="b", alerts=1),
+    )
+    second = timedelta(seconds=1)
+    assert note_due_at(None, [mild], NOW) == NOW + 5 * second
+    assert note_due_at(None, [mild, bad], NOW) == NOW + second
+    assert note_due_at(NOW + 2 * second, [mild], NOW) == NOW + 2 * second, "what waits is put off by nobody"
+    assert note_due_at(NOW + 4 * second, [bad], NOW) == NOW + second
+
+
+def test_a_note_that_grew_too_long_names_the_worst_and_still_counts_everybody() -> None:
+    many = [Listed(severity=Severity.WARNING, title=f"w{n}", alerts=2) for n in range(LISTED_MAX + 5)]
+    first = joined_note(None, many)
+    assert (len(first["joined"]), first["counted"]) == (LISTED_MAX, 10)
+    second = joined_note(first, [Listed(severity=Severity.CRITICAL, title="worst", alerts=1)])
+    assert second["note"].startswith(f"{2 * (LISTED_MAX + 5) + 1} more alerts of this kind:\n- critical: worst\n")
+    assert second["note"].endswith("\nand 12 more")
+    assert (len(second["joined"]), second["counted"]) == (LISTED_MAX, 12)
+
+
+def test_people_read_that_a_lane_is_far_behind_only_while_it_folds_and_something_waits() -> None:
+    assert behind_sentence(folding=True, waiting=1)
+    assert behind_sentence(folding=True, waiting=0) is behind_sentence(folding=False, waiting=9) is None
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    for length, shown in ((60, "x" * 60), (61, "x" * 59 + "…")):
+        best = CreateBody(fields={"title": "x" * (length - len("1 alerts: "))}, names=(), notes=())
+        title = frozen_body(best, best, [Listed(severity=Severity.ERROR, title="a", alerts=1)], FORM).fields["title"]
+        assert title.replace("1 alerts: ", "x" * len("1 alerts: ")) == shown
+
+
+def test_what_fires_in_a_folded_incident_makes_its_carrier_worse_but_is_no_note_there() -> None:
+    folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
+    for severity, is_worse in ((Severity.CRITICAL, True), (Severity.ERROR, False)):
+        alone, step = carrier_fires(folded, carrier(), None, severity, EMPTY, NOW, rise=True)
+        assert alone == folded
+        assert isinstance(step, Transition)
+        assert step.add == ((Action.UPDATE,) if is_worse else ())
+        assert step.incident.firing == 4
+        assert step.incident.severity is severity
+        assert step.incident.telling.has_updates == is_worse
+        assert (step.incident.telling.note_waits, step.replace_create) == (False, False)
+
+
+def test_what_fires_in_a_folded_incident_while_the_carriers_resolve_is_sent_goes_by_itself_afterwards() -> None:
+    folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
+    sent = carrier(IncidentState.RESOLVING, resolve_claimed=True, firing=0)
+    alone, step = carrier_fires(folded, sent, None, Severity.WARNING, EMPTY, NOW)
+    assert alone == replace(folded, renewal=EMPTY, severity=Severity.WARNING)
+    assert step is not None
+    assert step.incident.renewal is None, "the carrier opens nothing for it"
+    worse = replace(alone, firing=2, severity=Severity.ERROR)
+    assert (
+        carrier_fires(worse, sent, None, Severity.WARNING, CreateBody(fields={}, names=(), notes=()), NOW)[0] == worse
+    )
+    for state in (IncidentState.OPEN, IncidentState.RESOLVING):
+        assert carrier_fires(folded, carrier(state), None, Severity.WARNING, EMPTY, NOW)[0] == folded
+
+
+def test_a_carrier_that_came_to_its_end_is_not_joined_any_more() -> None:
+    folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
+    for ended in (carrier(live=False), carrier(IncidentState.DEAD)):
+        assert carrier_fires(folded, ended, None, Severity.ERROR, EMPTY, NOW) == (folded, None)
