@@ -1,6 +1,7 @@
 """What follows an attempt: the schedule, and that an unknown outcome is never sent again blindly."""
 
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -92,10 +93,35 @@ def test_an_open_key_is_looked_up_at_once_and_later_with_patience() -> None:
     assert late.delay > timedelta(minutes=1)
 
 
-def test_nothing_found_sends_again() -> None:
-    found = step(NothingFound(detail=""))
-    assert isinstance(found, RetryIn)
-    assert found.phase is Phase.SEND
+def test_nothing_found_sends_again_at_once_and_from_the_third_attempt_on_with_patience() -> None:
+    for attempt, seconds in ((1, 0), (2, 0), (3, 4), (4, 8)):  # the upstream's list can lag behind its creates
+        wanted = timedelta(seconds=seconds)
+        found = step(NothingFound(detail=""), attempt=attempt, phase=Phase.LOOK_UP)
+        assert found == RetryIn(delay=wanted, phase=Phase.SEND, reason=Reason.NOTHING_FOUND, sent=True)
+        known = step(KeyIsOpen(detail=""), attempt=attempt)
+        assert known == RetryIn(delay=wanted, phase=Phase.LOOK_UP, reason=Reason.KEY_OPEN, sent=True)
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR])
+def test_only_a_change_that_may_have_landed_is_held_for_sent(reason: Reason) -> None:
+    failure = TransientFailure(reason=reason, detail="")
+    for action, phase in product((Action.CREATE, Action.RESOLVE, Action.UPDATE), Phase):
+        found = step(failure, action=action, phase=phase)
+        assert isinstance(found, RetryIn)
+        assert found.sent == (action is not Action.CREATE and phase is Phase.SEND)
+        assert found.phase is phase
+    refused = step(TransientFailure(reason=Reason.RATE_LIMITED, detail=""), action=Action.RESOLVE)
+    assert isinstance(refused, RetryIn)
+    assert not refused.sent
+
+
+def test_a_refused_close_is_final_where_a_key_finds_it_or_where_it_was_no_close() -> None:
+    refusal = PermanentFailure(reason=Reason.REFUSED, detail="")
+    assert step(refusal, action=Action.RESOLVE) == GiveUp(reason=Reason.REFUSED)
+    assert step(refusal, action=Action.UPDATE, key_rule=KeyRule.FOR_EVER) == GiveUp(reason=Reason.REFUSED)
+    other = PermanentFailure(reason=Reason.PAYMENT_REQUIRED, detail="")
+    given_up = step(other, action=Action.RESOLVE, key_rule=KeyRule.FOR_EVER)
+    assert given_up == GiveUp(reason=Reason.PAYMENT_REQUIRED)
 
 
 def test_the_ends() -> None:
