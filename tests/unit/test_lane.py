@@ -1,5 +1,6 @@
 """Lanes: the pace is never exceeded, criticals keep their token, parking is believed but bounded."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,10 +15,12 @@ from bridge.domain.lane import (
     PARK_MAX,
     LaneState,
     Pace,
+    Slot,
     after,
     behind_the_others,
     in_its_place,
     interval,
+    is_ahead,
     is_failing,
     order_key,
     parked_sentence,
@@ -26,6 +29,7 @@ from bridge.domain.lane import (
     slot,
     slot_at,
     speed,
+    starts_at,
     take,
     tokens,
 )
@@ -163,6 +167,99 @@ def test_probes_are_ten_to_sixty_seconds_apart() -> None:
     assert gaps == [10, 20, 40, 60, 60, 60]
 
 
+def test_updates_have_a_bucket_of_ten_of_their_own_and_no_token_kept_back() -> None:
+    state = FRESH
+    for _ in range(10):
+        assert slot(PACE, state, UPDATE, NOW, in_flight=0) == Slot(anyone=True, critical=True)
+        state = take(PACE, state, UPDATE, NOW)
+    assert slot(PACE, state, UPDATE, NOW, in_flight=0) == Slot(anyone=False, critical=False)
+    assert state.create_tat == FRESH.create_tat, "no create waits for them"
+    at = slot_at(PACE, state, UPDATE, NOW, critical=False)
+    assert at == NOW + PACE.update_interval
+    assert slot(PACE, state, UPDATE, at, in_flight=0).anyone
+    assert tokens(PACE, state, UPDATE, NOW + timedelta(days=1)) == 10, "what is not used is not saved"
+
+
+def test_an_hour_of_quiet_saves_up_no_more_than_the_burst() -> None:
+    later = NOW + timedelta(hours=1)
+    state = FRESH
+    for _ in range(PACE.burst):
+        assert slot(PACE, state, CREATE, later, in_flight=0).critical
+        state = take(PACE, state, CREATE, later)
+    assert not slot(PACE, state, CREATE, later, in_flight=0).critical
+
+
+def test_the_next_slot_is_announced_behind_what_the_upstream_asked_for_and_behind_the_next_probe() -> None:
+    parked = after(FRESH, UPDATE, limited(20), NOW)
+    assert slot_at(PACE, parked, UPDATE, NOW, critical=False) == NOW + 20 * SECOND
+    failing = replace(FRESH, failures=3, probe_at=NOW + 40 * SECOND)
+    assert slot_at(PACE, failing, CREATE, NOW, critical=True) == NOW + 40 * SECOND
+    assert slot_at(PACE, replace(failing, failures=2), CREATE, NOW, critical=True) == NOW
+
+
+@pytest.mark.parametrize(
+    ("of", "ahead", "seconds"),
+    [
+        (CREATE, 0, 0), (CREATE, 3, 0), (CREATE, 4, 5), (CREATE, 6, 15),  # a burst of four, then one in five seconds
+        (UPDATE, 0, 0), (UPDATE, 9, 0), (UPDATE, 10, 0.1), (UPDATE, 20, 1.1),
+    ],
+)  # fmt: skip
+def test_who_waits_behind_others_is_told_when_its_turn_comes(of: LaneClass, ahead: int, seconds: float) -> None:
+    at = starts_at(PACE, FRESH, of, NOW, critical=True, ahead=ahead)
+    assert at == NOW + timedelta(seconds=seconds)
+    parked = after(FRESH, of, Delivered(reference=None, exhausted_s=30.0), NOW)
+    gap = PACE.interval if of is CREATE else PACE.update_interval
+    assert starts_at(PACE, parked, of, NOW, critical=True, ahead=ahead) == NOW + 30 * SECOND + gap * ahead
+
+
+def test_in_an_empty_bucket_nobody_ahead_is_counted_twice() -> None:
+    state = FRESH
+    for _ in range(PACE.burst):
+        state = take(PACE, state, CREATE, NOW)
+    for ahead in (0, 1, 5):
+        at = starts_at(PACE, state, CREATE, NOW, critical=True, ahead=ahead)
+        assert at == NOW + PACE.interval * (1 + ahead)
+
+
+def test_a_probe_of_an_update_puts_the_next_one_off_as_well() -> None:
+    failing = replace(FRESH, failures=3, probe_at=NOW)
+    for of in LaneClass:
+        assert take(PACE, failing, of, NOW).probe_at == NOW + 10 * SECOND
+    assert take(PACE, FRESH, UPDATE, NOW).probe_at is None
+
+
+def test_what_was_never_asked_of_the_upstream_says_nothing_about_it() -> None:
+    down = replace(FRESH, failures=2)
+    for result in (
+        TransientFailure(reason=Reason.NOT_BUILT, detail=""),
+        PermanentFailure(reason=Reason.NOT_BUILT, detail=""),
+    ):
+        assert after(down, CREATE, result, NOW) == down
+
+
+def test_a_429_on_an_update_slows_no_creates_and_parks_updates_for_five_seconds_when_it_names_no_time() -> None:
+    state = after(FRESH, UPDATE, limited(None), NOW)
+    assert state.update_parked_until == NOW + 5 * SECOND
+    assert speed(state, NOW) == 1.0
+    assert slot(PACE, state, CREATE, NOW, in_flight=0).anyone
+
+
+def test_however_many_429s_come_a_sixteenth_of_the_rate_is_left() -> None:
+    state = FRESH
+    for _ in range(8):
+        state = after(state, CREATE, limited(1), NOW)
+    assert interval(PACE, state, CREATE, NOW) == PACE.interval * 16
+
+
+def test_what_waits_says_for_how_long_and_of_a_pause_that_is_over_nothing() -> None:
+    state = after(FRESH, UPDATE, limited(20), NOW)
+    assert (parked_sentence(state, NOW) or "").startswith("updates wait 20 s: the upstream answered 429")
+    assert (parked_sentence(state, NOW + timedelta(seconds=19.9)) or "").startswith("updates wait 1 s:")
+    assert parked_sentence(state, NOW + 20 * SECOND) is None
+    failing = replace(FRESH, failures=3)
+    assert (parked_sentence(failing, NOW) or "").startswith("3 calls in a row brought no usable answer")
+
+
 def test_a_paused_lane_starts_nothing() -> None:
     state = LaneState(name="pd", create_tat=NOW, update_tat=NOW, paused_at=NOW)
     assert not slot(PACE, state, UPDATE, NOW, in_flight=0).anyone
@@ -186,6 +283,23 @@ def test_an_hour_on_the_clock_freezes_nothing() -> None:
     assert back.armed_until == NOW + ARMED
     assert slot(PACE, back, UPDATE, NOW + timedelta(seconds=60), in_flight=0).anyone
     assert tokens(PACE, back, UPDATE, NOW + timedelta(seconds=3)) > 1
+
+
+def test_only_what_no_answer_can_have_asked_for_is_taken_for_a_jump_of_the_clock() -> None:
+    state = FRESH
+    for _ in range(PACE.burst):
+        state = take(PACE, state, CREATE, NOW)
+    for _ in range(10):
+        state = take(PACE, state, UPDATE, NOW)
+    asked = after(after(state, CREATE, limited(900), NOW), UPDATE, limited(900), NOW)
+    assert not is_ahead(PACE, asked, NOW)
+    assert sane(PACE, asked, NOW) == asked
+    back = NOW - timedelta(minutes=5)
+    assert is_ahead(PACE, asked, back)
+    for name in ("create_tat", "update_tat", "create_parked_until", "update_parked_until", "slowed_at", "behind_since"):
+        jumped = replace(FRESH, **{name: NOW + timedelta(hours=1)})  # type: ignore[arg-type]
+        assert is_ahead(PACE, jumped, NOW)
+        assert not is_ahead(PACE, sane(PACE, jumped, NOW), NOW)
 
 
 def test_what_was_refused_is_behind_everything_and_the_critical_is_first_there() -> None:
