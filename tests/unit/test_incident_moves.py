@@ -15,6 +15,7 @@ from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
 from bridge.domain.telling import Telling
 from bridge.domain.transitions import (
     is_moot,
+    may_be_worse,
     on_acknowledged,
     on_claimed,
     on_dead,
@@ -241,18 +242,68 @@ def test_what_comes_back_soon_is_re_opened_as_if_nobody_had_been_told_that_it_wa
     assert (third.add, third.incident.telling.note_waits) == ((Action.REOPEN, Action.NOTE), True)
 
 
-def test_how_often_it_flaps_is_counted_over_episodes_within_half_an_hour_of_each_end() -> None:
-    policy = Policy(reopen_within=timedelta(minutes=15))
-    for minutes, reopens, flaps in ((10, False, 2), (15, True, 2), (30, True, 2), (31, True, 1)):
-        over = incident(
-            IncidentState.RESOLVED, resolved_at=NOW, policy=policy, telling=Telling(flaps=1, flapping_since=NOW)
-        )
-        step = on_firing(
-            None, None, Severity.ERROR, BODY, NOW + timedelta(minutes=minutes), ended=over, reopens=reopens
-        )
+def test_what_comes_back_within_half_an_hour_of_its_end_flaps_and_what_comes_later_does_not() -> None:
+    often = Telling(flaps=4, flapping_since=NOW, flaps_told=3)
+    for minutes, reopens, flaps in ((10, False, 5), (15, True, 5), (30, True, 5), (31, True, 4)):
+        over = incident(IncidentState.RESOLVED, resolved_at=NOW, telling=often)
+        at = NOW + timedelta(minutes=minutes)
+        step = on_firing(None, None, Severity.ERROR, BODY, at, ended=over, reopens=reopens)
         assert not isinstance(step, Transition)
         assert step.telling.flaps == flaps
         assert step.follows == (over if minutes == 10 else None), "what came back too late is no sequel"
+
+
+def test_only_what_was_resolved_by_its_recovery_and_is_known_upstream_goes_on() -> None:
+    over = incident(IncidentState.RESOLVED, resolved_at=NOW)
+    for other in (
+        replace(over, upstream_id=None),
+        replace(over, resolved_at=None),
+        replace(over, reason=Reason.CLOSED_UPSTREAM),
+        replace(over, state=IncidentState.CANCELLED),
+    ):
+        step = on_firing(None, None, Severity.ERROR, BODY, NOW, ended=other, reopens=True)
+        assert not isinstance(step, Transition)
+        assert step.follows is None
+
+
+def test_a_repetition_changes_nothing_and_another_severity_joins_without_being_counted_twice() -> None:
+    for state in IncidentState:
+        held = incident(state, live=True, firing=2, severity=Severity.CRITICAL)
+        again = on_firing(held, member(firing=True), Severity.ERROR, BODY, NOW)
+        changed = on_firing(held, member(firing=True), Severity.WARNING, BODY, NOW)
+        if state is IncidentState.DEAD:
+            continue
+        assert isinstance(again, Transition)
+        assert (again.incident, again.outcome) == (held, Outcome.DUPLICATE)
+        assert again.reason == "already a member; nothing changed"
+        if isinstance(changed, Transition):
+            assert (changed.incident.firing, changed.outcome) == (2, Outcome.JOINED)
+            assert changed.incident.severity is Severity.CRITICAL
+
+
+def test_a_newcomer_counts_and_takes_back_a_resolve_that_waits() -> None:
+    for state in (*IncidentState,):
+        held = incident(state, live=True, resolve_claimed=False, firing=0 if state is IncidentState.RESOLVING else 1)
+        for who in (None, member(firing=False)):
+            step = on_firing(held, who, Severity.CRITICAL, WORSE, NOW, rise=True)
+            if not isinstance(step, Transition):
+                assert state in (IncidentState.DEAD, IncidentState.CANCELLED)
+                continue
+            assert (step.incident.firing, step.outcome) == (held.firing + 1, Outcome.JOINED)
+            waits = state in (IncidentState.PENDING, IncidentState.FOLDED)
+            assert step.replace_create == waits, "its text is not sent yet"
+            resolving = state is IncidentState.RESOLVING
+            assert (Action.RESOLVE in step.cancel) == resolving
+            assert step.incident.state is (IncidentState.OPEN if resolving else state)
+
+
+def test_what_may_stand_upstream_already_under_its_key_is_told_a_severity_that_may_be_higher() -> None:
+    for severity in Severity:
+        one = incident(IncidentState.OPEN, severity=severity)
+        assert may_be_worse(one, None) == (severity is Severity.CRITICAL)
+        for earlier in Severity:
+            before = incident(IncidentState.RESOLVED, severity=earlier)
+            assert may_be_worse(one, before) == (severity.rank <= earlier.rank)
 
 
 def test_a_problem_that_is_over_leaves_and_the_last_one_ends_what_was_never_sent() -> None:
@@ -486,6 +537,81 @@ def test_a_note_that_nobody_needed_any_more_is_said_if_the_incident_goes_on_afte
         assert on_moot(over, Action.NOTE, since).telling.unsaid
         assert not on_moot(over, Action.NOTE, since).telling.note_waits
         assert on_moot(over, Action.UPDATE, since) == over
+
+
+def test_of_every_recovery_stands_in_the_record_what_it_did_and_why_it_did_no_more() -> None:
+    for state, changes, outcome, says in (
+        (IncidentState.OPEN, {"firing": 2}, Outcome.RESOLVING, "left; 1 other problem keeps it open"),
+        (IncidentState.PENDING, {}, Outcome.CANCELLED, "over before it was sent"),
+        (IncidentState.PENDING, {"resolved_at": NOW}, Outcome.CANCELLED, "over before it was re-opened"),
+        (IncidentState.SENDING, {}, Outcome.RESOLVING, "the resolve follows the create"),
+        (IncidentState.FOLDED, {}, Outcome.RESOLVING, "left the incident it is folded into"),
+        (IncidentState.OPEN, {}, Outcome.RESOLVING, None),
+        (IncidentState.RESOLVING, {}, Outcome.RESOLVING, "its resolve is being sent"),
+        (IncidentState.DEAD, {}, Outcome.IGNORED, "its incident is a dead letter; nothing was open"),
+        (IncidentState.RESOLVED, {}, Outcome.RESOLVING, "somebody closed it upstream before"),
+    ):
+        held = incident(state, live=True, renewal=BODY, renews_at=NOW, **{"firing": 1, **changes})
+        step = on_resolved(held, member(firing=True))
+        assert step is not None
+        assert (step.outcome, step.reason) == (outcome, says)
+        if state in (IncidentState.FOLDED, IncidentState.RESOLVING, IncidentState.RESOLVED):
+            assert step.incident.renewal is None, "nothing is left that a next episode would open with"
+        if state is IncidentState.RESOLVED:
+            assert (step.incident.live, step.incident.renews_at) == (False, None)
+    assert on_resolved(incident(IncidentState.CANCELLED, live=True, firing=1), member(firing=True)) is None
+
+
+def test_who_took_a_problem_that_is_not_open_upstream_is_remembered_or_has_nothing_to_take() -> None:
+    for state in IncidentState:
+        step = on_acknowledged(incident(state, live=True, firing=1, policy=Policy()), member(firing=True))
+        if state in (IncidentState.PENDING, IncidentState.SENDING):
+            assert step is not None
+            assert step.reason == "remembered until the incident is open"
+        elif state is IncidentState.OPEN:
+            assert step is not None
+            assert step.reason == "the rule does not pass acknowledgements on"
+        else:
+            assert step is None
+
+
+def test_what_is_claimed_may_be_there_from_then_on() -> None:
+    waits = incident(IncidentState.PENDING, firing=1)
+    assert on_claimed(waits, Action.CREATE) == replace(waits, state=IncidentState.SENDING, claimed=True)
+    again = replace(waits, resolved_at=NOW)
+    assert on_claimed(again, Action.REOPEN) == replace(again, state=IncidentState.SENDING)
+    resolving = incident(IncidentState.RESOLVING)
+    assert on_claimed(resolving, Action.RESOLVE) == replace(resolving, resolve_claimed=True)
+    for action in (Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE, Action.CHECK):
+        assert on_claimed(waits, action) == waits
+
+
+def test_a_re_opening_is_sent_while_one_waits_and_what_opens_closes_or_looks_always() -> None:
+    for state in IncidentState:
+        for resolved_at in (None, NOW):
+            one = incident(state, resolved_at=resolved_at)
+            waits = resolved_at is not None and state in (IncidentState.PENDING, IncidentState.SENDING)
+            assert is_moot(one, Action.REOPEN) != waits
+        for action in (Action.CREATE, Action.RESOLVE, Action.CHECK):
+            assert is_moot(one, action) is False
+
+
+def test_what_the_upstream_answers_to_a_note_is_its_text_from_then_on() -> None:
+    held = incident(IncidentState.OPEN, firing=1, summary="before")
+    for action in (Action.UPDATE, Action.NOTE):
+        told = on_delivered(held, action, Reference(id="P1", summary="after"), NOW)
+        assert told == Transition(incident=replace(held, summary="after"))
+        for reference in (None, Reference(id="P1")):
+            assert on_delivered(held, action, reference, NOW) == Transition(incident=held)
+
+
+def test_what_is_over_for_good_is_not_cancelled_a_second_time() -> None:
+    over = incident(IncidentState.SENDING, live=False)
+    assert on_key_spent(over) == Transition(incident=over)
+    ended = incident(IncidentState.RESOLVED, firing=1, resolve_claimed=True)
+    assert on_not_sent(ended, Action.RESOLVE).incident.state is IncidentState.RESOLVED
+    unsent = on_not_sent(incident(IncidentState.SENDING, claimed=True), Action.CREATE)
+    assert (unsent.incident.state, unsent.incident.claimed) == (IncidentState.CANCELLED, False)
 
 
 def test_an_episode_in_a_dead_ones_place_goes_on_counting_how_often_it_flaps_and_leaves_it_nobody() -> None:
