@@ -67,13 +67,28 @@ def test_of_several_silences_the_first_that_hides_is_named() -> None:
         ({"author": ""}, "'author' is missing"),
         ({"reason": "x" * 501}, "'reason' has 501 characters"),
         ({"ends_at": NOW}, "'ends_at' is over already"),
+        ({"author": "x" * 101}, "'author' has 101 characters"),
+        ({"starts_at": NOW + 2 * HOUR, "ends_at": NOW + HOUR}, "'ends_at' is over already"),
+        ({"starts_at": NOW - 3 * HOUR, "ends_at": NOW - HOUR}, "'ends_at' is over already"),
         ({"ends_at": NOW + LENGTH_MAX + HOUR}, "'ends_at' is too far ahead"),
+        ({"starts_at": NOW + HOUR, "ends_at": NOW + LENGTH_MAX + 2 * HOUR}, "'ends_at' is too far ahead"),
         ({"starts_at": NOW + timedelta(days=400), "ends_at": NOW + timedelta(days=401)}, "'starts_at' is too far"),
     ],
 )
 def test_what_is_wrong_with_a_silence_is_said(changes: dict[str, Any], wrong: str) -> None:
     (said,) = wrongs(silence(**changes), NOW)
     assert said.startswith(wrong)
+
+
+def test_what_is_as_long_as_allowed_is_kept_whole() -> None:
+    year = NOW + timedelta(days=365)
+    assert wrongs(silence(author="x" * 100, reason="x" * 500), NOW) == ()
+    assert wrongs(silence(starts_at=year, ends_at=year + LENGTH_MAX), NOW) == ()
+
+
+def test_one_that_began_long_ago_counts_from_now_on() -> None:
+    long_ago = NOW - timedelta(days=20)
+    assert wrongs(silence(starts_at=long_ago, ends_at=NOW + LENGTH_MAX), NOW) == ()
 
 
 def test_a_silence_of_thirty_days_that_begins_next_month_is_one() -> None:
