@@ -41,6 +41,11 @@ def view(**changes: Any) -> AccountView:
             CauseKind.CRITICAL_DEAD,
             "2 critical pages for 'pd' could not be delivered and will not be tried again",
         ),
+        (
+            {"critical_dead": 1},
+            CauseKind.CRITICAL_DEAD,
+            "a critical page for 'pd' could not be delivered and will not be tried again",
+        ),
         ({"waits_since": NOW - 11 * MINUTE}, CauseKind.LONG_WAIT, "incidents for 'pd' have waited 11 min"),
         (
             {"waits_since": NOW - 50 * (MINUTE / 60), "max_wait": 5 * (MINUTE / 60)},
@@ -72,6 +77,7 @@ def test_what_waits_for_an_account_that_nobody_configured_is_said_to_be_that() -
         {},
         {"create_parked_until": NOW + MINUTE, "create_parked_why": Reason.RATE_LIMITED},
         {"create_parked_until": NOW - MINUTE, "create_parked_why": Reason.AUTH},
+        {"create_parked_until": NOW, "create_parked_why": Reason.AUTH},
         {"failures": FAILING_AFTER - 1},
         {"paused_at": NOW},
         {"waits_since": NOW - 10 * MINUTE},
@@ -88,6 +94,20 @@ def test_a_kind_of_process_that_is_silent_is_missed(process: str, kind: CauseKin
     beats = {name: at for name, at in (ALIVE | {process: last}).items() if at is not None}
     (cause,) = causes([view()], beats, NOW)
     assert (cause.kind, cause.about, cause.advice) == (kind, "", f"start 'incident-bridge {process}'")
+
+
+@pytest.mark.parametrize("last", [NOW - timedelta(seconds=60), NOW + timedelta(seconds=60)])
+def test_one_that_beat_within_a_minute_is_there_whichever_clock_is_ahead(last: datetime) -> None:
+    assert causes([view()], {"worker": last, "clock": last}, NOW) == ()
+
+
+def test_a_refused_reload_says_the_first_problem_and_how_many_more() -> None:
+    for problems, says in (((), None), (("a:1: x",), "a:1: x"), (("a:1: x", "b:2: y", "c:3: z"), "a:1: x, and 2 more")):
+        found = causes([view()], ALIVE, NOW, refused=problems)
+        assert len(found) == (says is not None)
+        for cause in found:
+            assert (cause.kind, cause.about) == (CauseKind.RELOAD_REFUSED, "")
+            assert cause.sentence == f"changed rules are not in force, the last good ones are: {says}"
 
 
 def test_two_accounts_are_two_causes() -> None:
