@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Seen, Severity, Sighted
-from bridge.domain.decision import KeyRule, Outcome, Policy
+from bridge.domain.decision import KeyRule, OnResolve, Outcome, Policy
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.truth import (
@@ -192,7 +193,7 @@ def test_a_person_who_closes_it_is_left_in_peace_for_respect_human_close_and_tol
         step = on_looked(held, Reference(id="P1", closed=True, changed_at=NOW - ago), NOW, TRUST)
         assert step.incident.reason == Reason.CLOSED_UPSTREAM
         assert (step.incident.live, step.renews) == (is_left, not is_left)
-        assert {Action.RESOLVE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE, Action.CHECK} <= set(step.cancel)
+        assert {Action.RESOLVE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE} <= set(step.cancel)
 
 
 def test_who_closes_a_plan_b_has_heard_of_it_and_is_paged_there_no_more() -> None:
@@ -265,6 +266,74 @@ def test_only_what_a_person_closed_while_it_fires_has_a_quiet_time_that_ends() -
     assert is_over_quietly(over, NOW, TRUST)
     for other in (replace(over, live=False), replace(over, state=IncidentState.OPEN), replace(over, renews_at=None)):
         assert not is_over_quietly(other, NOW, TRUST)
+
+
+def is_resolved_by_us(**changes: Any) -> Incident:
+    policy = Policy(on_resolve=OnResolve.RESOLVE)
+    over = replace(is_open(), state=IncidentState.RESOLVED, live=False, firing=0, renewal=None, policy=policy)
+    return replace(over, **{"resolved_at": NOW, **changes})
+
+
+def test_a_resolve_that_changed_nothing_there_is_told_once_more() -> None:
+    untouched = Reference(id="P1", closed=False, changed_at=NOW - timedelta(minutes=5, seconds=1))
+    again = on_looked(is_resolved_by_us(), untouched, NOW, TRUST, told=1)
+    assert again == Transition(incident=is_resolved_by_us(), add=(Action.RESOLVE,))
+
+
+@pytest.mark.parametrize(
+    ("changed_ago", "told", "on_resolve"),
+    [
+        (timedelta(minutes=5), 1, OnResolve.RESOLVE),  # by a person, as far as two clocks can tell
+        (-timedelta(minutes=1), 1, OnResolve.RESOLVE),
+        (None, 1, OnResolve.RESOLVE),
+        (timedelta(hours=1), 2, OnResolve.RESOLVE),
+        (timedelta(hours=1), 1, OnResolve.NOTE),
+    ],
+)
+def test_a_person_who_opened_it_again_is_not_argued_with(
+    changed_ago: timedelta | None, told: int, on_resolve: OnResolve
+) -> None:
+    over = is_resolved_by_us(policy=Policy(on_resolve=on_resolve))
+    changed_at = None if changed_ago is None else NOW - changed_ago
+    step = on_looked(over, Reference(id="P1", closed=False, changed_at=changed_at), NOW, TRUST, told=told)
+    assert step == Transition(incident=replace(over, reason=Reason.REOPENED_UPSTREAM))
+
+
+def test_what_ended_in_another_way_than_by_our_resolve_is_left_as_it_is() -> None:
+    for over in (is_resolved_by_us(reason=Reason.CLOSED_UPSTREAM), is_resolved_by_us(resolved_at=None)):
+        there = Reference(id="P1", closed=False, changed_at=NOW - timedelta(days=1))
+        assert on_looked(over, there, NOW, TRUST) == Transition(incident=over)
+
+
+def test_people_read_what_an_event_changed() -> None:
+    for held, seen, says in (
+        (is_open(), Seen.OPEN, "seen open"),
+        (is_closed_by_a_person(), Seen.OPEN, "somebody opened it again"),
+        (
+            is_resolved_by_us(),
+            Seen.OPEN,
+            "somebody opened it again after it was resolved; it is left to people",
+        ),
+        (
+            is_open(),
+            Seen.CLOSED,
+            "closed there; if it still fires, a new one follows at 2026-01-05T13:00:01+00:00",
+        ),
+        (replace(is_open(), firing=0), Seen.CLOSED, "closed there; it is over here as well"),
+    ):
+        later = NOW + timedelta(seconds=1, microseconds=5)
+        step = on_sighted(held, sighted(seen, None), later, TRUST, BODY)
+        assert (step.outcome, step.reason) == (Outcome.SIGHTED, says)
+
+
+def test_what_is_over_takes_everything_along_that_waited_and_opens_nothing_later() -> None:
+    step = on_looked(replace(is_open(), firing=0), Reference(id="P1", closed=True), NOW, TRUST)
+    assert (step.incident.live, step.incident.renewal, step.renews) == (False, None, False)
+    assert {Action.RESOLVE, Action.ACKNOWLEDGE, Action.REOPEN, Action.UPDATE, Action.NOTE, Action.CHECK} == set(
+        step.cancel
+    )
+    unknown = on_looked(replace(is_open(), renewal=None), Reference(id="P1", closed=True), NOW, TRUST)
+    assert (unknown.incident.live, unknown.renews) == (False, False), "nobody knows what it would open with"
 
 
 def test_nothing_was_closed_before_it_was_opened() -> None:
