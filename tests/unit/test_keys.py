@@ -74,6 +74,21 @@ def test_an_integer_of_more_digits_than_python_writes_has_a_digest() -> None:
     assert series("a", "", [10**5000]) != series("a", "", [10**5000 + 1])
 
 
+def test_an_integer_that_python_cannot_write_changes_nothing_but_itself_in_a_part() -> None:
+    huge = 10**5000
+    parts: list[Any] = [{"a": [huge, 1, True, (2, "x")]}, None]
+    digests = {
+        series("pd", "", [{"a": [n, one, yes, (2, x)]}, None])
+        for n in (huge, huge + 1)
+        for one in (1, 2)
+        for yes in (True, False)
+        for x in ("x", "y")
+    }
+    assert len(digests) == 16
+    assert series("pd", "", parts) in digests
+    assert series("pd", "", [{"a": [huge, 1, True, [2, "x"]]}, None]) == series("pd", "", parts)
+
+
 def test_the_order_of_keys_does_not_matter() -> None:
     assert canonical({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'.encode()
 
