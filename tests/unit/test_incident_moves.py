@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnAcknowledge, OnResolve, Outcome, Policy
-from bridge.domain.delivery import Action, Reason, Reference
+from bridge.domain.delivery import Action, NameRef, Reason, Reference
 from bridge.domain.folding import afterwards, carries_on
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, Transition
 from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
@@ -612,6 +612,21 @@ def test_what_is_over_for_good_is_not_cancelled_a_second_time() -> None:
     assert on_not_sent(ended, Action.RESOLVE).incident.state is IncidentState.RESOLVED
     unsent = on_not_sent(incident(IncidentState.SENDING, claimed=True), Action.CREATE)
     assert (unsent.incident.state, unsent.incident.claimed) == (IncidentState.CANCELLED, False)
+
+
+def test_what_was_told_later_replaces_those_fields_and_the_names_in_them_and_nothing_else() -> None:
+    service, priority, worse = (
+        NameRef(field="service", kind="service", text="S"),
+        NameRef(field="priority", kind="priority", text="P3"),
+        NameRef(field="priority", kind="priority", text="P1"),
+    )
+    first = CreateBody(
+        fields={"title": "t", "service": "S", "priority": "P3"}, names=(service, priority), notes=("n",), fold_key="k"
+    )
+    later = CreateBody(fields={"priority": "P1"}, names=(worse,), notes=())
+    assert first.changed_by(later) == replace(
+        first, fields={"title": "t", "service": "S", "priority": "P1"}, names=(service, worse)
+    )
 
 
 def test_an_episode_in_a_dead_ones_place_goes_on_counting_how_often_it_flaps_and_leaves_it_nobody() -> None:
