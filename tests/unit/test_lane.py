@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Delivered, LaneClass, PermanentFailure, Reason, TransientFailure, UnknownOutcome
+from bridge.domain.delivery import (
+    Delivered,
+    KeyIsOpen,
+    KeySpent,
+    LaneClass,
+    NothingFound,
+    PermanentFailure,
+    Reason,
+    Reference,
+    TransientFailure,
+    UnknownOutcome,
+)
 from bridge.domain.lane import (
     ARMED,
     CRITICAL_FIRST,
@@ -18,6 +29,8 @@ from bridge.domain.lane import (
     Slot,
     after,
     behind_the_others,
+    failing_share,
+    held_by,
     in_its_place,
     interval,
     is_ahead,
@@ -226,6 +239,62 @@ def test_a_probe_of_an_update_puts_the_next_one_off_as_well() -> None:
     for of in LaneClass:
         assert take(PACE, failing, of, NOW).probe_at == NOW + 10 * SECOND
     assert take(PACE, FRESH, UPDATE, NOW).probe_at is None
+
+
+def test_a_healthy_lane_has_calls_of_both_classes_under_way_and_a_failing_one_a_single_call() -> None:
+    for failures, may in ((2, True), (3, False)):
+        state = replace(FRESH, failures=failures)
+        assert slot(PACE, state, CREATE, NOW, in_flight=1).critical is may
+        assert slot(PACE, state, CREATE, NOW, in_flight=0).critical, "nothing was asked since it began to fail"
+
+
+def test_any_usable_answer_ends_the_failing() -> None:
+    failing = replace(FRESH, failures=4, probe_at=NOW)
+    reference = Reference(id="P1")
+    for answer in (
+        Delivered(reference=reference),
+        KeySpent(reference=reference, detail=""),
+        KeyIsOpen(detail=""),
+        NothingFound(detail=""),
+        PermanentFailure(reason=Reason.REFUSED, detail=""),
+        UnknownOutcome(reason=Reason.UNREADABLE_ANSWER, detail=""),
+    ):
+        assert after(failing, CREATE, answer, NOW) == FRESH
+    for refusal in (limited(1), TransientFailure(reason=Reason.AUTH, detail="")):
+        mended = after(failing, CREATE, refusal, NOW)
+        assert (mended.failures, mended.probe_at) == (0, None)
+    for reason in (Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR):
+        for none in (UnknownOutcome(reason=reason, detail=""), TransientFailure(reason=reason, detail="")):
+            worse = after(replace(failing, failures=2, probe_at=None), UPDATE, none, NOW)
+            assert (worse.failures, worse.probe_at) == (3, NOW + 10 * SECOND)
+
+
+def test_the_longer_of_two_waits_holds_and_so_does_its_reason() -> None:
+    state = after(FRESH, CREATE, limited(900), NOW)
+    refused = after(state, CREATE, TransientFailure(reason=Reason.AUTH, detail=""), NOW)
+    assert (refused.create_parked_until, refused.create_parked_why) == (NOW + 900 * SECOND, Reason.RATE_LIMITED)
+    assert (refused.update_parked_until, refused.update_parked_why) == (NOW + 60 * SECOND, Reason.AUTH)
+    longer = after(after(FRESH, CREATE, limited(20), NOW), CREATE, limited(30), NOW)
+    assert longer.create_parked_until == NOW + 30 * SECOND
+
+
+def test_what_holds_a_lane_is_known_by_a_word() -> None:
+    assert held_by(FRESH, NOW) is None
+    paused = replace(FRESH, paused_at=NOW, failures=3)
+    assert held_by(paused, NOW) == "paused"
+    assert held_by(replace(FRESH, failures=3), NOW) == "failing"
+    for of in LaneClass:
+        state = after(FRESH, of, TransientFailure(reason=Reason.FORBIDDEN, detail=""), NOW)
+        assert held_by(state, NOW + 59 * SECOND) == "forbidden"
+        assert held_by(state, NOW + 60 * SECOND) is None
+        assert "check its permissions" in (parked_sentence(state, NOW) or "")
+        spent = after(FRESH, of, Delivered(reference=None, exhausted_s=30.0), NOW)
+        assert held_by(spent, NOW) == "exhausted"
+        assert "nothing is left" in (parked_sentence(spent, NOW) or "")
+
+
+def test_failing_upstreams_hold_half_of_the_workers_and_one_at_least() -> None:
+    assert [failing_share(workers) for workers in (0, 1, 2, 3, 4, 9)] == [1, 1, 1, 1, 2, 4]
 
 
 def test_what_was_never_asked_of_the_upstream_says_nothing_about_it() -> None:
