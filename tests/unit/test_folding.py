@@ -10,26 +10,31 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, Policy
-from bridge.domain.delivery import Action
+from bridge.domain.delivery import Action, Reason
 from bridge.domain.folding import (
     FOLD_MAX,
     LISTED_MAX,
+    Afterwards,
     FoldForm,
     Listed,
     Waiting,
+    afterwards,
     behind_sentence,
     carried,
     carrier_fires,
+    carries_on,
     carrying,
     folded_into,
     frozen_body,
     is_still_behind,
     joined_note,
+    list_of,
     listed,
     may_join,
     most_severe,
     note_due_at,
     takes_more_since,
+    without_folded,
 )
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.lane import LaneState, Pace, order_key
@@ -262,8 +267,8 @@ def test_a_text_that_fits_is_not_cut() -> None:
 def test_what_fires_in_a_folded_incident_makes_its_carrier_worse_but_is_no_note_there() -> None:
     folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
     for severity, is_worse in ((Severity.CRITICAL, True), (Severity.ERROR, False)):
-        alone, step = carrier_fires(folded, carrier(), None, severity, EMPTY, NOW, rise=True)
-        assert alone == folded
+        by_itself, step = carrier_fires(folded, carrier(), None, severity, EMPTY, NOW, rise=True)
+        assert by_itself == folded
         assert isinstance(step, Transition)
         assert step.add == ((Action.UPDATE,) if is_worse else ())
         assert step.incident.firing == 4
@@ -275,11 +280,11 @@ def test_what_fires_in_a_folded_incident_makes_its_carrier_worse_but_is_no_note_
 def test_what_fires_in_a_folded_incident_while_the_carriers_resolve_is_sent_goes_by_itself_afterwards() -> None:
     folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
     sent = carrier(IncidentState.RESOLVING, resolve_claimed=True, firing=0)
-    alone, step = carrier_fires(folded, sent, None, Severity.WARNING, EMPTY, NOW)
-    assert alone == replace(folded, renewal=EMPTY, severity=Severity.WARNING)
+    by_itself, step = carrier_fires(folded, sent, None, Severity.WARNING, EMPTY, NOW)
+    assert by_itself == replace(folded, renewal=EMPTY, severity=Severity.WARNING)
     assert step is not None
     assert step.incident.renewal is None, "the carrier opens nothing for it"
-    worse = replace(alone, firing=2, severity=Severity.ERROR)
+    worse = replace(by_itself, firing=2, severity=Severity.ERROR)
     assert (
         carrier_fires(worse, sent, None, Severity.WARNING, CreateBody(fields={}, names=(), notes=()), NOW)[0] == worse
     )
@@ -291,3 +296,102 @@ def test_a_carrier_that_came_to_its_end_is_not_joined_any_more() -> None:
     folded = carrier(IncidentState.FOLDED, id="f", carrier="c", folded=0, firing=1)
     for ended in (carrier(live=False), carrier(IncidentState.DEAD)):
         assert carrier_fires(folded, ended, None, Severity.ERROR, EMPTY, NOW) == (folded, None)
+
+
+# -- what follows
+
+
+def alone(**changes: Any) -> Incident:
+    plain = {"id": "f", "carrier": "c", "folded": 0, "firing": 1, "reason": "why"}
+    return carrier(**{"state": IncidentState.FOLDED, **plain, **changes})
+
+
+def test_what_is_folded_lives_as_long_as_its_carrier_does() -> None:
+    for state in IncidentState:
+        assert carries_on(carrier(state)) == (state is not IncidentState.DEAD)
+        assert not carries_on(carrier(state, live=False))
+    assert not carries_on(None)
+
+
+def test_what_was_folded_into_a_page_that_never_went_out_goes_out_by_itself_if_it_still_fires() -> None:
+    never = carrier(IncidentState.DEAD, confirmed_at=None)
+    for renewal in (None, EMPTY):
+        after = afterwards(alone(renewal=renewal), never, NOW)
+        waits = alone(state=IncidentState.PENDING, carrier=None, reason=None)
+        assert after == Afterwards(incident=waits, sends=True, body=renewal)
+    over = afterwards(alone(firing=0, renewal=EMPTY), never, NOW)
+    assert not over.sends
+    assert (over.incident.state, over.incident.live) == (IncidentState.CANCELLED, False)
+    assert (over.incident.renewal, over.incident.reason) == (None, Reason.RECOVERED)
+
+
+def test_what_was_folded_into_a_page_that_went_out_is_over_with_it() -> None:
+    for ended, state, reason in (
+        (carrier(IncidentState.RESOLVED, live=False), IncidentState.RESOLVED, None),
+        (carrier(IncidentState.CANCELLED, live=False, reason="recovered"), IncidentState.CANCELLED, "recovered"),
+        (carrier(IncidentState.DEAD, confirmed_at=NOW, reason="too_old"), IncidentState.RESOLVED, None),
+        (carrier(IncidentState.RESOLVED, live=False, reason="detached"), IncidentState.RESOLVED, "detached"),
+    ):
+        after = afterwards(alone(), ended, NOW)
+        assert after == Afterwards(incident=alone(state=state, live=False, resolved_at=NOW, reason=reason))
+
+
+def test_what_fired_again_under_the_carriers_resolve_or_on_after_a_persons_close_pages_by_itself() -> None:
+    resolved = carrier(IncidentState.RESOLVED, live=False)
+    closed = replace(resolved, reason=Reason.CLOSED_UPSTREAM)
+    for folded, ended in ((alone(renewal=EMPTY), resolved), (alone(), closed)):
+        after = afterwards(folded, ended, NOW)
+        assert (after.sends, after.body, after.incident.state) == (True, folded.renewal, IncidentState.PENDING)
+        assert after.incident.live
+        still = afterwards(replace(folded, firing=0), ended, NOW)
+        assert (still.sends, still.incident.live, still.incident.renewal) == (False, False, None)
+    at_plan_b = afterwards(alone(stands_for="other"), closed, NOW)
+    assert not at_plan_b.sends, "who closes a plan B has heard of it"
+
+
+def test_a_carrier_that_came_to_its_end_has_its_own_problems_left() -> None:
+    assert without_folded(carrier(firing=4), [alone(), alone(firing=2)]) == carrier(firing=1, folded=0)
+    assert without_folded(carrier(firing=1), [alone(firing=2)]).firing == 0
+    assert without_folded(carrier(firing=2), []) == carrier(firing=2, folded=0)
+
+
+def test_a_frozen_create_keeps_what_the_worst_would_have_sent_and_what_its_own_was() -> None:
+    own = replace(EMPTY, fold_key="own", fold_target="target")
+    worst = CreateBody(
+        fields={"title": "db is down", "body": "All of it.", "urgency": "high"},
+        names=(),
+        notes=("n",),
+        fold_key="other",
+    )
+    told = [
+        Listed(severity=Severity.CRITICAL, title="a", alerts=2),
+        Listed(severity=Severity.INFO, title="b", alerts=1),
+    ]
+    made = frozen_body(own, worst, told, FORM)
+    assert made.fields == {
+        "title": "3 alerts: db is down",
+        "body": "3 alerts at once, most severe first:\n- critical: a (2 alerts)\n- info: b\n\nAll of it.",
+        "urgency": "high",
+    }
+    assert (made.own, made.fold_key, made.fold_target, made.notes) == (own, "own", "target", ("n",))
+    bare = frozen_body(own, replace(worst, fields={"title": "t"}), told, FORM)
+    assert bare.fields["body"].endswith("- info: b")
+
+
+def test_a_list_ends_where_it_would_be_too_long_and_counts_on() -> None:
+    long = [Listed(severity=Severity.ERROR, title="x" * 300, alerts=3) for _ in range(70)]
+    shown = list_of(long, counted=5).split("\n")
+    assert all(line == f"- error: {'x' * 199}… (3 alerts)" for line in shown[:-1])
+    assert sum(len(line) + 1 for line in shown[:-1]) <= 12_000 < (len(shown[0]) + 1) * len(shown)
+    assert shown[-1] == f"and {5 + 3 * (70 - len(shown) + 1)} more"
+    many = [Listed(severity=Severity.ERROR, title="x", alerts=1) for _ in range(LISTED_MAX + 1)]
+    assert list_of(many).endswith("- error: x\nand 1 more")
+    assert list_of(many[1:]).count("\n") == LISTED_MAX - 1
+
+
+def test_a_lane_without_max_wait_never_folds() -> None:
+    never, behind = replace(PACE, max_wait=None), replace(FULL, create_tat=NOW + 60 * MINUTE, behind_since=NOW)
+    assert carried(never, behind, NOW) is None
+    assert not is_still_behind(never, behind, NOW)
+    assert takes_more_since(never, behind, NOW) is None
+    assert takes_more_since(PACE, FULL, NOW) is None
