@@ -16,6 +16,7 @@ from bridge.domain.telling import Telling
 from bridge.domain.transitions import (
     is_moot,
     may_be_worse,
+    moved,
     on_acknowledged,
     on_claimed,
     on_dead,
@@ -627,6 +628,69 @@ def test_what_was_told_later_replaces_those_fields_and_the_names_in_them_and_not
     assert first.changed_by(later) == replace(
         first, fields={"title": "t", "service": "S", "priority": "P1"}, names=(service, worse)
     )
+
+
+def test_who_moves_to_the_next_episode_leaves_the_last_one() -> None:
+    later = NOW + timedelta(minutes=1)
+    left, joins = moved(member(firing=True), "next", later)
+    assert left == replace(member(firing=False), left_at=later)
+    assert joins == replace(member(firing=True), incident="next", joined_at=later)
+
+
+def test_what_joins_forgets_nothing_that_waits_to_be_told_and_tells_a_rise_once() -> None:
+    waits = Telling(note_waits=True, has_updates=True)
+    for who in (None, member(firing=False), member(firing=True)):
+        step = on_firing(incident(IncidentState.OPEN, firing=1, telling=waits), who, Severity.WARNING, BODY, NOW)
+        assert isinstance(step, Transition)
+        assert (step.incident.telling.note_waits, step.incident.telling.has_updates) == (True, True)
+    resolving = incident(IncidentState.RESOLVING, telling=Telling(has_updates=True))
+    step = on_firing(resolving, member(firing=False), Severity.CRITICAL, BODY, NOW, rise=True)
+    assert isinstance(step, Transition)
+    assert (step.add, step.revive) == ((Action.UPDATE,), (Action.NOTE,)), "the new rise says more than the old one"
+    due = incident(IncidentState.OPEN, firing=1, telling=Telling(flaps=3, flapping_since=NOW))
+    worse = on_firing(due, member(firing=True), Severity.CRITICAL, BODY, NOW)
+    assert isinstance(worse, Transition)
+    assert worse.add == ()
+    unsaid = incident(IncidentState.OPEN, firing=1, telling=Telling(unsaid=True))
+    again = on_firing(unsaid, member(firing=False), Severity.ERROR, BODY, NOW)
+    assert isinstance(again, Transition)
+    assert again.add == (), "it is said only where a resolve had cancelled it"
+
+
+def test_an_acknowledgement_becomes_a_part_of_the_note_that_waits() -> None:
+    policy = Policy(on_acknowledge=OnAcknowledge.NOTE)
+    for waits in (False, True):
+        held = incident(IncidentState.OPEN, firing=1, policy=policy, telling=Telling(note_waits=waits))
+        step = on_acknowledged(held, member(firing=True))
+        assert step is not None
+        assert step.add == (() if waits else (Action.NOTE,))
+        assert step.incident.telling == Telling(note_waits=True, acknowledged=True)
+    nobody = on_delivered(incident(IncidentState.SENDING, firing=1, policy=policy), Action.CREATE, None, NOW)
+    assert nobody.add == ()
+
+
+def test_a_reopen_that_comes_to_nothing_takes_along_what_waited_behind_it() -> None:
+    behind = {Action.RESOLVE, Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE}
+    waits = incident(IncidentState.SENDING, firing=1, resolved_at=NOW, renewal=BODY)
+    assert set(on_dead(waits, Action.REOPEN, Reason.TOO_OLD).cancel) == behind
+    over = on_not_sent(replace(waits, firing=0), Action.REOPEN)
+    assert set(over.cancel) == {Action.REOPEN, *behind}
+    assert over.incident.renewal is None
+    ended = replace(waits, live=False, firing=0)
+    assert on_not_sent(ended, Action.REOPEN).incident == replace(ended, state=IncidentState.PENDING)
+
+
+def test_a_letter_about_what_is_open_is_sent_again_and_changes_nothing() -> None:
+    held = incident(IncidentState.OPEN, firing=1)
+    for action in (Action.ACKNOWLEDGE, Action.REOPEN, Action.UPDATE, Action.NOTE, Action.CHECK):
+        assert on_replayed(held, action, sent=False) == Transition(incident=held)
+
+
+def test_a_note_that_was_written_already_is_cancelled_with_the_others_when_all_is_over() -> None:
+    told = incident(IncidentState.OPEN, firing=1, telling=Telling(noted_at=NOW))
+    step = on_resolved(told, member(firing=True))
+    assert step is not None
+    assert step.cancel == (Action.NOTE,)
 
 
 def test_an_episode_in_a_dead_ones_place_goes_on_counting_how_often_it_flaps_and_leaves_it_nobody() -> None:
