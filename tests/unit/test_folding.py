@@ -220,6 +220,7 @@ def test_a_carrier_is_as_severe_as_its_worst_and_open_for_as_long_as_anything_in
     more = [waiting(1, Severity.CRITICAL), replace(waiting(2, Severity.INFO), firing=4)]
     assert carrying(carrier(), more) == replace(carrier(), folded=4, firing=8, severity=Severity.CRITICAL)
     assert carrying(carrier(), more[1:]).severity is Severity.ERROR
+    assert carrying(carrier(severity=Severity.WARNING), more[1:]).severity is Severity.WARNING
 
 
 def test_of_equals_the_first_in_the_line_speaks_and_is_named_first() -> None:
@@ -227,6 +228,13 @@ def test_of_equals_the_first_in_the_line_speaks_and_is_named_first() -> None:
     twin = replace(early, delivery="d0002")
     assert most_severe([late, twin, early]) == early
     assert [line.title for line in listed([late, early])] == ["problem 1", "problem 2"]
+    mild, bad = replace(waiting(3, Severity.INFO), order_key=0), replace(waiting(4, Severity.ERROR), firing=0)
+    assert most_severe([mild, early, bad]) == bad, "wherever it stands in the line"
+    assert [(line.title, line.alerts) for line in listed([mild, early, bad])] == [
+        ("problem 4", 1),
+        ("problem 1", 1),
+        ("problem 3", 1),
+    ]
     assert folded_into(waiting(3), [late, twin, early], by_target=False) == (early, twin, late)
 
 
