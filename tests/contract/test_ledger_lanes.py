@@ -5,15 +5,30 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Heartbeat
-from bridge.domain.delivery import Reason, TransientFailure
+from bridge.adapters.ledger import Claimed, Fetch, Fetched, Heartbeat
+from bridge.domain.decision import Policy
+from bridge.domain.delivery import Action, Reason, TransientFailure
 from bridge.domain.lane import LEASE, PROBE_FIRST, PROBE_MAX
-from tests.ledgers import MovedDatabase, claim, delivered, ends, fires, ledger_of, pace, record, route, settle, told
+from tests.ledgers import (
+    MovedDatabase,
+    claim,
+    delivered,
+    ends,
+    finished,
+    fires,
+    ledger_of,
+    pace,
+    record,
+    route,
+    settle,
+    told,
+)
 
 SECOND = timedelta(seconds=1)
 REFUSED_KEY = TransientFailure(reason=Reason.AUTH, detail="401")
 LIMITED = TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=900)
 DOWN = TransientFailure(reason=Reason.NOT_CONNECTED, detail="connection refused")
+FORBIDDEN = TransientFailure(reason=Reason.FORBIDDEN, detail="403")
 NAMES = tuple("abcdef")
 
 
@@ -46,6 +61,20 @@ class Lanes:
             settle(self.ledger, fires(f"{lane}1", account=lane), fires(f"{lane}2", account=lane))
             for _ in range(3):
                 record(self.ledger, claim(self.ledger, lane), DOWN)
+
+    def list_fails(self, account: str, *kinds: str) -> None:
+        """These lists of names of an account were asked for, and did not come."""
+        for kind in kinds:
+            assert not self.ledger.fetch_recorded(Fetched(fetch=self.fetches(account, kind), things=(), failure=DOWN))
+
+    def fetches(self, account: str, kind: str) -> Fetch:
+        fetch = self.ledger.fetch_begun(account, kind)
+        assert fetch is not None
+        return fetch
+
+    def held_by(self, lane: str) -> str | None:
+        found: str | None = self.ledger.lanes({lane: ("pagerduty", "12/min")})[0]["held_by"]
+        return found
 
 
 @pytest.fixture
@@ -197,3 +226,116 @@ def test_an_upstream_that_is_back_has_its_lane_at_once(lanes: Lanes) -> None:
     lanes.later(PROBE_FIRST)
     record(lanes.ledger, claim(lanes.ledger, "a"), delivered())
     assert lanes.ledger.due_lanes(64) == ["a"]
+
+
+def test_what_healthy_upstreams_are_asked_takes_no_place_of_a_probe(lanes: Lanes) -> None:
+    lanes.beat(2)
+    lanes.fail("a")
+    lanes.later(PROBE_FIRST)
+    settle(lanes.ledger, fires("f", account="f"))
+    assert claim(lanes.ledger, "f").delivery.action is Action.CREATE
+    lanes.fetches("f", "service")
+    assert isinstance(lanes.ledger.claim("a"), Claimed)
+
+
+def test_a_probe_from_before_the_clock_jumped_back_holds_no_place(lanes: Lanes) -> None:
+    lanes.beat(2)
+    lanes.fail("a", "b")
+    lanes.later(timedelta(hours=1))
+    claim(lanes.ledger, "a")
+    lanes.later(-timedelta(hours=1))
+    lanes.later(PROBE_FIRST)
+    assert isinstance(lanes.ledger.claim("b"), Claimed)
+
+
+def test_what_is_held_back_on_purpose_is_not_sent_because_an_upstream_is_back(lanes: Lanes) -> None:
+    lanes.beat(4)
+    held = Policy(hold_resolve=timedelta(minutes=10))
+    settle(lanes.ledger, fires("x", account="a", policy=held))
+    record(lanes.ledger, claim(lanes.ledger, "a"), delivered())
+    settle(lanes.ledger, ends("x"))
+    lanes.fail("a")
+    lanes.later(PROBE_FIRST)
+    record(lanes.ledger, claim(lanes.ledger, "a"), delivered("P2"))
+    while isinstance(found := lanes.ledger.claim("a"), Claimed):
+        assert found.delivery.action is Action.CREATE, "the resolve waits its ten minutes"
+        record(lanes.ledger, found, delivered(f"P-{found.delivery.id}"))
+    lanes.later(timedelta(minutes=10))
+    assert claim(lanes.ledger, "a").delivery.action is Action.RESOLVE
+
+
+def test_an_upstream_that_is_back_says_nothing_of_the_others(lanes: Lanes) -> None:
+    settle(lanes.ledger, fires("y", account="b"))
+    waits = lanes.ledger.record(finished(claim(lanes.ledger, "b"), DOWN, jitter=1.0), claim_next=False)
+    assert waits is not None
+    lanes.fail("a")
+    lanes.later(PROBE_FIRST)
+    due = lanes.ledger.deliveries(account="b", limit=9).items[0]["next_at"]
+    record(lanes.ledger, claim(lanes.ledger, "a"), delivered())
+    assert lanes.ledger.deliveries(account="b", limit=9).items[0]["next_at"] == due
+
+
+# -- a person, or a reload, says that it is mended
+
+
+def test_who_mended_one_account_has_that_one_tried_and_no_other(lanes: Lanes) -> None:
+    lanes.beat(6)
+    settle(lanes.ledger, fires("x", account="c"), fires("y", account="d"))
+    for lane in ("c", "d"):
+        record(lanes.ledger, claim(lanes.ledger, lane), REFUSED_KEY)
+    lanes.fail("a", "b")
+    lanes.ledger.probed("a")
+    lanes.ledger.probed("c")
+    assert isinstance(lanes.ledger.claim("a"), Claimed)
+    assert lanes.ledger.claim("b") is None
+    assert (lanes.held_by("c"), lanes.held_by("d")) == (None, "auth")
+
+
+def test_who_mended_an_account_has_its_lists_asked_for_at_once_and_no_others(lanes: Lanes) -> None:
+    for account in ("a", "b"):
+        lanes.list_fails(account, "service")
+    lanes.ledger.probed("a")
+    assert lanes.ledger.fetches_asked() == [("a", "service")]
+
+
+def test_who_mended_an_account_has_no_list_fetched_that_came(lanes: Lanes) -> None:
+    lanes.list_fails("a", "priority")
+    assert lanes.ledger.fetch_recorded(Fetched(fetch=lanes.fetches("a", "service"), things=()))
+    lanes.ledger.probed("a")
+    assert lanes.ledger.fetches_asked() == [("a", "priority")]
+
+
+def test_who_mended_an_account_need_not_wait_for_a_job_that_was_sent_to_it_already(lanes: Lanes) -> None:
+    settle(lanes.ledger, fires("x", account="a"))
+    assert lanes.ledger.due_lanes(64) == ["a"]
+    lanes.ledger.probed("a")
+    assert lanes.ledger.due_lanes(64) == ["a"]
+
+
+def test_a_reload_tries_what_was_refused_and_nothing_that_failed(lanes: Lanes) -> None:
+    settle(lanes.ledger, fires("x", account="a"), fires("y", account="b"), fires("z", account="c"))
+    for lane, why in (("a", REFUSED_KEY), ("b", FORBIDDEN), ("c", DOWN)):
+        lanes.ledger.record(finished(claim(lanes.ledger, lane), why, jitter=1.0), claim_next=False)
+    assert [lanes.ledger.claim(lane) for lane in "abc"] == [None, None, None]
+    assert lanes.ledger.parked_probed() == {"a", "b"}
+    assert [isinstance(lanes.ledger.claim(lane), Claimed) for lane in "abc"] == [True, True, False]
+
+
+# -- lists of names that do not come
+
+
+def test_an_account_whose_lists_come_does_not_wait_for_those_that_fail(lanes: Lanes) -> None:
+    lanes.beat(4)
+    lanes.list_fails("a", "service", "priority")
+    lanes.later(PROBE_FIRST)
+    for kind in ("service", "priority"):
+        lanes.fetches("a", kind)
+    assert lanes.ledger.fetch_begun("b", "service") is not None
+
+
+def test_a_worker_that_is_alone_waits_for_no_list_that_a_dead_one_fetched(lanes: Lanes) -> None:
+    lanes.beat(1)
+    lanes.list_fails("a", "service", "priority")
+    lanes.later(PROBE_FIRST)
+    lanes.fetches("a", "service")
+    assert lanes.ledger.fetch_begun("a", "priority") is not None
