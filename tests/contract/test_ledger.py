@@ -1,5 +1,6 @@
 """The ledger keeps its promises on SQLite and on PostgreSQL alike: settle, claim, record, serialised per series."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -71,6 +72,20 @@ def test_a_repeat_inside_one_batch_is_found_too(ledger: Ledger) -> None:
     results, _ = ledger.settle(same)
     assert [one.duplicate for one in results] == [False, True]
     assert results[0].event_id == results[1].event_id
+
+
+def test_what_changed_nothing_says_why_in_the_words_of_its_report(ledger: Ledger) -> None:
+    reasons = []
+    for decided in (ends("a"), ends("a", Status.ACKNOWLEDGED), replace(ends("a"), matched=())):
+        results, _ = ledger.settle([webhook(ledger, decided)])
+        event = ledger.event(results[0].event_id)
+        assert event is not None
+        reasons.append(event["alerts"][0]["decisions"][0]["reason"])
+    assert reasons == [
+        "resolved, but nothing is open for this problem",
+        "acknowledged, but nothing is open for this problem",
+        "no rule matches",
+    ]
 
 
 def test_over_before_it_was_sent_sends_nothing(ledger: Ledger) -> None:

@@ -356,6 +356,14 @@ def test_a_create_that_finds_its_own_incident_says_nothing_twice(moved: Moved) -
     assert sent_within(moved, timedelta(minutes=1)) == []
 
 
+def test_what_was_over_before_its_create_met_an_open_incident_is_resolved_and_not_listed(moved: Moved) -> None:
+    settle(moved.ledger, fires("a"))
+    create = claim(moved.ledger)
+    settle(moved.ledger, ends("a"))
+    record(moved.ledger, create, Delivered(reference=Reference(id="P1", made_before=True), adopted=True))
+    assert actions(sent_within(moved, timedelta(minutes=2))) == [("resolve", "")]
+
+
 def test_a_critical_that_meets_an_incident_nobody_here_knows_is_told_there(moved: Moved) -> None:
     """The answer to the first create never came, and it became too old; its incident is open all the same."""
     ledger = moved.ledger

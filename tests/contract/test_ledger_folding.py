@@ -419,6 +419,22 @@ def test_a_folded_incident_names_its_carrier_and_the_event_says_folded(lane: Lan
     assert {(d["reason"], d["detail"]) for d in cancelled} == {("folded", f"folded into incident {carrier['id']}")}
 
 
+@pytest.mark.parametrize("by", ["its carrier's death", "a person"])
+def test_what_was_folded_is_opened_again_and_its_repeats_stay_repeats(lane: Lane, by: str) -> None:
+    lane.storm(20)
+    carrier = claim(lane.ledger)
+    assert settle(lane.ledger, fires("x7")) == ["duplicate"]
+    if by == "a person":
+        record(lane.ledger, carrier, delivered("P1"))
+        (folded,) = (one for one in lane.incidents("folded") if one["title"] == "x7 is down")
+        lane.ledger.incident_detached(folded["id"])
+    else:
+        record(lane.ledger, carrier, REFUSED)
+    (repeat, storm) = lane.ledger.events(EventQuery()).items
+    alerts = [(lane.ledger.event(one["id"]) or {})["alerts"] for one in (storm, repeat)]
+    assert (alerts[0][7]["outcome"], alerts[1][0]["outcome"]) == ("opened", "duplicate")
+
+
 def test_what_comes_back_is_reopened_though_a_folded_problem_is_in_the_same_webhook(lane: Lane) -> None:
     again = Policy(reopen_within=timedelta(minutes=10))
     lane.ledger.routes[ACCOUNT] = replace(lane.way, reopens=frozenset({"title"}))

@@ -214,6 +214,19 @@ def test_a_note_nobody_heard_goes_to_the_incident_that_is_sent_again(moved: Move
     ledger.close()
 
 
+def test_a_note_that_a_person_put_aside_is_not_said_in_the_incident_that_is_sent_again(moved: MovedDatabase) -> None:
+    ledger = ledger_of(moved, pd=route())
+    old = opened(ledger)
+    ledger.incident_noted(old, "seen")
+    moved.ahead = timedelta(minutes=1)
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    ledger.discarded(letter.delivery.id, "told them by telephone")
+    fresh = ledger.incident_resent(old).incident
+    assert [one["action"] for one in ledger.deliveries(incident=fresh, limit=9).items] == ["create"]
+    ledger.close()
+
+
 def test_a_note_that_is_taken_along_is_added_to_the_new_summary(moved: MovedDatabase) -> None:
     ledger = ledger_of(
         moved, io=route("io", fold=replace(FORM, body_field="summary", written=lambda one: str(one.fields["summary"])))

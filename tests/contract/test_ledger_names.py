@@ -552,6 +552,18 @@ def test_a_claim_put_back_for_want_of_a_list_is_no_attempt(names: Names) -> None
     assert names.claimed().attempt == 1
 
 
+def test_what_was_put_back_is_first_tried_when_it_is_really_sent(names: Names) -> None:
+    """By that instant an upstream's answer is told from one that another call had made before."""
+    settle(names.ledger, fires("a"))
+    names.ledger.put_back(names.claimed(), ("service",))
+    names.later(timedelta(minutes=10))
+    names.knows("Gone")
+    really = names.ledger.time()
+    first_at = names.claimed().delivery.first_attempt_at
+    assert first_at is not None
+    assert first_at >= really
+
+
 def test_a_claim_of_which_nothing_is_left_to_tell_is_cancelled_and_no_attempt(names: Names) -> None:
     settle(names.ledger, fires("a"))
     record(names.ledger, names.claimed(), UNKNOWN)

@@ -14,6 +14,7 @@ from bridge.domain.delivery import (
     Action,
     Delivered,
     KeySpent,
+    NamedThing,
     NameRef,
     PermanentFailure,
     Reason,
@@ -30,6 +31,7 @@ from tests.ledgers import (
     ledger_of,
     record,
     route,
+    services,
     settle,
     states,
     told,
@@ -127,6 +129,15 @@ def test_what_the_rule_says_of_a_rise_is_sent_as_it_is(ledger: Moved) -> None:
     settle(ledger, of_one("a", Severity.CRITICAL, rise=rise))
     ledger.names_stored("pd", "priority", [])
     assert claim(ledger).delivery.fields == rise.fields
+
+
+def test_a_rise_goes_with_the_names_it_says_and_waits_for_no_others(ledger: Moved) -> None:
+    opened(ledger)
+    fields = {"title": "b is down", "service": "S", "urgency": "low", "priority": "P1"}
+    names = (NameRef(field="priority", kind="priority", text="P1"), services())
+    ledger.names_stored("pd", "priority", [NamedThing(id="id-p1", name="P1")])
+    settle(ledger, of_one("b", Severity.CRITICAL, fields=fields, names=names))
+    assert claim(ledger).delivery.ids == {"priority": "id-p1"}, "nobody has fetched the services"
 
 
 def test_a_rule_that_ignores_rises_sends_nothing(ledger: Moved) -> None:
