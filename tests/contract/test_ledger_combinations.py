@@ -28,7 +28,7 @@ from tests.contract.test_ledger_folding import DOWN, FORM, REFUSED, Lane, writte
 from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
 from tests.contract.test_ledger_sightings import says
 from tests.contract.test_ledger_truth import Moved, there
-from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, record, settle
+from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, record, settle, told
 
 AGAIN = Policy(reopen_within=timedelta(minutes=15))
 
@@ -362,6 +362,7 @@ def test_what_was_over_before_its_create_met_an_open_incident_is_resolved_and_no
     settle(moved.ledger, ends("a"))
     record(moved.ledger, create, Delivered(reference=Reference(id="P1", made_before=True), adopted=True))
     assert actions(sent_within(moved, timedelta(minutes=2))) == [("resolve", "")]
+    assert told(moved.ledger) == [("create", "adopted"), ("resolve", "delivered")]
 
 
 def test_a_critical_that_meets_an_incident_nobody_here_knows_is_told_there(moved: Moved) -> None:

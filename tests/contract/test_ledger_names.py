@@ -445,6 +445,13 @@ def test_one_job_at_a_time_fetches_a_list_and_a_lost_one_is_replaced(names: Name
     assert names.ledger.fetch_recorded(Fetched(fetch=following, things=(thing("B"),)))
 
 
+def test_no_job_is_sent_for_a_list_that_is_being_fetched(names: Names) -> None:
+    names.begun()
+    assert names.ledger.fetches_asked() == []
+    names.later(LEASE + SECOND)
+    assert names.ledger.fetches_asked() == [("pd", "service")], "whoever fetched it is dead"
+
+
 def test_lists_that_fail_hold_half_of_the_workers_at_most_so_that_no_other_account_waits(names: Names) -> None:
     now = datetime.now(UTC)
     for pid in range(4):
