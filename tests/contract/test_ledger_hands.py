@@ -150,6 +150,19 @@ def test_a_dead_letter_is_sent_again_under_its_key(ledger: Ledger) -> None:
     assert done.lanes == {"pd"}
 
 
+def test_of_several_dead_letters_an_incidents_own_is_sent_again(ledger: Ledger) -> None:
+    dead = []
+    for name in ("a", "b"):
+        settle(ledger, fires(name))
+        record(ledger, claim(ledger), REFUSED)
+        dead.append(newest(ledger))
+    for incident in dead:
+        ledger.incident_resent(incident)
+        again = claim(ledger)
+        assert again.delivery.incident == incident
+        record(ledger, again, REFUSED)
+
+
 def test_a_dead_letter_of_an_account_that_is_gone_is_not_sent_again_and_says_why(ledger: Ledger) -> None:
     settle(ledger, fires("a"))
     record(ledger, claim(ledger), REFUSED)
