@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from bridge.config.yaml_reader import Path, Tree
 from bridge.domain.errors import Problem
 from bridge.render import nearest
+from bridge.rules.values import kind_of
 
 _WANTED: Mapping[str, str] = {
     "string_type": "a text",
@@ -54,18 +55,7 @@ def sentences(
 
 def found(value: Any) -> str:
     """A value as a person wrote it, shortened; never a mapping's content."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return f"'{value[:80]}'"
-        case Mapping():
-            return "a mapping"
-    return "a list"
+    return f"'{value[:80]}'" if isinstance(value, str) else kind_of(value)
 
 
 def _shape_hint(kind: str, value: Any) -> str:

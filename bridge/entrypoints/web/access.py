@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from flask import Request, current_app, g, session
 
+from bridge.config.addresses import is_loopback
 from bridge.config.models import ProxySettings, TokenSettings, UiSettings, UserSettings
 from bridge.domain.access import Deed, How, Role, Who
 
@@ -294,11 +295,11 @@ class Gate:
 
     def _loopback_only(self, request: Request) -> Refusal | None:
         why = "ui.auth is not set, so this answers on this machine only: "
-        if not _is_loopback(request.remote_addr or ""):
+        if not is_loopback(request.remote_addr or ""):
             return Refusal(status=403, sentence=why + "your address is not a loopback address")
-        if not _is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+        if not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
             return Refusal(status=403, sentence=why + "the Host header names another machine")
-        if not _is_loopback(urlsplit(self.public_url).hostname or ""):
+        if not is_loopback(urlsplit(self.public_url).hostname or ""):
             return Refusal(status=403, sentence=why + "server.public_url names a public address")
         forwarded = next((name for name, _ in request.headers if _is_of_proxy(name)), None)
         if forwarded is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
@@ -354,15 +355,6 @@ def _network(address: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_of_proxy(header: str) -> bool:
