@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import PHONE, WIDE, Look
 from tests.browser.scene import Scene
-from tests.e2e.processes import SECRETS
+from tests.e2e.processes import SECRETS, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +54,14 @@ BROKEN_NAMES = """[...document.querySelectorAll("td.source")].filter(cell => {
     return text.getClientRects().length > 1;
 }).map(cell => cell.innerText)"""
 """Which sources' names stand on two lines."""
+
+BROKEN_IDS = """[...document.querySelectorAll("td.upstream a")].filter(link => {
+    const text = document.createRange();
+    text.setStart(link.firstChild, 0);
+    text.setEnd(link.firstChild, link.firstChild.data.indexOf(" "));
+    return text.getClientRects().length > 1;
+}).map(link => link.innerText)"""
+"""Which incidents' ids at their upstream stand on two lines."""
 
 
 def is_too_wide(page: Any) -> bool:
@@ -110,6 +118,8 @@ def test_a_word_without_an_end_and_a_text_from_right_to_left_stay_in_their_place
     for path in (f"/events/{event}", f"/events/{event}/dry", f"/incidents/{incident}", "/events", "/incidents"):
         page = look.at(path)
         assert not is_too_wide(page), path
+    assert page.locator("td.upstream a").count(), "the last of them is the list of incidents"
+    assert page.evaluate(BROKEN_IDS) == [], "beside the title an id is read at a glance"
     page = look.at(f"/events/{event}")
     title_at, state = page.locator("h1 .apart").bounding_box(), page.locator("h1 .chip").bounding_box()
     assert state["y"] >= title_at["y"] + title_at["height"] / 2, "the state follows the title"
@@ -135,7 +145,7 @@ def test_what_a_link_or_the_keyboard_leads_to_is_not_behind_the_head_of_the_page
     look.at("/events")
     page = look.at("/rules?file=rules/a-team.yaml#L9")
     head = "document.querySelector('header.top').getBoundingClientRect().bottom"
-    page.wait_for_function("scrollY > 0")
+    eventually(lambda: page.evaluate("scrollY > 0"))  # the page's own policy keeps wait_for_function from asking twice
     assert page.evaluate(f"document.getElementById('L9').getBoundingClientRect().top >= {head}"), "a rule's line"
     page = look.at("/events")
     page.locator("#rows a").last.focus()
@@ -186,7 +196,7 @@ def test_a_page_left_open_says_how_old_it_is(chromium: Any, bridge: Scene) -> No
     assert "ago" not in page.locator("#foot").inner_text()
     page.get_by_label("live").check()
     page.clock.fast_forward("01:00:00")
-    page.wait_for_function("!document.getElementById('foot').classList.contains('old')")
+    page.locator("#foot:not(.old)").wait_for()
     context.close()
 
 
