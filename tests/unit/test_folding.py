@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.alert import Severity
-from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import Action, Reason
 from bridge.domain.folding import (
     FOLD_MAX,
@@ -38,6 +37,7 @@ from bridge.domain.folding import (
 )
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.lane import LaneState, Pace, order_key
+from tests.incidents import plain_incident
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -70,12 +70,7 @@ def waiting(number: int, severity: Severity = Severity.ERROR, key: str = "k", ta
 
 
 def carrier(state: IncidentState = IncidentState.OPEN, **changes: Any) -> Incident:
-    plain: dict[str, Any] = {
-        "id": "c", "account": "pd", "series": "s", "scope": "", "rule": "r", "key": "k",
-        "key_rule": KeyRule.WHILE_OPEN, "key_text": None, "episode_id": "e", "episode_n": 0, "state": state,
-        "severity": Severity.ERROR, "title": "t", "policy": Policy(), "firing": 3, "folded": 2, "opened_at": NOW,
-    }  # fmt: skip
-    return Incident(**{**plain, **changes})
+    return plain_incident(state, **{"id": "c", "firing": 3, "folded": 2, "opened_at": NOW, **changes})
 
 
 lines = st.lists(

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, Reason
 from bridge.domain.hands import (
@@ -17,22 +16,16 @@ from bridge.domain.hands import (
     resent,
     resolved_by_hand,
 )
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, Transition
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Refused, Transition
 from bridge.domain.telling import SUMMARY_MAX_CHARS, Telling
+from tests.incidents import member, plain_incident
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 HELD = Policy(on_resolve=OnResolve.NOTE, hold_resolve=timedelta(minutes=5))
 AT_ONCE = Policy(on_resolve=OnResolve.RESOLVE, hold_resolve=timedelta(0))
 BODY = CreateBody(fields={}, names=(), notes=())
-OPEN = Incident(
-    id="i", account="pd", series="s", scope="", rule="r", key="k", key_rule=KeyRule.WHILE_OPEN, key_text=None,
-    episode_id="e", episode_n=0, state=IncidentState.OPEN, severity=Severity.ERROR, title="t", policy=HELD,
-    firing=2, upstream_id="P1", opened_at=NOW,
-)  # fmt: skip
-MEMBER = Member(
-    incident="i", problem="p", source="s", fingerprint="f", firing=True, severity=Severity.ERROR, title="t",
-    joined_at=NOW,
-)  # fmt: skip
+OPEN = plain_incident(policy=HELD, firing=2, upstream_id="P1")
+MEMBER = member()
 TOLD = {Action.ACKNOWLEDGE, Action.UPDATE, Action.NOTE}
 
 
@@ -63,8 +56,8 @@ def test_what_a_person_resolves_is_resolved_now_whatever_its_rule_says_and_howev
 
 
 def test_what_its_rule_left_open_for_people_is_resolved_by_them() -> None:
-    for left, member in ((replace(OPEN, firing=0), MEMBER), (replace(OPEN, firing=0), None)):
-        step = resolved_by_hand(replace(left, resolve_claimed=True), member)
+    for who in (MEMBER, None):
+        step = resolved_by_hand(replace(OPEN, firing=0, resolve_claimed=True), who)
         assert isinstance(step, Transition)
         assert (step.incident.state, step.incident.resolve_claimed) == (IncidentState.RESOLVING, False)
         assert (step.incident.policy, step.add) == (AT_ONCE, (Action.RESOLVE,))

@@ -5,12 +5,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from bridge.domain.alert import Severity
-from bridge.domain.decision import KeyRule, OnAcknowledge, OnResolve, Outcome, Policy
+from bridge.domain.decision import OnAcknowledge, OnResolve, Outcome, Policy
 from bridge.domain.delivery import Action, NameRef, Reason, Reference
 from bridge.domain.folding import afterwards, carries_on
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused, Transition
+from bridge.domain.incident import CreateBody, Incident, IncidentState, Refused, Transition
 from bridge.domain.moves import FOLDING_MOVES, MOVES, picture
 from bridge.domain.telling import Telling
 from bridge.domain.transitions import (
@@ -30,6 +31,7 @@ from bridge.domain.transitions import (
     on_resolved,
     superseded,
 )
+from tests.incidents import member, plain_incident
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,27 +47,15 @@ OWED = {  # what may be claimed, delivered, or dead in a state; the deliveries o
 }
 
 
-def incident(state: IncidentState, **changes: object) -> Incident:
-    plain = Incident(
-        id="i",
-        account="pd",
-        series="x",
-        scope="",
-        rule="r",
-        key="k",
-        key_rule=KeyRule.WHILE_OPEN,
-        key_text=None,
-        episode_id="e",
-        episode_n=0,
-        state=state,
-        live=state not in OVER,
-        severity=Severity.ERROR,
-        title="t",
-        policy=Policy(reopen_within=timedelta(minutes=15)),
-        upstream_id="P1",
-        opened_at=NOW,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+def incident(state: IncidentState, **changes: Any) -> Incident:
+    """One that its upstream knows, and that is re-opened within a quarter of an hour."""
+    plain = {
+        "live": state not in OVER,
+        "policy": Policy(reopen_within=timedelta(minutes=15)),
+        "upstream_id": "P1",
+        "opened_at": NOW,
+    }
+    return plain_incident(state, **{**plain, **changes})
 
 
 def variants(state: IncidentState) -> Iterator[Incident]:
@@ -86,19 +76,6 @@ def variants(state: IncidentState) -> Iterator[Incident]:
             renewal=renewal,
             resolved_at=at,
         )
-
-
-def member(*, firing: bool) -> Member:
-    return Member(
-        incident="i",
-        problem="p",
-        source="s",
-        fingerprint="f",
-        firing=firing,
-        severity=Severity.ERROR,
-        title="t",
-        joined_at=NOW,
-    )
 
 
 def after_reports(one: Incident) -> Iterator[Incident | None]:

@@ -9,9 +9,10 @@ import pytest
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import Action, DeliveryState, NameRef, Reason
-from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
+from bridge.domain.incident import CreateBody, IncidentState, Transition
 from bridge.domain.lane import LaneState
 from bridge.domain.plan_b import PlanB, body_for, gives_way, series_for, silenced_by_hand, stand_in, why_now
+from tests.incidents import plain_incident
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,11 +29,7 @@ PLAN = PlanB(
     defaults={"severity": "Major"},
     lists={"severity": "severities", "incident_type": "types"},
 )
-FIRST = Incident(
-    id="i", account="pd", series="s", scope="", rule="r", key="k", key_rule=KeyRule.WHILE_OPEN, key_text=None,
-    episode_id="e", episode_n=0, state=IncidentState.OPEN, severity=Severity.CRITICAL, title="pg is down",
-    policy=Policy(reopen_within=MINUTE), firing=2, opened_at=NOW,
-)  # fmt: skip
+FIRST = plain_incident(severity=Severity.CRITICAL, title="pg is down", policy=Policy(reopen_within=MINUTE), firing=2)
 
 
 def why(*, waited: timedelta = SECOND, action: Action = Action.CREATE, **lane: Any) -> str | None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.alert import Seen, Severity, Sighted
-from bridge.domain.decision import KeyRule, OnResolve, Outcome, Policy
+from bridge.domain.alert import Seen, Sighted
+from bridge.domain.decision import OnResolve, Outcome, Policy
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Transition
 from bridge.domain.truth import (
@@ -23,6 +23,7 @@ from bridge.domain.truth import (
     on_reported,
     on_sighted,
 )
+from tests.incidents import plain_incident
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TRUST = Trust()
@@ -42,22 +43,9 @@ def incidents(draw: st.DrawFn) -> Incident:
     claimed = resolving and draw(st.booleans())
     idle = state in OVER and not quiet
     firing = 0 if idle or (resolving and not claimed) else draw(st.integers(1 if quiet else 0, 3))
-    return Incident(
-        id="i",
-        account="pd",
-        series="s",
-        scope="",
-        rule="r",
-        key="k",
-        key_rule=KeyRule.WHILE_OPEN,
-        key_text=None,
-        episode_id="e",
-        episode_n=0,
-        state=state,
+    return plain_incident(
+        state,
         live=not idle,
-        severity=Severity.ERROR,
-        title="t",
-        policy=Policy(),
         firing=firing,
         resolve_claimed=claimed,
         renewal=BODY if quiet or (resolving and firing) or draw(st.booleans()) else None,
@@ -71,11 +59,9 @@ def incidents(draw: st.DrawFn) -> Incident:
 
 
 def is_open() -> Incident:
-    return Incident(
-        id="i", account="pd", series="s", scope="", rule="r", key="k", key_rule=KeyRule.WHILE_OPEN, key_text=None,
-        episode_id="e", episode_n=0, state=IncidentState.OPEN, severity=Severity.ERROR, title="t", policy=Policy(),
-        firing=1, renewal=BODY, upstream_id="P1", opened_at=NOW - timedelta(minutes=20), confirmed_at=NOW,
-    )  # fmt: skip
+    return plain_incident(
+        firing=1, renewal=BODY, upstream_id="P1", opened_at=NOW - timedelta(minutes=20), confirmed_at=NOW
+    )
 
 
 def is_closed_by_a_person() -> Incident:
