@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bridge.adapters.ledger import Claimed, Finished, Ledger, Receipt, Recorded, Route, receipt
+from bridge.adapters.ledger import Claimed, Finished, Heartbeat, Ledger, Receipt, Recorded, Route, receipt
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.domain import keys
@@ -167,6 +167,12 @@ def states(ledger: Ledger) -> list[str]:
 def told(ledger: Ledger) -> list[tuple[str, str]]:
     """(action, state) of every delivery, oldest first."""
     return [(one["action"], one["state"]) for one in reversed(ledger.deliveries(limit=500).items)]
+
+
+def heartbeat(kind: str, number: int = 1) -> Heartbeat:
+    """One of a process, as it gives it; the instant that counts is the ledger's."""
+    now = datetime.now(UTC)
+    return Heartbeat(process=f"{kind}@h:{number}", kind=kind, host="h", pid=number, started_at=now, beat_at=now)
 
 
 def waits_for_a_lock(ledger: Ledger) -> bool:

@@ -1,14 +1,14 @@
 """Alarms in the ledger, on both databases: what stands, and that each cause is told by one process."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import text
 
-from bridge.adapters.ledger import Heartbeat, Ledger
+from bridge.adapters.ledger import Ledger
 from bridge.domain.alarms import CauseKind
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure
-from tests.ledgers import ACCOUNT, claim, delivered, ends, fires, record, route, settle
+from tests.ledgers import ACCOUNT, claim, delivered, ends, fires, heartbeat, record, route, settle
 
 WAITS = {ACCOUNT: timedelta(minutes=2)}
 REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
@@ -16,9 +16,8 @@ REFUSED = PermanentFailure(reason=Reason.BAD_REQUEST, detail="no")
 
 def alive(ledger: Ledger) -> None:
     """A worker and a clock that beat."""
-    now = datetime.now(UTC)
     for kind in ("worker", "clock"):
-        ledger.heartbeat(Heartbeat(process=kind, kind=kind, host="h", pid=1, started_at=now, beat_at=now))
+        ledger.heartbeat(heartbeat(kind))
 
 
 def keys(ledger: Ledger) -> list[str]:

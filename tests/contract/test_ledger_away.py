@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -18,7 +18,7 @@ from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web.health import Writable
 from tests.e2e.processes import eventually
-from tests.ledgers import ACCOUNT, delivered, fires, open_ledger, record, settle, sqlite_url
+from tests.ledgers import ACCOUNT, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url
 
 ANSWER_WITHIN_S = 10.0
 
@@ -35,13 +35,8 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def _beat() -> Heartbeat:
-    now = datetime.now(UTC)
-    return Heartbeat(process="worker@h:1", kind="worker", host="h", pid=1, started_at=now, beat_at=now)
-
-
 WRITES: tuple[Callable[[Ledger], object], ...] = (  # through SQLAlchemy, and as a webhook takes
-    lambda ledger: ledger.heartbeat(_beat()),
+    lambda ledger: ledger.heartbeat(heartbeat("worker")),
     lambda ledger: settle(ledger, fires("p")),
 )
 
@@ -175,7 +170,7 @@ def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Pat
         whole = file.read_bytes()
         file.write_bytes(damage(whole))
         with pytest.raises(LedgerUnavailable, match="is damaged"):
-            ledger.heartbeat(_beat())
+            ledger.heartbeat(heartbeat("worker"))
         ledger.close()
         file.write_bytes(whole)
 
@@ -208,7 +203,11 @@ def test_a_file_that_was_moved_away_takes_nothing_until_it_is_back(tmp_path: Pat
     file.rename(away)
     if other is not None:
         file.write_bytes(away.read_bytes() if isinstance(other, str) else other)
-    for use in (lambda: settle(ledger, fires("q")), lambda: ledger.heartbeat(_beat()), lambda: ledger.lanes({})):
+    for use in (
+        lambda: settle(ledger, fires("q")),
+        lambda: ledger.heartbeat(heartbeat("worker")),
+        lambda: ledger.lanes({}),
+    ):
         with pytest.raises(LedgerUnavailable, match=r"bridge\.db is not the file any more .* stop every process"):
             use()
     assert not ledger.is_writable()
@@ -252,7 +251,7 @@ class _BrokenOnce(Ledger):
 
 def test_a_process_that_works_is_not_taken_for_dead_because_one_heartbeat_broke(tmp_path: Path) -> None:
     ledger = _BrokenOnce(open_ledger(sqlite_url(tmp_path)).database, {})
-    pulse = Pulse(ledger, _beat(), every_s=0.05)
+    pulse = Pulse(ledger, heartbeat("worker"), every_s=0.05)
     pulse.start()
     eventually(lambda: [one["kind"] for one in ledger.alive(timedelta(seconds=30))] == ["worker"])
     pulse.stop()

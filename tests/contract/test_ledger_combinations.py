@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
+from bridge.adapters.ledger import Claimed, Ledger
 from bridge.domain.alert import Seen, Severity
 from bridge.domain.decision import KeyRule, Policy
 from bridge.domain.delivery import (
@@ -28,7 +28,7 @@ from tests.contract.test_ledger_folding import DOWN, FORM, REFUSED, Lane, writte
 from tests.contract.test_ledger_plan_b import AFTER, OTHER, Pair, accounts, critical
 from tests.contract.test_ledger_sightings import says
 from tests.contract.test_ledger_truth import Moved, there
-from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, record, settle, told
+from tests.ledgers import ACCOUNT, claim, delivered, ends, finished, fires, heartbeat, record, settle, told
 
 AGAIN = Policy(reopen_within=timedelta(minutes=15))
 
@@ -119,10 +119,8 @@ class Attended(Moved):
     """A ledger whose worker and clock beat, however far a test moves its clock."""
 
     def alarms(self) -> list[str]:
-        now = self.ledger.time()
         for kind in ("worker", "clock"):
-            beat = Heartbeat(process=kind, kind=kind, host="h", pid=1, started_at=now, beat_at=now)
-            self.ledger.heartbeat(beat)
+            self.ledger.heartbeat(heartbeat(kind))
         return [cause.key for cause in self.ledger.alarms_standing({ACCOUNT: timedelta(minutes=2)})]
 
 

@@ -1,11 +1,11 @@
 """Lanes whose upstream is in trouble: parked as long as it asked, probed one call at a time, never all the workers."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Fetch, Fetched, Heartbeat
+from bridge.adapters.ledger import Claimed, Fetch, Fetched
 from bridge.domain.decision import Policy
 from bridge.domain.delivery import Action, Reason, TransientFailure
 from bridge.domain.lane import LEASE, PROBE_FIRST, PROBE_MAX
@@ -16,6 +16,7 @@ from tests.ledgers import (
     ends,
     finished,
     fires,
+    heartbeat,
     ledger_of,
     pace,
     record,
@@ -47,13 +48,9 @@ class Lanes:
 
     def beat(self, workers: int) -> None:
         self.workers = workers
-        now = datetime.now(UTC)
-        for kind, number in (("worker", workers), ("web", 9)):
-            for pid in range(number):
-                name = f"{kind}@h:{pid}"
-                self.ledger.heartbeat(
-                    Heartbeat(process=name, kind=kind, host="h", pid=pid, started_at=now, beat_at=now)
-                )
+        for kind, many in (("worker", workers), ("web", 9)):
+            for number in range(many):
+                self.ledger.heartbeat(heartbeat(kind, number))
 
     def fail(self, *lanes: str) -> None:
         """Each of these has something to send, and failed three times in a row."""

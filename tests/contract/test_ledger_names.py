@@ -4,12 +4,12 @@ Time is the ledger's own and is moved by these tests.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from bridge.adapters.ledger import Claimed, Fetch, Fetched, Heartbeat, Ledger, NamesNeeded, Route
+from bridge.adapters.ledger import Claimed, Fetch, Fetched, Ledger, NamesNeeded, Route
 from bridge.adapters.ledger.fetches import PAGES_KEPT, REFRESH_AFTER, RETRY_FIRST, RETRY_MAX
 from bridge.adapters.ledger.names import AGAIN_AFTER, PATIENCE, PROOF_MAX_AGE
 from bridge.adapters.ledger.upgrade import upgrade
@@ -33,6 +33,7 @@ from tests.ledgers import (
     ends,
     finished,
     fires,
+    heartbeat,
     pace,
     record,
     services,
@@ -453,10 +454,8 @@ def test_no_job_is_sent_for_a_list_that_is_being_fetched(names: Names) -> None:
 
 
 def test_lists_that_fail_hold_half_of_the_workers_at_most_so_that_no_other_account_waits(names: Names) -> None:
-    now = datetime.now(UTC)
-    for pid in range(4):
-        beat = Heartbeat(process=f"worker@h:{pid}", kind="worker", host="h", pid=pid, started_at=now, beat_at=now)
-        names.ledger.heartbeat(beat)
+    for number in range(4):
+        names.ledger.heartbeat(heartbeat("worker", number))
     kinds = ("service", "priority", "escalation_policy", "user")
     first = [names.begun(kind) for kind in kinds]  # nobody knows yet that the upstream does not answer
     for fetch in first:

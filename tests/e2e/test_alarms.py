@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bridge.adapters.http import Http
-from bridge.adapters.ledger import Heartbeat, Ledger
+from bridge.adapters.ledger import Ledger
 from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.alarms import Cause, CauseKind
@@ -19,10 +19,9 @@ from bridge.domain.delivery import NamedThing
 from bridge.entrypoints.alarming import Alarms, ToAccount, ToAddress, Watch
 from bridge.sandbox import SandboxServer
 from tests.e2e.processes import eventually
-from tests.ledgers import ACCOUNT, open_ledger, sqlite_url
+from tests.ledgers import ACCOUNT, heartbeat, open_ledger, sqlite_url
 
 WAITS = {ACCOUNT: timedelta(minutes=2)}
-NOW = datetime.now(UTC)
 CAUSE = Cause(kind=CauseKind.CRITICAL_DEAD, about="pd", sentence="a page of 'pd' is dead", advice="replay it")
 
 
@@ -158,10 +157,10 @@ def test_heartbeats_that_a_jump_of_the_clock_made_old_are_waited_for(ledger: Led
 
     assert told(0, 10) == []
     for kind in ("worker", "clock"):
-        ledger.heartbeat(Heartbeat(process=kind, kind=kind, host="here", pid=1, started_at=NOW, beat_at=NOW))
+        ledger.heartbeat(heartbeat(kind))
     assert told(20) == [], "they live"
     for kind in ("worker", "clock"):
-        ledger.heartbeat_ended(kind)
+        ledger.heartbeat_ended(heartbeat(kind).process)
     assert told(30, 40) == [], "the silence of before is over"
     assert told(50) == ["no_worker", "no_clock"]
 

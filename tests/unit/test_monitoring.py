@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bridge.adapters.ledger import Heartbeat, Ledger
+from bridge.adapters.ledger import Ledger
 from bridge.config.yaml_reader import read_tree
 from bridge.domain.delivery import PermanentFailure, Reason
 from bridge.entrypoints.web.metrics import Tally
-from tests.ledgers import claim, delivered, fires, open_ledger, record, settle, sqlite_url
+from tests.ledgers import claim, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url
 from tests.web_apps import Browser, web_app
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -47,9 +47,8 @@ def busy(ledger: Ledger) -> None:
     settle(ledger, fires("a"), fires("b"), fires("c"))
     record(ledger, claim(ledger), delivered("P1"))
     record(ledger, claim(ledger), PermanentFailure(reason=Reason.FORBIDDEN, detail="no"))
-    now = ledger.time()
     for kind in ("web", "worker"):
-        ledger.heartbeat(Heartbeat(process=f"{kind}@h:1", kind=kind, host="h", pid=1, started_at=now, beat_at=now))
+        ledger.heartbeat(heartbeat(kind))
 
 
 def test_a_scrape_says_what_came_in_and_what_became_of_it(ledger: Ledger) -> None:
