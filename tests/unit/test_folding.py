@@ -261,10 +261,10 @@ def test_people_read_that_a_lane_is_far_behind_only_while_it_folds_and_something
 
 
 def test_a_text_that_fits_is_not_cut() -> None:
-    for length, shown in ((60, "x" * 60), (61, "x" * 59 + "…")):
-        best = CreateBody(fields={"title": "x" * (length - len("1 alerts: "))}, names=(), notes=())
-        title = frozen_body(best, best, [Listed(severity=Severity.ERROR, title="a", alerts=1)], FORM).fields["title"]
-        assert title.replace("1 alerts: ", "x" * len("1 alerts: ")) == shown
+    two = [Listed(severity=Severity.ERROR, title=title, alerts=1) for title in "ab"]
+    for title, shown in (("x" * 50, "x" * 50), ("x" * 51, "x" * 49 + "…")):  # of 60, with the words before it
+        best = CreateBody(fields={"title": title}, names=(), notes=())
+        assert frozen_body(best, best, two, FORM).fields["title"] == f"2 alerts: {shown}"
 
 
 def test_what_fires_in_a_folded_incident_makes_its_carrier_worse_but_is_no_note_there() -> None:
@@ -288,9 +288,8 @@ def test_what_fires_in_a_folded_incident_while_the_carriers_resolve_is_sent_goes
     assert step is not None
     assert step.incident.renewal is None, "the carrier opens nothing for it"
     worse = replace(by_itself, firing=2, severity=Severity.ERROR)
-    assert (
-        carrier_fires(worse, sent, None, Severity.WARNING, CreateBody(fields={}, names=(), notes=()), NOW)[0] == worse
-    )
+    milder = CreateBody(fields={}, names=(), notes=())
+    assert carrier_fires(worse, sent, None, Severity.WARNING, milder, NOW)[0] == worse
     for state in (IncidentState.OPEN, IncidentState.RESOLVING):
         assert carrier_fires(folded, carrier(state), None, Severity.WARNING, EMPTY, NOW)[0] == folded
 
