@@ -103,9 +103,9 @@ def test_a_condition_that_may_mean_its_text_is_left_alone(tmp_path: Path, match:
     ids=["choice", "braces", "not"],
 )
 def test_a_text_without_an_end_is_looked_at_in_no_time(tmp_path: Path, match: str) -> None:
-    began_at = time.perf_counter()
+    began = time.thread_time()
     assert warned(tmp_path, match=match) == []
-    assert time.perf_counter() - began_at < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
