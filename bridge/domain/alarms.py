@@ -16,6 +16,7 @@ EVERY = timedelta(minutes=15)  # one message per cause
 AGAIN_AFTER = timedelta(minutes=1)  # when it could not be told
 LONG_WAIT_TIMES = 5  # the account's max_wait
 MAX_WAIT_UNKNOWN = timedelta(minutes=2)  # of an account that is not configured: what it is where nobody says otherwise
+BEATS_WITHIN = timedelta(seconds=30)  # three heartbeats: whose last one is older has ended, or hangs
 SILENT_AFTER = timedelta(seconds=60)  # six heartbeats
 
 _NEEDS_A_PERSON = {

@@ -14,12 +14,12 @@ from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import deliveries, heartbeats, lanes, name_fetches
+from bridge.domain.alarms import BEATS_WITHIN
 from bridge.domain.delivery import Reason
 from bridge.domain.lane import FAILING_AFTER, LEASE, failing_share
 
 WORKER = "worker"  # kind of a heartbeat
 _REFUSALS = (Reason.AUTH.value, Reason.FORBIDDEN.value)
-BEATS_WITHIN = timedelta(seconds=30)  # a worker beats every 10 s
 _END_BACKOFFS = Statement(
     update(deliveries)
     .where(

@@ -4,7 +4,6 @@ import gc
 import shlex
 import sys
 from dataclasses import dataclass
-from datetime import timedelta
 from getpass import GetPassWarning
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +19,6 @@ from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
 GITIGNORE = "# the ledger, which holds what senders wrote, and the key of the sessions\nvar/\n"
-BEATS_WITHIN = timedelta(seconds=30)  # three heartbeats: whoever is older has ended
 SHIPPED = ("bridge.yaml", "bridge.schema.json", "Procfile", "rules", "templates")
 
 
@@ -221,6 +219,7 @@ def db_upgrade(config: Path) -> int:
     from bridge import wiring
     from bridge.adapters.ledger import Ledger
     from bridge.adapters.ledger.upgrade import upgrade
+    from bridge.domain.alarms import BEATS_WITHIN
 
     database = wiring.open_database(wiring.load_settings(config, receives=False))
     try:

@@ -3,19 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
 from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bridge.adapters.ledger import Ledger
+from bridge.domain.alarms import BEATS_WITHIN
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.metrics import Collector, More, Tally
 from bridge.entrypoints.web.receiver import answer
 from bridge.entrypoints.web.reloads import rules_told
 
-ALIVE_WITHIN = timedelta(seconds=30)  # three heartbeats
 WRITABLE_WITHIN_S = 3.0
 TRY_RESTS = 50  # times as long as a try took, and at most so long:
 TRY_RESTS_MAX_S = 0.5
@@ -102,7 +101,7 @@ class Writable:
 def not_ready(ledger: Ledger, writable: Callable[[], bool]) -> list[str]:
     """Sentences on what is missing; empty when the bridge can work."""
     try:
-        kinds = {one["kind"] for one in ledger.alive(ALIVE_WITHIN)}
+        kinds = {one["kind"] for one in ledger.alive(BEATS_WITHIN)}
     except LedgerUnavailable as error:
         return [str(error)]
     missing = [f"no heartbeat of a {kind} process in the last 30 s" for kind in NEEDED if kind not in kinds]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.adapters.ledger import Ledger, Page
 from bridge.adapters.ledger.activity import Day
 from bridge.domain.access import How
+from bridge.domain.alarms import BEATS_WITHIN
 from bridge.domain.folding import behind_sentence
 from bridge.entrypoints.web.ui import needs, reloads
 from bridge.entrypoints.web.ui.sparks import EMPTY, Spark, spark_of
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 PROCESSES_WITHIN = timedelta(minutes=10)
 CAUSES_SHOWN = 20
 PAUSES_LOOKED_AT = 100
-SILENT_AFTER_S = 30.0  # three heartbeats
 
 
 def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
         "lanes": lanes,
         "oldest": max((lane["oldest_wait_s"] or 0.0 for lane in lanes), default=None) or None,
         "events": latest,
-        "processes": with_beats(ledger.alive(PROCESSES_WITHIN), SILENT_AFTER_S),
+        "processes": with_beats(ledger.alive(PROCESSES_WITHIN), BEATS_WITHIN.total_seconds()),
         "rules_number": len(rules),
     }
 
