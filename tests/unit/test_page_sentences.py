@@ -69,7 +69,7 @@ def test_a_lane_far_behind_shows_what_waits() -> None:
 def test_what_is_bound_to_an_account_that_is_not_configured_needs_a_person(
     is_open: int, waiting: int, more: str
 ) -> None:
-    one = {"account": "old pd", "open": is_open, "waiting": waiting, "oldest_wait_s": None}
+    one = {"account": "old pd", "open": is_open, "waiting": waiting}
     (need,) = needs_of((), (), (), {}, (), [one])
     assert (need.what, need.more) == ("old pd is not configured", more)
     assert need.links == (("/incidents?account=old+pd", "See its incidents"),)

@@ -35,20 +35,16 @@ def list_lanes(
 
 def unconfigured(transaction: Transaction, accounts: Collection[str]) -> list[dict[str, Any]]:
     """What is bound to accounts other than these: incidents that are open there, deliveries that nobody sends."""
-    connection, now = transaction.connection, transaction.now
     other = deliveries.c.account.not_in(sorted(accounts))
-    waits = select(deliveries.c.account, func.count(), func.min(deliveries.c.created_at)).group_by(deliveries.c.account)
+    waits = select(deliveries.c.account, func.count()).group_by(deliveries.c.account)
     found: dict[str, dict[str, Any]] = {}
     for account, number in open_by_account(transaction).items():
         if account not in accounts:
-            found[account] = {"account": account, "open": number, "waiting": 0, "oldest_wait_s": None}
+            found[account] = {"account": account, "open": number, "waiting": 0}
     for state in UNFINISHED:  # each has an index of its own
         waiting = waits.where(deliveries.c.state == state, deliveries.c.action != Action.CHECK.value, other)
-        for account, number, since in connection.execute(waiting):
-            one = found.setdefault(account, {"account": account, "open": 0, "waiting": 0, "oldest_wait_s": None})
-            one["waiting"] += number
-            waited_s = round((now - since).total_seconds(), 1)
-            one["oldest_wait_s"] = max(waited_s, one["oldest_wait_s"] or 0.0)
+        for account, number in transaction.connection.execute(waiting):
+            found.setdefault(account, {"account": account, "open": 0, "waiting": 0})["waiting"] += number
     return [found[account] for account in sorted(found)]
 
 
