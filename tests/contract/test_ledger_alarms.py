@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger import Claimed, Ledger
 from bridge.domain.alarms import CauseKind
 from bridge.domain.alert import Severity
 from bridge.domain.delivery import PermanentFailure, Reason, TransientFailure
@@ -29,6 +29,19 @@ def later(ledger: Ledger, by: timedelta) -> None:
     us = by // timedelta(microseconds=1)
     with ledger.database.writing() as transaction:
         transaction.connection.execute(text(f"UPDATE alarms SET told_at = told_at - {us}"))
+
+
+def waited(ledger: Ledger, by: timedelta) -> None:
+    """Everything that waits has done so for that much longer."""
+    us = by // timedelta(microseconds=1)
+    with ledger.database.writing() as transaction:
+        transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
+
+
+def refuses(ledger: Ledger) -> None:
+    """The upstream takes nothing of all that is due."""
+    while isinstance(claimed := ledger.claim(ACCOUNT), Claimed):
+        record(ledger, claimed, REFUSED)
 
 
 def test_a_bridge_that_does_its_work_has_no_alarms(ledger: Ledger) -> None:
@@ -60,8 +73,7 @@ def test_a_dead_critical_is_an_alarm_and_a_dead_error_is_none(ledger: Ledger) ->
     alive(ledger)
     for severity, expected in ((Severity.ERROR, []), (Severity.CRITICAL, [f"critical_dead:{ACCOUNT}"])):
         settle(ledger, fires(severity.value, severity=severity))
-        while (claimed := ledger.claim(ACCOUNT)) is not None:
-            record(ledger, claimed, REFUSED)  # type: ignore[arg-type]
+        refuses(ledger)
         assert keys(ledger) == expected
 
 
@@ -75,9 +87,7 @@ def test_a_refused_key_parks_the_lane_and_is_an_alarm(ledger: Ledger) -> None:
 def test_what_waited_five_times_max_wait_is_an_alarm_and_what_is_held_back_on_purpose_is_none(ledger: Ledger) -> None:
     alive(ledger)
     settle(ledger, fires("a"))
-    with ledger.database.writing() as transaction:
-        us = timedelta(minutes=11) // timedelta(microseconds=1)
-        transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
+    waited(ledger, timedelta(minutes=11))
     assert keys(ledger) == [f"long_wait:{ACCOUNT}"]
     assert ledger.alarms_standing({ACCOUNT: timedelta(minutes=5)}) == ()
 
@@ -88,9 +98,7 @@ def test_what_waits_for_an_account_that_is_not_configured_any_more_is_an_alarm(l
     renamed = {"new": timedelta(minutes=2)}
     reader = Ledger(ledger.database, {"new": route("new")})
     assert reader.alarms_standing(renamed) == ()
-    with ledger.database.writing() as transaction:
-        us = timedelta(minutes=11) // timedelta(microseconds=1)
-        transaction.connection.execute(text(f"UPDATE deliveries SET created_at = created_at - {us}"))
+    waited(ledger, timedelta(minutes=11))
     (cause,) = reader.alarms_standing(renamed)
     assert (cause.key, "no account of that name" in cause.sentence) == (f"long_wait:{ACCOUNT}", True)
 
@@ -98,8 +106,7 @@ def test_what_waits_for_an_account_that_is_not_configured_any_more_is_an_alarm(l
 def test_a_dead_critical_of_an_account_that_is_not_configured_any_more_is_an_alarm(ledger: Ledger) -> None:
     alive(ledger)
     settle(ledger, fires("a", severity=Severity.CRITICAL))
-    while (claimed := ledger.claim(ACCOUNT)) is not None:
-        record(ledger, claimed, REFUSED)  # type: ignore[arg-type]
+    refuses(ledger)
     reader = Ledger(ledger.database, {"new": route("new")})
     assert [cause.key for cause in reader.alarms_standing({"new": timedelta(minutes=2)})] == [
         f"critical_dead:{ACCOUNT}"
