@@ -48,6 +48,8 @@ from bridge.domain.transitions import (
     on_not_sent,
     on_resolved,
 )
+from tests.incidents import member as plain_member
+from tests.incidents import plain_incident
 
 SERIES = {"a": "x", "b": "x", "c": "y"}  # problem -> what is broken
 SEVERITIES = (Severity.CRITICAL, Severity.ERROR)
@@ -502,20 +504,13 @@ class PureLedger:
 
     def _open(self, series: str, severity: Severity, step: NewEpisode) -> Incident:
         ident = f"I{next(self.number)}"
-        incident = Incident(
+        incident = plain_incident(
+            IncidentState.PENDING,
             id=ident,
-            account="pd",
             series=series,
-            scope="",
-            rule="r",
             key=f"k{series}" if self.key_rule is KeyRule.WHILE_OPEN else f"k{ident}",
             key_rule=self.key_rule,
-            key_text=None,
-            episode_id="e",
-            episode_n=0,
-            state=IncidentState.PENDING,
             severity=severity,
-            title="",
             policy=POLICY,
             firing=1,
             opened_at=self.now,
@@ -534,12 +529,10 @@ class PureLedger:
 
     def _member(self, incident: Incident, problem: str, severity: Severity, member: Member | None) -> Member:
         """The problem as a member that fires; `firing` of an incident stays equal to its members."""
-        self.members[(incident.id, problem)] = Member(
+        self.members[(incident.id, problem)] = plain_member(
             incident=incident.id,
             problem=problem,
-            source="s",
             fingerprint=problem,
-            firing=True,
             severity=severity,
             title=problem,
             joined_at=self.now if member is None else member.joined_at,
