@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.config.rule_leaves import LEAF_KEYS, Leaves, constants_in, is_constant
+from bridge.config.rule_leaves import LEAF_KEYS, Leaves, constant_of, constants_in
 from bridge.config.rule_loading import AccountView, Loading
 from bridge.config.sentences import found
 from bridge.config.yaml_reader import Path as YamlPath
@@ -54,6 +54,7 @@ class IncidentFields:
         if account is not None and has_incident:
             self._check_required(account, written, at)
             self._check_contradictions(account, written, at)
+            self._check_defaults(account, written, at)
         return block, key
 
     def changes(self, account: AccountView | None, fields: Mapping[Any, Any], at: YamlPath) -> Mapping[str, Block]:
@@ -72,17 +73,17 @@ class IncidentFields:
             compiled = self._field(name, known[name], value, path)
             self._note_names(account, known[name], value, path)
             block |= {name: compiled} if compiled is not None else {}
-        own = {name: _known(value) for name, value in fields.items()}
-        for name, sentence, hint in account.destination.contradictions(own):
-            self.loading.error(self.tree.place((*at, name)), sentence, hint)
+        self._check_contradictions(account, fields, at)
         return block
 
-    def _check_contradictions(self, account: AccountView, written: Mapping[str, Any], at: YamlPath) -> None:
-        own = {name: value if is_constant(value) else None for name, value in written.items()}
-        for name, sentence, hint in account.destination.contradictions(own):
+    def _check_contradictions(self, account: AccountView, fields: Mapping[Any, Any], at: YamlPath) -> None:
+        known = {name: constant_of(value) for name, value in fields.items()}
+        for name, sentence, hint in account.destination.contradictions(known):
             self.loading.error(self.tree.place((*at, name)), sentence, hint)
-        # what the account's defaults would add; a field of the rule beside a default is the destination's to choose
-        alone = {name: text for name, text in account.destination.defaults.items() if name not in own}
+
+    def _check_defaults(self, account: AccountView, written: Mapping[str, Any], at: YamlPath) -> None:
+        """What the account's defaults would add; a field beside a default is the destination's to choose."""
+        alone = {name: text for name, text in account.destination.defaults.items() if name not in written}
         for _, sentence, hint in account.destination.contradictions(alone):
             self.loading.error(self.tree.key_place(at), f"the defaults of account '{account.name}': {sentence}", hint)
 
@@ -147,9 +148,12 @@ class IncidentFields:
         return self.leaves.leaf(name, one, (*path, key))
 
     def _check_instant(self, name: str, about: IncidentField, value: Any, path: YamlPath) -> None:
-        if about.kind is FieldKind.INSTANTS and is_constant(value) and value.strip() and instant_text(value) is None:
+        if about.kind is not FieldKind.INSTANTS:
+            return
+        text = constant_of(value)
+        if text and text.strip() and instant_text(text) is None:
             hint = "write it as 2026-08-01T10:00:00Z, or take it from the alert: {expr: alert.starts_at}"
-            self.loading.error(self.tree.place(path), f"'{name}' is no instant: '{value}'", hint)
+            self.loading.error(self.tree.place(path), f"'{name}' is no instant: '{text}'", hint)
 
     def _data(self, name: str, value: Any, path: YamlPath) -> Block | None:
         if isinstance(value, Mapping) and not LEAF_KEYS & value.keys():
@@ -184,10 +188,3 @@ def _names_in(about: IncidentField, value: Mapping[Any, Any], path: YamlPath) ->
             parts += [(one[word], (*at, word)) for word in about.keys if word in one]
         for part, place in parts if inner is not None else ():
             yield from ((text, inner or "", where, within) for text, where in constants_in(part, place))
-
-
-def _known(value: Any) -> str | None:
-    """What a field is for every alert, a number as its text; None where that depends on the alert."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    return value if is_constant(value) else None

@@ -117,21 +117,24 @@ class Leaves:
 
 
 def constants_in(value: Any, path: YamlPath) -> list[tuple[str, YamlPath]]:
-    """The texts a field may have that are the same for every alert, with their places; of a number, what it becomes."""
+    """The texts a field may have that are the same for every alert, with their places."""
+    if isinstance(value, Mapping):
+        table = value.get("map")
+        known = [(value["else"], (*path, "else"))] if "else" in value else []
+        known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
+        return [constant for one, place in known for constant in constants_in(one, place)]
+    text = constant_of(value)
+    return [] if text is None else [(text, path)]
+
+
+def constant_of(value: Any) -> str | None:
+    """The text that a value is for every alert, of a number what it becomes; None where that depends on the alert."""
     match value:
-        case Mapping():
-            table = value.get("map")
-            known = [(value["else"], (*path, "else"))] if "else" in value else []
-            known += [(one, (*path, "map", key)) for key, one in table.items()] if isinstance(table, Mapping) else []
-            return [constant for one, place in known for constant in constants_in(one, place)]
         case bool() | int() | float():
-            return [(canonical(value).decode(), path)]
-    return [(value, path)] if is_constant(value) else []
-
-
-def is_constant(value: Any) -> bool:
-    """Whether a value is a text that is the same for every alert."""
-    return isinstance(value, str) and not _is_template(value)
+            return canonical(value).decode()
+        case str() if not _is_template(value):
+            return value
+    return None
 
 
 def _is_template(text: str) -> bool:

@@ -248,6 +248,7 @@ def test_a_severity_rise_takes_what_the_upstream_can_change(tmp_path: Path) -> N
         ),
         ("{update: {escalation_level: 0}}", "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found '0'"),
         ("{update: {escalation_level: 2.5}}", "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found '2.5'"),
+        ("{update: {escalation_level: true}}", "rules/a.yaml:7:51: 'escalation_level' is a number from 1, found 't"),
         ("{update: {}}", "rules/a.yaml:7:23: 'on_severity_rise' cannot be a mapping"),
         ("louder", "rules/a.yaml:7:23: 'on_severity_rise' cannot be 'louder'"),
     ],
@@ -476,6 +477,7 @@ def of_incident_io(tmp_path: Path, *lines: str) -> Path:
         ("roles: {Lead: {}}", "7:21", "'Lead' wants one person"),
         ("roles: {Lead: [a@example.com]}", "7:21", "'Lead' cannot be"),
         ("timestamps: {Started: yesterday}", "7:29", "'Started' is no instant: 'yesterday'"),
+        ("timestamps: {Started: 5}", "7:29", "'Started' is no instant: '5'"),
         (
             "retrospective_incident_options: {postmortem: https://x.example}",
             "7:40",
