@@ -36,6 +36,20 @@ from bridge.rules.values import BadCondition
 
 GROUPS = ("not", "any", "all")
 INSTANTS = frozenset({"reported_at", "starts_at", "ends_at"})  # fields of an alert that paths read as text
+_GROUPS_ELSEWHERE: Mapping[str, str] = {"or": "any", "and": "all", "none": "not"}
+ELSEWHERE: Mapping[str, str] = {  # what other tools call an operator of ours; some of them look like its opposite
+    **dict.fromkeys(("not", "nin", "not_in", "notin", "neq", "not_eq", "!=", "<>", "!"), "ne"),
+    **dict.fromkeys(("equals", "is", "==", "="), "eq"),
+    **dict.fromkeys(("startswith", "starts_with", "endswith", "ends_with", "like", "prefix", "suffix"), "glob"),
+    **dict.fromkeys(("matches", "match", "re", "regexp", "=~", "~=", "~"), "regex"),
+    **dict.fromkeys(("includes", "has"), "contains"),
+    ">": "gt",
+    ">=": "gte",
+    "<": "lt",
+    "<=": "lte",
+    "ge": "gte",
+    "le": "lte",
+}
 
 
 def read_match(match: Any, source_names: Collection[str]) -> tuple[Mapping[str, Any], tuple[Condition, ...]]:
@@ -191,26 +205,10 @@ class Conditions:
             self.loading.warn(place, message, "put it in quotes, written as the alert has it")
 
 
-_GROUPS_ELSEWHERE: Mapping[str, str] = {"or": "any", "and": "all", "none": "not"}
-_ELSEWHERE: Mapping[str, str] = {  # what other tools call an operator of ours; some of them look like its opposite
-    **dict.fromkeys(("not", "nin", "not_in", "notin", "neq", "not_eq", "!=", "<>"), "ne"),
-    **dict.fromkeys(("equals", "is", "==", "="), "eq"),
-    **dict.fromkeys(("startswith", "starts_with", "endswith", "ends_with", "like", "prefix", "suffix"), "glob"),
-    **dict.fromkeys(("matches", "match", "re", "regexp", "=~", "~"), "regex"),
-    **dict.fromkeys(("includes", "has"), "contains"),
-    ">": "gt",
-    ">=": "gte",
-    "<": "lt",
-    "<=": "lte",
-    "ge": "gte",
-    "le": "lte",
-}
-
-
 def _operator_hint(key: str, spelled: str) -> str:
     """What was likely meant: an operator by another name, or a key inside of the labels or the payload."""
     operators = f"operators: {', '.join(sorted(CONDITIONS))}"
-    meant = _ELSEWHERE.get(spelled.casefold())
+    meant = ELSEWHERE.get(spelled.casefold())
     if meant is not None:
         return f"it is written '{meant}'; {operators}"
     hint = nearest(spelled, CONDITIONS, "operators")

@@ -8,28 +8,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bridge.config.rule_match import ELSEWHERE, GROUPS
 from bridge.config.yaml_reader import Path, Tree
 from bridge.domain.errors import Grade, Problem
 
 _BARE = ""  # the operator of `path: value`; who writes {eq: value} means the text as it stands
 _EQUALITIES = frozenset({_BARE, "ne", "in"})
-_GROUPS = frozenset({"any", "all", "not"})
 
 # Spaces of a document, and what has no width; beside letters of other scripts and in an emoji a joiner belongs there.
 _UNSEEN = re.compile("[\u00a0\u00ad\u2007\u200b\u202f\u2060\ufeff]|(?<![^\0-\x7f])[\u200c-\u200f](?![^\0-\x7f])")
 _CURLY = re.compile("(?s)[\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb](.*)[\u2018\u2019\u201c\u201d\u00ab\u00bb]")
 _OPERATOR = re.compile(r"(!=|==|=~|!~|~=|[<>]=?(?=\s*-?[\d.]+$)|!(?=\s*\w))\s*(.+)")
-_SPELLED = {
-    "!=": "ne",
-    "!": "ne",
-    "==": "eq",
-    "=~": "regex",
-    "~=": "regex",
-    "<": "lt",
-    ">": "gt",
-    "<=": "lte",
-    ">=": "gte",
-}
 _EITHER = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 _WILD = re.compile(r".*\.[*+].*|\*[^*\s][^*]*|[^*]*[^*\s]\*|\*[^*\s][^*]*\*")
 _REGEX = re.compile(r"\^.+|\S+\$|/.*[\^$*+?|()\[\]\\].*/")
@@ -79,7 +68,7 @@ def _in_conditions(tree: Tree, conditions: Any, at: Path) -> Iterator[Problem]:
         if unseen is not None:
             message = f"the path '{_shown(key)}' holds U+{ord(unseen[0]):04X}, which nobody sees"
             yield _warning(tree, path, message, "delete it; it comes along when a text is copied", is_key=True)
-        if key in _GROUPS:
+        if key in GROUPS:
             yield from _in_conditions(tree, wanted, path)
         elif isinstance(wanted, Mapping):
             for operator, operand in wanted.items():
@@ -123,7 +112,7 @@ def _meant_by(text: str, operator: str) -> str | None:
     """How it is written what was likely meant by a text of an equality."""
     shown, spelled = _shown(text), _OPERATOR.fullmatch(text)
     if spelled is not None:
-        name = _SPELLED.get(spelled[1])
+        name = ELSEWHERE.get(spelled[1])
         return f"write {{{name}: {_shown(spelled[2])}}}" if name is not None else "write not: {…: {regex: …}}"
     if _EITHER.fullmatch(text) is not None:
         return f"a list means any of: [{_shown(text.replace('|', ', '))}]"

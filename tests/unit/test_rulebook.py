@@ -280,6 +280,7 @@ def test_a_value_of_the_wrong_shape_is_told_how_to_write_it(tmp_path: Path, writ
     [
         ("{labels.env: {nin: [dev]}}", "unknown operator 'nin'\n    it is written 'ne'; operators: contains, "),
         ("{title: {startswith: x}}", "unknown operator 'startswith'\n    it is written 'glob'; operators: "),
+        ("{title: {'~=': x}}", "unknown operator '~='\n    it is written 'regex'; operators: "),
         (
             "{labels: {team: db}}",
             "unknown operator 'team'\n    what stands inside is written labels.team: …; ",
