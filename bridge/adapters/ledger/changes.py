@@ -66,7 +66,7 @@ class Route:
         return PlainForm(keeps=self.keeps, required=self.required, defaults=self.defaults)
 
 
-UNROUTED = Pace(  # of an account that is no longer configured: its deliveries wait, and are shown
+_UNROUTED = Pace(  # of an account that is no longer configured: its deliveries wait, and are shown
     interval=timedelta(minutes=1),
     burst=1,
     reserve=0,
@@ -74,6 +74,13 @@ UNROUTED = Pace(  # of an account that is no longer configured: its deliveries w
     promote_after=timedelta(minutes=1),
     give_up_after=timedelta(hours=24),
 )
+
+
+def route_of(routes: Mapping[str, Route], account: str) -> Route:
+    """Where an account's deliveries go; of one that is no longer configured, into a lane that nobody works."""
+    route = routes.get(account)
+    return Route(lane=account, pace=_UNROUTED) if route is None else route
+
 
 _EMPTY = fields_json({})
 _CANCEL = Statement(
@@ -241,7 +248,7 @@ class Changes:
         if transition.replace_create and body is not None and severity is not None:
             self._replace_create(incident, body, severity)
         if transition.promotes:
-            route = self._route(incident.account)
+            route = route_of(self.routes, incident.account)
             key = order_key(incident.severity, to_us(incident.opened_at), route.pace.promote_after)
             self.lanes.add(route.lane)
             self._promotions.append({"of_incident": incident.id, "new_order_key": key})
@@ -262,7 +269,7 @@ class Changes:
         if known:
             known[-1].update(state=DeliveryState.PENDING.value, reason=None, done_at=None)
             return
-        self.lanes.add(self._route(incident.account).lane)
+        self.lanes.add(route_of(self.routes, incident.account).lane)
         give_up_at = self.now + self.pace_of(incident.account).give_up_after
         about = {"of_incident": incident.id, "of_action": action.value}
         self._revivals.append({**about, "at": self.now, "new_give_up_at": give_up_at})
@@ -272,15 +279,12 @@ class Changes:
         if action is Action.UPDATE and rise is not None:
             return CreateBody(fields=rise.fields, names=rise.names, notes=rise.notes)
         if action is Action.REOPEN and incident.renewal is not None:
-            return part_of(incident.renewal, self._route(incident.account).reopens or ())
+            return part_of(incident.renewal, route_of(self.routes, incident.account).reopens or ())
         return None
-
-    def _route(self, account: str) -> Route:
-        return self.routes.get(account, Route(lane=account, pace=UNROUTED))
 
     def pace_of(self, account: str) -> Pace:
         """The pace of an account's lane."""
-        return self._route(account).pace
+        return route_of(self.routes, account).pace
 
     def as_changed(self, incident: Incident) -> Incident:
         """An incident as it is after everything gathered so far."""
@@ -293,7 +297,7 @@ class Changes:
 
         `after_all_others`: it goes when nothing else of its class waits in the lane.
         """
-        route = self._route(incident.account)
+        route = route_of(self.routes, incident.account)
         no = self.take_no(incident.series)
         self.lanes.add(route.lane)
         phase = first_phase(action, incident.key_rule)
@@ -385,7 +389,7 @@ class Changes:
                 return timedelta(0)
 
     def _replace_create(self, incident: Incident, body: CreateBody, severity: Severity) -> None:
-        route = self._route(incident.account)
+        route = route_of(self.routes, incident.account)
         key = order_key(severity, to_us(incident.opened_at), route.pace.promote_after)
         new = {
             "fields": content_json(body),

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select
 
 from bridge.adapters.holders import holder
 from bridge.adapters.ledger import fetches
+from bridge.adapters.ledger.changes import route_of
 from bridge.adapters.ledger.compiled import Statement, listed, padded
 from bridge.adapters.ledger.folds import Folds, crowded
 from bridge.adapters.ledger.lanes import UNBLOCKED, Claimed, LaneWork, waiting_again
@@ -181,7 +182,7 @@ def _take(work: LaneWork, folds: Folds, delivery_id: str, of: LaneClass) -> Clai
     lookup = lookup_from(row["ids"])
     if row["names"] != "[]" and not lookup.is_final(sent=row["sent"]):
         refs = names_from(row["names"])
-        route = work.route_of(row["account"])
+        route = route_of(work.routes, row["account"])
         found = work.names.resolve(
             work.connection, row["account"], refs, lookup, work.now, required=route.required, defaults=route.defaults
         )

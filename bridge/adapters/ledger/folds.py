@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ScalarSelect, bindparam, func, literal, or_, select, text, update
 
-from bridge.adapters.ledger.changes import Changes
+from bridge.adapters.ledger.changes import Changes, route_of
 from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.folded import replaced
 from bridge.adapters.ledger.lanes import UNBLOCKED, LaneWork
@@ -295,7 +295,7 @@ class Folds:
 
         Raises nothing and sends nothing: the claim goes on with what it answers.
         """
-        form = self._routes[row["account"]].fold if row["account"] in self._routes else None
+        form = route_of(self._routes, row["account"]).fold
         if state.behind_since is None or form is None or not self._may_fold(row, incident):
             return row, incident
         first = _waiting(row, incident)
@@ -324,7 +324,7 @@ class Folds:
 
         Of folded incidents, or of a person's: taken along from the incident before, it was written without that text.
         """
-        form = self._routes[row["account"]].fold if row["account"] in self._routes else None
+        form = route_of(self._routes, row["account"]).fold
         stored = json.loads(row["fields"])
         if form is None or form.written is None or incident.key_rule is not KeyRule.FOR_EVER:
             return row

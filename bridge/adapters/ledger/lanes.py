@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, exists, or_, select, update
 
 from bridge.adapters.ledger import probes, renewals
-from bridge.adapters.ledger.changes import UNROUTED, Changes, Route
+from bridge.adapters.ledger.changes import Changes, Route
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.names import NameBook
@@ -89,7 +89,6 @@ _UPDATE_LANE = Statement(
     .where(lanes.c.name == bindparam("of_lane"))
     .values({column.name: bindparam("new_" + column.name) for column in lanes.c if column.name != "name"})
 )
-_UNROUTED = Route(lane="", pace=UNROUTED)
 
 
 @cache
@@ -172,10 +171,6 @@ class LaneWork:
         incident = self.incident(found[0]["incident_id"])
         self.bury(found[0], incident, Reason.TOO_OLD, "older than the account's give_up_after")
         return True
-
-    def route_of(self, account: str) -> Route:
-        """Where an account's deliveries go; of one that is no longer configured, nowhere."""
-        return self.routes.get(account, _UNROUTED)
 
     # -- what becomes of a delivery and its incident
 

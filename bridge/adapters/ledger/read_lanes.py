@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, select
 
 from bridge.adapters.ledger.activity import open_by_account
-from bridge.adapters.ledger.changes import UNROUTED, Route
+from bridge.adapters.ledger.changes import Route, route_of
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.reads import rfc3339
 from bridge.adapters.ledger.rows import lane_from
@@ -81,7 +81,7 @@ def _lane_item(
     dead: Mapping[str, int],
     now: datetime,
 ) -> dict[str, Any]:
-    route = routes.get(account, Route(lane=account, pace=UNROUTED))
+    route = route_of(routes, account)
     held = states.get(route.lane)
     state = None if held is None else sane(route.pace, held, now)
     oldest = min((row[3] for row in waiting), default=None)

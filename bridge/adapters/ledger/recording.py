@@ -10,7 +10,7 @@ from typing import assert_never
 from sqlalchemy import bindparam, insert, select
 
 from bridge.adapters.ledger import adopted, fetches, probes
-from bridge.adapters.ledger.changes import restarted
+from bridge.adapters.ledger.changes import restarted, route_of
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.lanes import Claimed, LaneWork, Recorded, waiting_again
 from bridge.adapters.ledger.names import TRUSTED_FOR, Lookup, lookup_from, lookup_json
@@ -103,7 +103,7 @@ def record(work: LaneWork, finished: Finished) -> Recorded:
             if claimed.delivery.action is Action.CHECK and reference is not None:
                 _looked(work, incident, reference)
             else:
-                reopens = work.route_of(incident.account).reopens is not None
+                reopens = route_of(work.routes, incident.account).reopens is not None
                 done = on_delivered(incident, claimed.delivery.action, reference, work.now, reopens=reopens)
                 work.follow(done, incident)
                 if claimed.delivery.action is Action.CREATE and reference is not None and reference.closed:
@@ -156,7 +156,7 @@ def _note_attempt(work: LaneWork, finished: Finished) -> None:
 
 def _looked(work: LaneWork, incident: Incident, there: Reference) -> None:
     """A check was answered."""
-    route = work.route_of(incident.account)
+    route = route_of(work.routes, incident.account)
     known, transition = look(work.connection, incident, there, work.now, route.trust)
     work.follow(transition, known)
 
@@ -168,7 +168,7 @@ def _joins_earlier(work: LaneWork, incident: Incident, row: Row, there: Referenc
         return
     changes = work.changes()
     work.load_next_no(changes, incident.series)
-    rises = work.route_of(incident.account).rises
+    rises = route_of(work.routes, incident.account).rises
     adopted.joins(work.connection, changes, incident, earlier, row, rises)
     changes.flush(work.connection)
 
@@ -253,7 +253,7 @@ def _looked_up_anew(work: LaneWork, row: Row, incident: Incident, detail: str | 
 def _send_plain(work: LaneWork, row: Row, incident: Incident, refusal: PermanentFailure) -> Recorded:
     """A refused create goes out once more, as a plain one; where it is one, or cannot become one, it is dead."""
     body = body_in(row)
-    form = work.route_of(row["account"]).plain
+    form = route_of(work.routes, row["account"]).plain
     plain = None if form is None else plain_create(body, refusal, form)
     detail = storable(with_place(refusal.detail, refusal.field, body.places))[:RESPONSE_MAX_CHARS] or None
     if plain is None:

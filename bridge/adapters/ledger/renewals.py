@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, or_, select
 
 from bridge.adapters.ledger import untold
-from bridge.adapters.ledger.changes import UNROUTED, Changes, Route, renewed
+from bridge.adapters.ledger.changes import Changes, Route, renewed, route_of
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import body_in, incident_from, member_from
@@ -121,7 +121,7 @@ def open_due(
     ended = []
     for one in ids:
         incident = incident_from(_INCIDENT.rows(connection, incident=one)[0])
-        trust = routes.get(incident.account, Route(lane=incident.account, pace=UNROUTED)).trust
+        trust = route_of(routes, incident.account).trust
         if incident.series not in locked or not is_over_quietly(incident, now, trust):
             continue
         known = with_renewal(connection, incident)

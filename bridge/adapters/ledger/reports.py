@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.adapters.ledger.changes import TRUST
+from bridge.adapters.ledger.changes import route_of
 from bridge.adapters.ledger.receipts import AlertReceipt, Receipt, decision_document
 from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import body_of
@@ -64,8 +64,8 @@ def fires(world: World, one: Receipt, item: AlertReceipt, alert: Alert, decision
     incident, ended = world.standing(decision.series), world.ended.get(decision.series)
     last = incident or ended
     member = None if last is None or item.problem is None else world.members.get((last.id, item.problem))
-    route = world.changes.routes.get(decision.account)
-    rise = rise_of(world.connection, incident, decision, () if route is None else route.rises)
+    route = route_of(world.changes.routes, decision.account)
+    rise = rise_of(world.connection, incident, decision, route.rises)
     is_late = incident is not None and incident.state is IncidentState.RESOLVING and incident.resolve_claimed
     step = on_firing(
         incident,
@@ -74,7 +74,7 @@ def fires(world: World, one: Receipt, item: AlertReceipt, alert: Alert, decision
         _words(world, incident, item.problem, decision, body) if incident is not None and is_late else body,
         world.changes.now,
         ended=ended,
-        reopens=route is not None and route.reopens is not None,
+        reopens=route.reopens is not None,
         rise=bool(rise.fields),
     )
     if isinstance(step, Transition):
@@ -138,8 +138,7 @@ def _asks(step: Transition, now: datetime, trust: Trust) -> bool:
 
 
 def _trust(world: World, decision: Decision) -> Trust:
-    route = world.changes.routes.get(decision.account)
-    return TRUST if route is None else route.trust
+    return route_of(world.changes.routes, decision.account).trust
 
 
 def _words(
@@ -172,8 +171,8 @@ def _carrier_follows(
     carrier = world.carrier_of(folded)
     if carrier is None:
         return folded
-    now, route = world.changes.now, world.changes.routes.get(decision.account)
-    rise = rise_of(world.connection, carrier, decision, () if route is None else route.rises)
+    now = world.changes.now
+    rise = rise_of(world.connection, carrier, decision, route_of(world.changes.routes, decision.account).rises)
     then: Transition | None = Transition(incident=carrier, outcome=Outcome.DUPLICATE)
     if step.outcome is not Outcome.DUPLICATE:
         folded, then = carrier_fires(folded, carrier, member, decision.severity, body, now, rise=bool(rise.fields))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, bindparam, select
 
-from bridge.adapters.ledger.changes import TRUST, Changes
+from bridge.adapters.ledger.changes import Changes, route_of
 from bridge.adapters.ledger.compiled import SizedStatement, Statement, listed, padded
 from bridge.adapters.ledger.renewals import with_renewal
 from bridge.adapters.ledger.rows import incident_from
@@ -50,8 +50,8 @@ def apply(connection: Connection, changes: Changes, known: Known, sighted: Sight
         incident = incident_from(rows[0])
     may_end = incident.live and sighted.seen is not Seen.OPEN
     body = with_renewal(connection, incident).renewal if may_end else None
-    route = changes.routes.get(incident.account)
-    step = on_sighted(incident, sighted, changes.now, TRUST if route is None else route.trust, body)
+    trust = route_of(changes.routes, incident.account).trust
+    step = on_sighted(incident, sighted, changes.now, trust, body)
     if step.outcome is not Outcome.IGNORED:
         changes.apply(step)
     return step
