@@ -28,6 +28,7 @@ from bridge.sandbox import Rates, SandboxServer
 from bridge.sandbox.calls import scripted_in
 from bridge.sandbox.pages import state_of, title_of
 from bridge.sandbox.store import Record
+from tests.e2e.living import children_of, processes
 
 CLI = (sys.executable, "-m", "bridge.entrypoints.cli")
 CHECKOUT = Path(__file__).parents[2]
@@ -74,23 +75,6 @@ def eventually(what: Callable[[], Any], within_s: float = 20.0, about: Callable[
         assert time.monotonic() - started < within_s, f"did not come true within {within_s:g} s\n{about()}"
         time.sleep(0.02)
     return time.monotonic() - started
-
-
-def processes() -> list[tuple[int, int, str]]:
-    """Every living process: its id, its parent's, its command."""
-    listed = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = [line.split(None, 3) for line in listed.splitlines()]
-    return [(int(row[0]), int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")]
-
-
-def children_of(pid: int) -> list[int]:
-    return [child for child, parent, _ in processes() if parent == pid]
-
-
-def is_alive(pid: int) -> bool:
-    return any(one == pid for one, _, _ in processes())
 
 
 def environment(**more: str) -> dict[str, str]:

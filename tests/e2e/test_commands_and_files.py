@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.load import free_port
-from tests.e2e.processes import CLI, Bridge, children_of, environment, is_alive, write_configuration
+from tests.e2e.living import children_of, is_alive
+from tests.e2e.processes import CLI, Bridge, environment, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, USAGE, run, spawn
 
 pytestmark = pytest.mark.e2e

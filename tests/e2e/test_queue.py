@@ -20,6 +20,7 @@ import redis
 
 from bridge.adapters.queue import DRAIN, UPKEEP, Queue, QueueMisnamed, QueueUnavailable
 from bridge.adapters.valkey import ValkeyKeeper
+from tests.e2e.living import cpu_s
 
 pytestmark = pytest.mark.e2e
 
@@ -396,13 +397,6 @@ def test_a_worker_waits_for_a_redis_that_is_away_without_a_fuss(tmp_path: Path) 
     finally:
         crew.close()
         keeper.stop()
-
-
-def cpu_s(pid: int) -> float:
-    """The processor time a process has used, in seconds."""
-    shown = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
-    hours, minutes, seconds = shown.strip().replace("-", ":").split(":")[-3:]
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.processes import ANSWER_WITHIN_S, CLI, Bridge, alert, children_of, is_alive
+from tests.e2e.living import children_of, is_alive
+from tests.e2e.processes import ANSWER_WITHIN_S, CLI, Bridge, alert
 from tests.e2e.test_up import Up
 from tests.e2e.test_up import up as up  # the fixture
 

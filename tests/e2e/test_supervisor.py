@@ -16,6 +16,7 @@ import pytest
 
 from bridge.adapters.supervisor import Command, commands_in
 from bridge.domain.errors import ConfigError
+from tests.e2e.living import command, group, is_alive
 
 pytestmark = pytest.mark.e2e
 
@@ -97,17 +98,6 @@ def eventually(what: Callable[[], bool], within_s: float = WITHIN_S) -> None:
     while not what():
         assert time.monotonic() < until, "did not come true in time"
         time.sleep(0.01)
-
-
-def is_alive(pid: int) -> bool:
-    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(shown.strip()) and not shown.strip().startswith("Z")
-
-
-def title(pid: int) -> str:
-    return subprocess.run(
-        ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.strip()
 
 
 class Up:
@@ -198,7 +188,7 @@ def test_commands_run_under_their_own_names_and_out_of_reach_of_the_terminal(up:
     up.start("web: incident-bridge polite --config a\nmany: incident-bridge polite\n")
     eventually(lambda: len(up.notes("ready")) == 4)
     (web,) = up.pids("web")
-    assert title(web) == "incident-bridge polite --config a"
+    assert command(web) == "incident-bridge polite --config a"
     assert [len(up.pids(f"many.{number}")) for number in (1, 2, 3)] == [1, 1, 1]
     assert all(os.getpgid(pid) == pid for pid in up.started())
 
@@ -290,7 +280,7 @@ def test_a_terminal_that_stops_whoever_writes_in_the_background_stops_none(up: U
     termios.tcsetattr(its, termios.TCSANOW, modes)
     up.start("talker: incident-bridge talk\nshell: echo talks > /dev/tty; exec sleep 60\n", terminal=its)
     eventually(lambda: len(up.notes("talked")) == 1)
-    eventually(lambda: title(up.pids("shell")[0]) == "sleep 60")
+    eventually(lambda: command(up.pids("shell")[0]) == "sleep 60")
     up.process.terminate()
     up.process.wait(WITHIN_S)
     os.close(ours)
@@ -327,13 +317,6 @@ def test_a_shell_line_is_stopped_with_everything_it_started(up: Up) -> None:
     up.process.terminate()
     assert up.process.wait(WITHIN_S) == 0
     eventually(lambda: group(shell) == [])
-
-
-def group(leader: int) -> list[int]:
-    """The living processes of a group."""
-    shown = subprocess.run(["ps", "-axo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in shown.splitlines()]
-    return [int(pid) for pid, pgid, stat in rows if int(pgid) == leader and not stat.startswith("Z")]
 
 
 def test_added_commands_run_beside_the_procfile_and_one_without_restart_only_once(up: Up) -> None:

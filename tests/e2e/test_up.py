@@ -18,16 +18,8 @@ import requests
 from bench.load import free_port
 from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox.pages import title_of
-from tests.e2e.processes import (
-    CLI,
-    Bridge,
-    alert,
-    children_of,
-    environment,
-    eventually,
-    is_alive,
-    processes,
-)
+from tests.e2e.living import children_of, is_alive, processes
+from tests.e2e.processes import CLI, Bridge, alert, environment, eventually
 
 pytestmark = pytest.mark.e2e
 

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from bridge.adapters.valkey import ValkeyKeeper, ValkeyUnavailable, server_program
+from tests.e2e.living import processes
 
 pytestmark = pytest.mark.e2e
 
@@ -50,15 +51,6 @@ def server_pid(var: Path) -> int | None:
             return int(client.info("server")["process_id"])
         except redis.RedisError:
             return None
-
-
-def processes() -> list[tuple[int, int, str]]:
-    """Every living process: its id, its parent's, its command."""
-    listed = subprocess.run(
-        ["ps", "-axww", "-o", "pid=,ppid=,stat=,command="], capture_output=True, text=True, check=True
-    ).stdout
-    rows = [line.split(None, 3) for line in listed.splitlines()]
-    return [(int(row[0]), int(row[1]), row[3]) for row in rows if len(row) == 4 and not row[2].startswith("Z")]
 
 
 def servers(var: Path) -> list[int]:
