@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -336,8 +337,12 @@ def open_database(settings: Settings) -> "Database":
 
 def open_ledger(settings: Settings) -> "Ledger":
     """The ledger, on a schema this program works with. Raises SchemaError."""
-    ledger = _ledger_on(open_database(settings), settings)
-    ledger.lanes_ensured()
+    with ExitStack() as undone:
+        database = open_database(settings)
+        undone.callback(database.close)
+        ledger = _ledger_on(database, settings)
+        ledger.lanes_ensured()
+        undone.pop_all()
     return ledger
 
 

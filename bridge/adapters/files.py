@@ -120,6 +120,16 @@ class FileLock:
         finally:
             self._threads.release()
 
+    def close(self) -> None:
+        """Let go of the file, unless the lock is held; whoever takes it later opens the file anew."""
+        if self._threads.acquire(blocking=False):
+            try:
+                if self._fd is not None and self._pid == os.getpid():
+                    os.close(self._fd)
+                self._fd = None
+            finally:
+                self._threads.release()
+
     def _descriptor(self) -> int:
         """This process's own descriptor: one inherited over a fork would share its parent's lock."""
         if self._fd is None or self._pid != os.getpid():

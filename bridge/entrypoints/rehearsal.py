@@ -129,7 +129,7 @@ class _InProcess(Http):
 
 
 class Stage:
-    """Everything the cases of one configuration are played on; made once, swept between them."""
+    """Everything the cases of one configuration are played on; made once, swept between them, closed by its owner."""
 
     def __init__(self, loaded: wiring.Loaded) -> None:
         self._settings, self._book = loaded.settings, loaded.book
@@ -142,6 +142,12 @@ class Stage:
         self._database = _VirtualDatabase("sqlite://")
         self._empty = self._empty_ledger()
         self.coverage = Coverage(loaded.book)
+
+    def close(self) -> None:
+        """Let go of the ledger in memory and of the stand-ins."""
+        self._database.close()
+        for sandbox in self._sandboxes.values():
+            sandbox.close()
 
     def play(self, case: Case) -> Played:
         """Play one case from an empty ledger."""

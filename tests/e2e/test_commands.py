@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from argon2 import PasswordHasher
 
@@ -389,6 +390,16 @@ def test_looking_makes_no_files_and_what_is_made_is_its_owner_s_alone(tmp_path: 
     assert run(tmp_path, *command.split()).code == FINE
     made = [tmp_path / "var", *(tmp_path / "var").iterdir()]
     assert {path.stat().st_mode & 0o077 for path in made} == {0}
+
+
+@pytest.mark.parametrize("command", ["lanes", "events", "incidents", "names list", "doctor", "check", "db upgrade"])
+def test_whatever_a_command_opened_is_closed_when_it_ends(tmp_path: Path, command: str) -> None:
+    write_configuration(tmp_path)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "bridge.db").touch()  # a ledger of no version yet
+    for told in (command, "db upgrade", command):
+        run(tmp_path, *told.split())
+        assert [one.path for one in psutil.Process().open_files() if one.path.startswith(str(tmp_path))] == []
 
 
 def test_a_lane_is_paused_and_resumed(quiet: Path) -> None:

@@ -212,11 +212,13 @@ class Database:
                 os.close(os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection and file; what is asked of it afterwards opens them again."""
         kept, self._kept = self._kept, None
         if kept is not None:
             kept.close()
         self.engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
         self._inode = None
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -81,7 +82,15 @@ def _everything(config: Path) -> Iterator[Finding]:
     yield from _names(loaded)
     yield from _ledger(settings)
     yield from _redis(settings)
-    http = Http()
+    with closing(Http()) as http:
+        yield from _accounts(settings, http)
+    yield from _plans_b(settings)
+
+
+def _accounts(settings: Settings, http: Http) -> Iterator[Finding]:
+    """What each account answers to a harmless question."""
+    from bridge import wiring
+
     for name, destination in sorted(wiring.destinations(settings).items()):
         looked = _account(destination, http)
         if settings.accounts[name].sandbox:
@@ -91,7 +100,6 @@ def _everything(config: Path) -> Iterator[Finding]:
                 yield odd(part, "and the sandbox does not run now", "it does while 'incident-bridge up' runs")
                 continue
         yield from looked
-    yield from _plans_b(settings)
 
 
 def _plans_b(settings: Settings) -> Iterator[Finding]:
@@ -127,33 +135,35 @@ def _names(loaded: Any) -> Iterator[Finding]:
 def _ledger(settings: Settings) -> Iterator[Finding]:
     from bridge import wiring
 
-    part = "ledger"
-    path = settings.ledger.removeprefix("sqlite:///")
-    is_file = path != settings.ledger
-    if is_file and not Path(path).exists():
-        yield odd(part, f"{path} does not exist yet", "'incident-bridge db upgrade' or 'up' makes it")
+    place = settings.ledger.removeprefix("sqlite:///")
+    file = None if place == settings.ledger else Path(place)
+    if file is not None and not file.exists():
+        yield odd("ledger", f"{file} does not exist yet", "'incident-bridge db upgrade' or 'up' makes it")
         return
     try:
-        ledger = wiring.open_ledger(settings)
-        ledger.database.write_tried()
+        with closing(wiring.open_ledger(settings)) as ledger:
+            ledger.database.write_tried()
+            yield from _room(file)
+            yield from _processes(ledger, settings)
+            yield from _not_configured(ledger, settings)
     except SchemaError as error:
-        yield wrong(part, str(error), "")
-        return
+        yield wrong("ledger", str(error), "")
     except BridgeError as error:
-        yield wrong(part, str(error), "is it there, and may this user write it?")
+        yield wrong("ledger", str(error), "is it there, and may this user write it?")
+
+
+def _room(file: Path | None) -> Iterator[Finding]:
+    """Of a ledger that takes writes; `file`: SQLite's."""
+    yield well("ledger", f"takes writes ({'PostgreSQL' if file is None else f'SQLite, {file}'})")
+    if file is None:
         return
-    yield well(part, f"takes writes ({'SQLite, ' + path if is_file else 'PostgreSQL'})")
-    if is_file:
-        free = shutil.disk_usage(Path(path).parent).free
-        if free < FREE_MIN_BYTES:
-            advice = (
-                "without space webhooks are answered 503; give it some. A shorter 'retention' keeps the ledger from "
-                "growing, but gives nothing back: how to do that is in deploy/README.md"
-            )
-            yield odd(part, f"{free >> 20} MiB are free on its disk", advice)
-    yield from _processes(ledger, settings)
-    yield from _not_configured(ledger, settings)
-    ledger.close()
+    free = shutil.disk_usage(file.parent).free
+    if free < FREE_MIN_BYTES:
+        advice = (
+            "without space webhooks are answered 503; give it some. A shorter 'retention' keeps the ledger from "
+            "growing, but gives nothing back: how to do that is in deploy/README.md"
+        )
+        yield odd("ledger", f"{free >> 20} MiB are free on its disk", advice)
 
 
 def _processes(ledger: Ledger, settings: Settings) -> Iterator[Finding]:

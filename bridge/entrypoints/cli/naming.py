@@ -1,7 +1,8 @@
 """`names`: the upstreams' lists of names, asked for now, kept in the ledger and in a lock file for CI."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +45,21 @@ def pull(accounts: tuple[str, ...], config: Path) -> int:
     unknown = [name for name in accounts if name not in made]
     if unknown:
         raise _no_account(unknown, made)
-    ledger = wiring.open_ledger(settings)
-    http = Http()
     before = read_lock(settings.rules_dir)
     lists = {} if before is None else dict(before.lists)
     failed = 0
-    for account in sorted(accounts or made):
-        for kind in made[account].name_kinds:
-            things = _pulled(made[account], kind, http)
-            if isinstance(things, str):
-                say(f"{account}: {kind}: {things}")
-                failed += 1
-                continue
-            ledger.names_stored(account, kind, things)
-            did(ledger, "pull", f"account {account}", kind=kind, number=len(things))
-            lists[account, kind] = tuple(things)
-            tell(f"{account}: {kind}: {len(things)}")
+    with closing(wiring.open_ledger(settings)) as ledger, closing(Http()) as http:
+        for account in sorted(accounts or made):
+            for kind in made[account].name_kinds:
+                things = _pulled(made[account], kind, http)
+                if isinstance(things, str):
+                    say(f"{account}: {kind}: {things}")
+                    failed += 1
+                    continue
+                ledger.names_stored(account, kind, things)
+                did(ledger, "pull", f"account {account}", kind=kind, number=len(things))
+                lists[account, kind] = tuple(things)
+                tell(f"{account}: {kind}: {len(things)}")
     path = settings.rules_dir / FILE
     replace_text(path, lock_text(lists, before))
     tell(f"wrote {path}")
@@ -81,24 +81,30 @@ def list_(account: str | None, kind: str | None, as_json: bool, config: Path) ->
         raise _no_account([account], every)
     if account is not None and kind is not None and kind not in every[account].name_kinds:
         raise click.UsageError(f"'{account}' has no list '{kind}'; lists: {', '.join(every[account].name_kinds)}")
-    ledger = wiring.open_ledger(settings)
-    made = {name: one for name, one in every.items() if account in (None, name)}
-    if account is not None and kind is not None:
-        return _entries(ledger, account, kind, as_json=as_json)
-    now = ledger.time()
-    rows: list[dict[str, Any]] = []
-    for name, destination in sorted(made.items()):
-        for one in destination.name_kinds:
-            held = ledger.name_list(name, one)
-            asked = None if held is None else (now - held.fetched_at).total_seconds()
-            number = None if held is None else len(held.things)
-            rows.append({"account": name, "kind": one, "entries": number, "age_s": asked, "age": age(asked)})
+    with closing(wiring.open_ledger(settings)) as ledger:
+        if account is not None and kind is not None:
+            return _entries(ledger, account, kind, as_json=as_json)
+        made = {name: one for name, one in every.items() if account in (None, name)}
+        rows = _lists(ledger, made)
     if as_json:
         printed([{name: value for name, value in row.items() if name != "age"} for row in rows])
         return 0
     columns = {"ACCOUNT": "account", "KIND": "kind", "ENTRIES": "entries", "AGE": "age"}
     shown(columns, rows, "there are no accounts")
     return 0
+
+
+def _lists(ledger: Ledger, accounts: Mapping[str, Destination]) -> list[dict[str, Any]]:
+    """Each list of these accounts: how long it is, and how old; None of one that never came."""
+    now = ledger.time()
+    rows: list[dict[str, Any]] = []
+    for name, destination in sorted(accounts.items()):
+        for one in destination.name_kinds:
+            held = ledger.name_list(name, one)
+            asked = None if held is None else (now - held.fetched_at).total_seconds()
+            number = None if held is None else len(held.things)
+            rows.append({"account": name, "kind": one, "entries": number, "age_s": asked, "age": age(asked)})
+    return rows
 
 
 def _no_account(unknown: Iterable[str], accounts: Iterable[str]) -> click.UsageError:

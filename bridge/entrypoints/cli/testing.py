@@ -4,6 +4,7 @@ import re
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,13 +71,13 @@ def test(
     missing = None if wanted else _missing(cases, problems, paths, word)
     if missing is not None:
         say(missing)
-    stage = Stage(loaded)
-    results, matched, missed = _played(stage, wanted, aloud=not as_json)
+    with closing(Stage(loaded)) as stage:
+        results, matched, missed = _played(stage, wanted, aloud=not as_json)
+        tried = list(stage.coverage.conditions())
     never = [rule.id for rule in loaded.book.rules if rule.id not in matched]
     failed = sum(not result["ok"] for result in results)
     if junit is not None:
         junit.write_bytes(_junit(results, problems))
-    tried = list(stage.coverage.conditions())
     if as_json:
         ok = not failed and not problems and missing is None
         said = [problem.as_json() for problem in problems]
