@@ -22,10 +22,13 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from types import FrameType
 
-from setproctitle import setproctitle
-
 from bridge.adapters.memory import holes_filled
 from bridge.domain.errors import ConfigError, Place, Problem
+
+# On macOS it calls Apple's libraries, which end a forked process that calls them after its parent did (py-setproctitle,
+# issues 113 and 165; read 2026-11). Not even its import is safe, and RQ imports what is installed: there it is not.
+if sys.platform != "darwin":
+    from setproctitle import setproctitle
 
 PROGRAM = "incident-bridge"
 SHELL = "/bin/sh"
@@ -362,7 +365,7 @@ class Supervisor:
                 os.execv(SHELL, [SHELL, "-c", child.line])  # noqa: S606 - the operator's own Procfile
             os.close(self._wake_read)
             os.close(self._wake_write)
-            setproctitle(" ".join([PROGRAM, *(child.argv or ())]))
+            _call_it(" ".join([PROGRAM, *(child.argv or ())]))
             code = command()
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else int(left.code is not None)
@@ -375,6 +378,12 @@ class Supervisor:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+
+
+def _call_it(title: str) -> None:
+    """Give this process its own name for `ps`; on macOS it keeps its parent's."""
+    if sys.platform != "darwin":
+        setproctitle(title)
 
 
 def _has_terminal() -> bool:

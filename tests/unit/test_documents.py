@@ -12,6 +12,8 @@ from typing import Any
 import click
 import psycopg
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 from pydantic import BaseModel
 from sqlalchemy import event
 
@@ -449,6 +451,27 @@ def test_every_dependency_has_a_reason() -> None:
     rows = rows_of(block((ROOT / "bridge" / "README.md").read_text(encoding="utf-8"), "dependencies"))
     said = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row[0])}
     assert said == {re.split(r"[^A-Za-z0-9-]", one)[0].lower() for one in wanted}
+
+
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+PLATFORMS = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("darwin", "x86_64")]
+
+
+def locked(lock: str, system: str, machine: str) -> dict[str, list[Version]]:
+    """What the lock installs on such a machine: versions by name."""
+    found: dict[str, list[Version]] = {}
+    for line in re.findall(r"^[a-z0-9].*==.*", (ROOT / "deploy" / lock).read_text(encoding="utf-8"), re.MULTILINE):
+        pin = Requirement(line.rstrip(" \\"))
+        found.setdefault(pin.name, [])
+        if pin.marker is None or pin.marker.evaluate({"sys_platform": system, "platform_machine": machine}):
+            found[pin.name].append(Version(next(iter(pin.specifier)).version))
+    return found
+
+
+@pytest.mark.parametrize(("system", "machine"), PLATFORMS)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_what_ends_forked_processes_on_macos_is_not_installed_there(lock: str, system: str, machine: str) -> None:
+    assert len(locked(lock, system, machine)["setproctitle"]) == (system != "darwin")
 
 
 def test_the_changelog_has_this_version() -> None:
