@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -42,11 +43,21 @@ def main() -> int:
         signal.signal(one, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_PROF, WITHIN_S)
     signal.setitimer(signal.ITIMER_REAL, ON_A_BUSY_MACHINE_S)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = MEMORY_MAX_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_MAX_BYTES, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    _bound_memory()
     json.dump(answered(settings, asked), sys.stdout)
     return 0
+
+
+def _bound_memory() -> None:
+    """From here on more memory than a try may have is not to be had.
+
+    Save on macOS: it refuses a limit below what every process spans from its start on, hundreds of gibibytes, as if it
+    were above the hard one (issue 78783 of python/cpython; read 2026-11).
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY_MAX_BYTES if hard == resource.RLIM_INFINITY else min(MEMORY_MAX_BYTES, hard)
+    with suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
 def answered(settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:

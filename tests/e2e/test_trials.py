@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,15 @@ rules:
     match: {severity: critical}
     account: pd
     incident: {title: "%s", service: Checkout API}
+"""
+# macOS as a process finds it that starts with this on its path
+MACOS = """\
+import resource
+
+def setrlimit(which, limits):
+    raise ValueError("current limit exceeds maximum limit")
+
+resource.setrlimit = setrlimit
 """
 Try = Callable[..., dict[str, Any]]
 ALERT = json.dumps({"title": "it is down", "severity": "critical"})
@@ -55,6 +65,15 @@ def tried(configuration: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def trials(configuration: Path) -> Trials:
     return Trials(configuration)
+
+
+def test_where_the_kernel_bounds_no_memory_a_try_is_made_all_the_same(
+    trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(MACOS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    answer = trials.made(Trial(source="lab", body=ALERT, rules=RULE % "down"))
+    assert answer["explanation"]["alerts"][0]["summary"] == "rule try-me matches: an incident at pd"
 
 
 def test_a_rule_is_tried_on_a_payload_as_explain_would(trials: Trials) -> None:
