@@ -175,6 +175,16 @@ def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Pat
         file.write_bytes(whole)
 
 
+def test_what_is_committed_to_an_sqlite_file_is_on_the_disk_itself(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+    for begun in (ledger.database.writing, ledger.database.reading):  # a reader may be who moves the WAL into the file
+        with begun() as transaction:
+            asked = [f"PRAGMA {name}" for name in ("journal_mode", "synchronous", "fullfsync")]
+            said = [transaction.connection.exec_driver_sql(one).scalar() for one in asked]
+        assert said == ["wal", 2, 1]  # FULL; and on macOS, whose fsync stops at the drive's cache, F_FULLFSYNC
+    ledger.close()
+
+
 def test_an_sqlite_file_that_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
     ledger = open_ledger(sqlite_url(tmp_path))
 

@@ -302,6 +302,7 @@ def _sqlite_engine(url: str) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
+            "fullfsync=ON",  # macOS's fsync leaves a commit in the drive's own cache; elsewhere it changes nothing
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             "temp_store=MEMORY",
             "cache_size=-8000",
