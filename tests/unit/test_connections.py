@@ -1,12 +1,16 @@
-"""How the web processes share connections out."""
+"""How the web processes share connections out, and what they make of those that end."""
 
+import errno
+import socket
 import time
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.workers.gthread import ThreadWorker
 
-from bridge.entrypoints.web.server import AHEAD_MAX, LEAVE_TIMES, PatientWorker, Shares
+from bridge.entrypoints.web.server import AHEAD_MAX, LEAVE_TIMES, PatientSocket, PatientWorker, Shares
 
 
 @pytest.fixture
@@ -64,3 +68,52 @@ def test_a_process_beyond_the_usual_number_counts_for_nobody() -> None:
     shares.report(1, 9)
     shares.report(2, 0)
     assert not shares.is_ahead(9)
+
+
+class MacSocket:
+    """A connection as macOS has it once it is over: no option can be set, and a write has an error of its own."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def setsockopt(self, *_given: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def sendall(self, _data: bytes) -> None:
+        raise OSError(errno.EPROTOTYPE, "Protocol wrong type for socket")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.fixture
+def ended() -> Iterator[MacSocket]:
+    """A client that sent something and hung up."""
+    client, ours = socket.socketpair()
+    client.sendall(b"what it said")
+    client.close()
+    yield MacSocket(ours)
+    ours.close()
+
+
+def test_of_a_connection_that_is_over_what_was_sent_is_read_and_then_it_ends(ended: MacSocket) -> None:
+    sock = PatientSocket(ended)
+    sock.start()
+    assert sock.recv(1024) == b"what it said"
+    assert sock.recv(1024) == b""
+
+
+def test_an_answer_that_nobody_takes_is_a_client_that_hung_up(ended: MacSocket) -> None:
+    sock = PatientSocket(ended)
+    sock.sendall(b"an answer")
+    with pytest.raises(ConnectionResetError) as caught:
+        sock.flush()
+    assert caught.value.errno == errno.ECONNRESET  # which gunicorn takes for an everyday matter
+
+
+def test_who_hung_up_before_being_accepted_is_let_go(ended: MacSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(ThreadWorker, "handle", lambda _worker, conn: taken.append(conn))
+    gone = SimpleNamespace(sock=ended, client=None)
+    assert PatientWorker.__new__(PatientWorker).handle(gone) is False
+    assert (taken, gone.sock.fileno()) == ([], -1)

@@ -57,7 +57,7 @@ class PatientSocket:
         self._unsent = bytearray()
         self._waits_s = 0.0
         sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(READ_WITHIN_S))
+        self._wait_at_most(socket.SO_SNDTIMEO, READ_WITHIN_S)
 
     def start(self) -> None:
         """A new request begins: its clock starts."""
@@ -70,7 +70,7 @@ class PatientSocket:
             raise ConnectionResetError(errno.ECONNRESET, "the client was too slow")
         if not left <= self._waits_s <= left + SLACK_S:
             self._waits_s = min(READ_WITHIN_S, left + SLACK_S / 2)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._waits_s))
+            self._wait_at_most(socket.SO_RCVTIMEO, self._waits_s)
         try:
             data: bytes = self._sock.recv(size, flags)
         except BlockingIOError as error:
@@ -94,6 +94,10 @@ class PatientSocket:
                 self._sock.sendall(unsent)
             except BlockingIOError as error:
                 raise ConnectionResetError(errno.ECONNRESET, "the client does not read its answer") from error
+            except OSError as error:
+                if error.errno != errno.EPROTOTYPE:  # what macOS calls it when the connection ends just now
+                    raise
+                raise ConnectionResetError(errno.ECONNRESET, "the client hung up") from error
 
     def end(self) -> None:
         """Close, but first wait for the client to do so: closing on what it still sends would cost it our answer."""
@@ -105,6 +109,18 @@ class PatientSocket:
             while self.recv(65536):
                 pass
         self._sock.close()
+
+    def _wait_at_most(self, option: int, seconds: float) -> None:
+        """Set one of the kernel's timeouts.
+
+        macOS refuses any option (EINVAL) of a connection that is over, be there something left to read or not: nothing
+        waits on it any more, and the read or write that follows finds out.
+        """
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, option, _timeval(seconds))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
 
     def setblocking(self, _flag: bool) -> None:
         """It stays as it is: only `recv` reads, and only where waiting is meant."""
@@ -210,7 +226,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         if not isinstance(conn.sock, PatientSocket):
             conn.sock = PatientSocket(conn.sock)
         conn.sock.start()
-        goes_on = super().handle(conn)
+        # macOS accepts who has hung up already as well, and knows no address of theirs
+        goes_on = conn.client is not None and super().handle(conn)
         if not goes_on:
             conn.sock.end()
         else:
