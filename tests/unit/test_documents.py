@@ -474,6 +474,15 @@ def test_what_ends_forked_processes_on_macos_is_not_installed_there(lock: str, s
     assert len(locked(lock, system, machine)["setproctitle"]) == (system != "darwin")
 
 
+@pytest.mark.parametrize(("system", "machine"), PLATFORMS)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_mac_with_intels_processor_gets_the_last_ones_made_for_it(lock: str, system: str, machine: str) -> None:
+    found = locked(lock, system, machine)
+    (cryptography,), (argon2,) = found["cryptography"], found["argon2-cffi-bindings"]
+    is_old = (system, machine) == ("darwin", "x86_64")
+    assert (cryptography < Version("49"), argon2 < Version("26")) == (is_old, is_old)
+
+
 def test_the_changelog_has_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
