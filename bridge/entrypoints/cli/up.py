@@ -47,6 +47,7 @@ def up(demo: bool, workers: int, config: Path) -> int:
     wiring.refuse_sandbox_in_earnest(settings)
     settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _only_one(settings.var_dir)
+    wiring.refuse_without_redis(settings)
     _port_is_free(settings.server.host, settings.server.port)
     _ledger_is_current(loaded, meanwhile=_preload)
     procfile = _procfile(settings)
