@@ -24,17 +24,17 @@ def keep_to_one(place: int) -> None:
 @contextmanager
 def staying() -> Iterator[None]:
     """This thread stays on the CPU the kernel has just woken it on, which is the one that had nothing to do."""
-    if sys.platform != "linux":
+    if sys.platform == "linux":
+        allowed = os.sched_getaffinity(0)
+        here = _cpu()
+        if here in allowed:
+            os.sched_setaffinity(0, {here})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, allowed)
+    else:
         yield
-        return
-    allowed = os.sched_getaffinity(0)
-    here = _cpu()
-    if here in allowed:
-        os.sched_setaffinity(0, {here})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def _cpu() -> int:

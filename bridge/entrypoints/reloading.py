@@ -354,8 +354,9 @@ class _Command:
 
     def _step_aside(self) -> None:
         """It inherits our one CPU, where we answer webhooks: give it the others as well."""
-        with suppress(OSError, AttributeError):
-            os.sched_setaffinity(self._process.pid, range(os.cpu_count() or 1))
+        if sys.platform == "linux":
+            with suppress(OSError):
+                os.sched_setaffinity(self._process.pid, range(os.cpu_count() or 1))
 
 
 def _changes(current: StoredBook | None, loaded: wiring.Loaded) -> BookChanges:
