@@ -23,7 +23,7 @@ import requests
 from bench.load import free_port
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
-from bridge.adapters.valkey import server_program
+from bridge.adapters.valkey import _socket_path, server_program
 from bridge.sandbox import Rates, SandboxServer
 from bridge.sandbox.calls import scripted_in
 from bridge.sandbox.pages import state_of, title_of
@@ -237,7 +237,7 @@ class Bridge:
                 os.kill(pid, signal.SIGKILL)
 
     def valkeys(self) -> list[int]:
-        return [pid for pid, _, command in processes() if f"unixsocket:{self.folder}/var/valkey.sock" in command]
+        return [pid for pid, _, command in processes() if f"unixsocket:{_socket_path(self.folder / 'var')}" in command]
 
     def processes(self) -> list[str]:
         """Commands of every living process on this folder."""
@@ -248,9 +248,7 @@ class Bridge:
 
         def flushed() -> bool:
             try:
-                with redis.Redis(
-                    unix_socket_path=str(self.folder / "var" / "valkey.sock"), socket_timeout=1.0
-                ) as client:
+                with redis.Redis(unix_socket_path=str(_socket_path(self.folder / "var")), socket_timeout=1.0) as client:
                     return bool(client.flushall())
             except redis.ConnectionError:
                 return False
@@ -411,7 +409,7 @@ class OwnValkey:
         var.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = ExitStack()
         self._lock.enter_context(locked(var / "valkey.lock"))
-        settings = ["--port", "0", "--unixsocket", str(var / "valkey.sock"), "--save", "", "--dir", str(var)]
+        settings = ["--port", "0", "--unixsocket", str(_socket_path(var)), "--save", "", "--dir", str(var)]
         self._server = subprocess.Popen(
             [str(server_program()), *settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

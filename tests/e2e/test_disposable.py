@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from bridge.adapters.valkey import _socket_path
 from tests.e2e.processes import INCIDENT_IO, PAGERDUTY, Bridge, alert, at_once
 
 pytestmark = pytest.mark.e2e
@@ -43,7 +44,7 @@ def test_three_clocks_two_of_them_killed_make_no_call_twice(tmp_path: Path) -> N
 def test_a_redis_that_evicts_jobs_delays_and_loses_nothing(tmp_path: Path) -> None:
     with Bridge(tmp_path, start=("web", "worker.1", "worker.2", "clock")) as bridge:
         bridge.answers("/readyz")
-        client = redis.Redis(unix_socket_path=str(tmp_path / "var" / "valkey.sock"), socket_timeout=5.0)
+        client = redis.Redis(unix_socket_path=str(_socket_path(tmp_path / "var")), socket_timeout=5.0)
         client.config_set("maxmemory-policy", "allkeys-random")
         client.config_set("maxmemory", str(client.info("memory")["used_memory"] + 3_000_000))
         over = threading.Event()

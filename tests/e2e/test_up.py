@@ -120,7 +120,10 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 
 def _started_again(up: int) -> set[int]:
-    """The children of `up` that it starts again; its herald, which ends once it has spoken, is none of them."""
+    """The children of `up` that it starts again; its herald, which ends once it has spoken, is none of them.
+
+    On macOS, where none has a name of its own, until then it is.
+    """
     return {pid for pid, parent, command in processes() if parent == up and _LASTING.search(command)}
 
 
@@ -216,6 +219,7 @@ def test_it_outlives_whoever_reads_its_log(up: Up) -> None:
     os.close(write)
     up.eventually(lambda: _status(f"{up.url}/readyz") == 200)
     os.close(read)
+    up.eventually(lambda: len(_started_again(process.pid)) == len(ALL))
     killed = _started_again(process.pid)
     for pid in killed:  # each is a line of the supervisor's
         os.kill(pid, signal.SIGKILL)

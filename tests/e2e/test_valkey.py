@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from bridge.adapters.valkey import ValkeyKeeper, ValkeyUnavailable, server_program
+from bridge.adapters.valkey import ValkeyKeeper, ValkeyUnavailable, _socket_path, server_program
 from tests.e2e.living import processes
 
 pytestmark = pytest.mark.e2e
@@ -46,7 +46,7 @@ def eventually(what: Callable[[], bool], within_s: float = WITHIN_S) -> float:
 
 def server_pid(var: Path) -> int | None:
     """The process behind the socket, asked itself; None when nobody answers."""
-    with redis.Redis(unix_socket_path=str(var / "valkey.sock"), socket_timeout=1.0, protocol=2) as client:
+    with redis.Redis(unix_socket_path=str(_socket_path(var)), socket_timeout=1.0, protocol=2) as client:
         try:
             return int(client.info("server")["process_id"])
         except redis.RedisError:
@@ -55,7 +55,7 @@ def server_pid(var: Path) -> int | None:
 
 def servers(var: Path) -> list[int]:
     """Every living server on this folder."""
-    return [pid for pid, _, command in processes() if f"unixsocket:{var}/valkey.sock" in command]
+    return [pid for pid, _, command in processes() if f"unixsocket:{_socket_path(var)}" in command]
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_private_server_answers_at_the_keepers_url(var: Path) -> None:
             "maxmemory-policy": "noeviction",
             "port": "0",
         }
-    assert stat.S_IMODE((var / "valkey.sock").stat().st_mode) == 0o700
+    assert stat.S_IMODE(_socket_path(var).stat().st_mode) == 0o700
     assert stat.S_IMODE(var.stat().st_mode) == 0o700
     keeper.stop()
     assert servers(var) == []
@@ -157,7 +157,7 @@ def test_a_server_whose_socket_was_removed_is_followed_by_one_that_can_be_reache
     for _ in range(2):
         keeping()
     before = servers(var)
-    (var / "valkey.sock").unlink()
+    _socket_path(var).unlink()
     eventually(lambda: server_pid(var) is not None)
     assert servers(var) == [server_pid(var)]
     assert servers(var) != before
@@ -170,7 +170,7 @@ def test_a_server_that_outlives_its_holder_is_used_and_never_doubled(
     var.mkdir()
     lock = os.open(var / "valkey.lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    settings = ["--port", "0", "--unixsocket", str(var / "valkey.sock"), "--save", ""]
+    settings = ["--port", "0", "--unixsocket", str(_socket_path(var)), "--save", ""]
     orphan = subprocess.Popen(
         [str(server_program()), *settings], pass_fds=(lock,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
