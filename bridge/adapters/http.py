@@ -8,6 +8,7 @@ import io
 import os
 import socket
 import ssl
+import sys
 import threading
 import time
 import zlib
@@ -322,7 +323,10 @@ def _addresses(host: str, port: int, within_s: float) -> list[Any]:
 
     def ask() -> None:
         try:
-            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            if sys.platform == "darwin":
+                answer.put(_one_kind_after_the_other(host, port))
+            else:
+                answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             answer.put(error)
         except UnicodeError:
@@ -335,6 +339,24 @@ def _addresses(host: str, port: int, within_s: float) -> list[Any]:
         raise TimeoutError("the name look-up took too long") from None
     if isinstance(found, OSError):
         raise found
+    return found
+
+
+def _one_kind_after_the_other(host: str, port: int) -> list[Any]:
+    """The addresses of IPv4, then those of IPv6. Raises OSError.
+
+    On macOS 26 a process that was forked, as ours are, dies (SIGSEGV) when it asks for both kinds at once and the name
+    has none of IPv6. One at a time is safe (Apple's FB21364061, issue 1041 of glpi-project/glpi-agent; read 2026-11).
+    """
+    found: list[Any] = []
+    failure: OSError | None = None
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            found += socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            failure = failure or error
+    if not found and failure is not None:
+        raise failure
     return found
 
 

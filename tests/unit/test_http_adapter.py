@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bridge import __version__
+from bridge.adapters import http as adapter
 from bridge.adapters.http import Http
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer, Reason
 
@@ -50,7 +51,8 @@ class Upstream:
 
     def close(self) -> None:
         self.stopping.set()
-        self.listener.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # macOS: one that only listens is not connected
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
     def read_request(self, conn: socket.socket) -> bytes:
@@ -533,3 +535,40 @@ def test_the_deadline_holds_above_tls(tmp_path: Path, upstream: Callable[..., Up
     answer, took_s = timed(http, request(server.url))
     assert (no_answer(answer).reason, server.connections) == (Reason.TIMEOUT, 1)
     assert took_s < 3 * DEADLINE_S + SLACK_S
+
+
+# -- names on macOS, where a forked process must not ask for both kinds of addresses at once
+
+V4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 443))
+V6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::7", 443, 0, 0))
+Known = dict[socket.AddressFamily, tuple[object, ...]]
+
+
+@pytest.fixture
+def macos(monkeypatch: pytest.MonkeyPatch) -> Known:
+    """What macOS's resolver knows, by the kind that it is asked for."""
+    known: Known = {}
+
+    def getaddrinfo(_host: str, _port: int, family: int = 0, _kind: int = 0, **_more: int) -> list[tuple[object, ...]]:
+        assert family in (socket.AF_INET, socket.AF_INET6), "this ends a forked process"
+        if family not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "nodename nor servname provided, or not known")
+        return [known[family]]  # type: ignore[index]
+
+    monkeypatch.setattr(adapter.sys, "platform", "darwin")
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+@pytest.mark.parametrize(
+    "known", [{socket.AF_INET: V4}, {socket.AF_INET6: V6}, {socket.AF_INET: V4, socket.AF_INET6: V6}]
+)
+def test_on_macos_a_name_is_asked_for_one_kind_of_address_at_a_time(macos: Known, known: Known) -> None:
+    macos.update(known)
+    assert adapter._addresses("api.example.com", 443, DEADLINE_S) == list(known.values())
+
+
+def test_on_macos_too_a_name_that_nobody_knows_is_said_to_be_so(macos: Known) -> None:
+    answer = Http(deadline_s=DEADLINE_S).send(HttpRequest(method="GET", url="http://nobody.example.com/", headers={}))
+    assert isinstance(answer, NoAnswer)
+    assert answer.detail.startswith("nobody.example.com: could not connect: the name is not known (nodename nor")
