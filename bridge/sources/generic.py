@@ -25,9 +25,10 @@ object without a title is titled with the first line of its message, and one wit
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
 with words like triggered, ok, recovered, closed, alone or at the end (`alert.resolved`, `alert.resolved.v1`); `level`,
-`priority` or `urgency` for severity, with words like fatal, high, P1, `1 - Critical`; `key`, `dedup_key`,
-`incident_key`, `alert_id` or `id` for fingerprint; `message` or `details` for description; `link` or `url` for one
-link. Case, underscores and hyphens in names do not matter, and a block such as `issue` or `data` is looked into.
+`priority` or `urgency` for severity, with words like fatal, high, P1, `1 - Critical`, and without one a status of
+critical, error or warning; `key`, `dedup_key`, `incident_key`, `alert_id` or `id` for fingerprint; `message` or
+`details` for description; `link` or `url` for one link. Case, underscores and hyphens in names do not matter, and a
+block such as `issue` or `data` is looked into.
 Where a status says only that something completed, its `result` or `conclusion`, or the status of its `build`, `job`
 or `workflow`, tells how. A body made for a chat (attachments or blocks of Slack, embeds of Discord, cards of Teams) is
 titled with the first line of it.
@@ -142,6 +143,9 @@ _RESOLVED = words(
     " operational postmortem"  # of status pages: what is written when an incident is over, long after it
 )
 _OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
+# In the place of a status: Netdata's WARNING and CRITICAL (https://github.com/netdata/netdata, health/notifications,
+# its custom sender; run 2026-11), as of Consul, Sensu and whoever else has checks.
+_HOW_BAD = words("critical error warning")
 _SECRET = re.compile("secret|token|passw|apikey|credential|signature")
 _SEVERITY_MAX_CHARS = 40  # a longer text is about something
 _OF_ANY_SEVERITY = frozenset({"alert", "page"})  # beside other words they say what it is, not how bad
@@ -294,10 +298,12 @@ class _Reader:
         labels = _given_labels(asked.value("labels", payload)) if "labels" in named else _labels(payload, fields)
         severities = asked.texts("severity", payload) if "severity" in named else fields.texts(*_SEVERITIES)
         if "status" in named:
-            status = _status(asked.texts("status", payload))
+            given = asked.texts("status", payload)
+            status = _status(given)
         else:
             given = (*fields.texts(*_STATUSES), *((self.kind,) if self.kind else ()))
             status = _ending(given, fields.texts(*(_OUTCOMES if given else _RUNS))) or _status(given, severities)
+        how_bad = () if "severity" in named else (text for text in given if spelled(text) in _HOW_BAD)
         described = asked.text("description", payload) if "description" in named else fields.text(*_DESCRIPTIONS)
         card = "\n".join(lines_on_cards(payload))
         shown = self._title(title or fields.text(*_WEAK_TITLES), described or card)
@@ -310,7 +316,7 @@ class _Reader:
             episode=_given_key("", episode),
             reported_at=_instant("reported_at", asked, payload, fields),
             status=status,
-            severity=severity_in(severities),
+            severity=severity_in((*severities, *how_bad)),
             title=shown or f"Alert from {self.source}",
             description=paragraphs(
                 "\n".join(part for part in (described, card) if part) or ("" if title else _listing(payload))

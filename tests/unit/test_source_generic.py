@@ -203,6 +203,22 @@ def test_the_severity_is_read_in_many_words(body: dict[str, Any], severity: Seve
     assert alert_of(title="x", **body).severity is severity
 
 
+def test_a_status_that_says_how_bad_it_is_is_a_severity_too() -> None:
+    """As Netdata's notification script says it of one alarm: WARNING, CRITICAL, CLEAR."""
+
+    def told(status: str, **body: Any) -> tuple[Status, Severity | None]:
+        alert = alert_of(title="disk_space_usage", host="web-01", status=status, **body)
+        return alert.status, alert.severity
+
+    assert told("WARNING") == (Status.FIRING, Severity.WARNING)
+    assert told("CRITICAL") == told("firing", type="critical") == (Status.FIRING, Severity.CRITICAL)
+    assert told("CRITICAL", severity="minor") == (Status.FIRING, Severity.WARNING)
+    assert told("CRITICAL", priority=3) == (Status.FIRING, Severity.CRITICAL)
+    assert told("error") == (Status.FIRING, Severity.ERROR)
+    assert told("CLEAR") == (Status.RESOLVED, None)
+    assert told("firing") == told("down") == told("degraded") == (Status.FIRING, None)
+
+
 @pytest.mark.parametrize(
     "labels",
     [{"team": "db"}, [{"name": "team", "value": "db"}], ["team:db"], "team:db", [{"key": "team", "value": "db"}]],
