@@ -46,12 +46,14 @@ DIALECTS = (
     ),
     # Nagios, Icinga and Checkmk, in the names of their macros: the problem is a service of a host, or the host itself,
     # whatever happens to it (https://assets.nagios.com/downloads/nagioscore/docs/nagioscore/4/en/macrolist.html,
-    # https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/, "Notifications"; own knowledge).
+    # https://icinga.com/docs/icinga-2/latest/doc/03-monitoring-basics/, "Notifications"; own knowledge). Between
+    # FLAPPINGSTART, which may catch it in a good moment, and the stop or end they say no more of it: until then it
+    # fires (Icinga 2.13, run 2026-11).
     *(
         Dialect(
             told_by=("notificationtype", state, host),
             names={state: "severity", output: "message", "notificationtype": "status"},
-            meanings={"acknowledgement": "acknowledged", "problem": "firing"},
+            meanings={"acknowledgement": "acknowledged", "problem": "firing", "flappingstart": "firing"},
             quiet=("notificationtype", words("downtimestart downtimeend downtimecancelled")),
             joined=(host, *service),
         )

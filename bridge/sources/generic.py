@@ -142,7 +142,7 @@ _RESOLVED = words(
     " succeeded solved solve fixed healthy passing passed completed"
     " operational postmortem"  # of status pages: what is written when an incident is over, long after it
 )
-_OVER = words("ok okay clear cleared recovered resolved")  # in the place of a severity
+_OVER = words("ok okay up clear cleared recovered resolved")  # in the place of a severity
 # In the place of a status: Netdata's WARNING and CRITICAL (https://github.com/netdata/netdata, health/notifications,
 # its custom sender; run 2026-11), as of Consul, Sensu and whoever else has checks.
 _HOW_BAD = words("critical error warning")

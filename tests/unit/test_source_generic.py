@@ -601,6 +601,22 @@ def test_a_host_of_nagios_is_one_problem_until_it_is_up() -> None:
     assert down.fingerprint == up.fingerprint
 
 
+@pytest.mark.parametrize(("service", "well", "ill"), [("disk", "OK", "CRITICAL"), (None, "UP", "DOWN")])
+def test_what_flaps_fires_from_its_start_to_its_stop(service: str | None, well: str, ill: str) -> None:
+    """As Icinga 2 tells it through its mail scripts' variables, every one of them in a form, filled or not."""
+
+    def told(kind: str, state: str) -> Status:
+        of_service = {"SERVICENAME": service or "", "SERVICESTATE": state if service else ""}
+        of_host = {"HOSTSTATE": "UP" if service else state, "HOSTOUTPUT": "" if service else f"PING {state}"}
+        return alert_of(NOTIFICATIONTYPE=kind, HOSTNAME="db-1", **of_service, **of_host).status
+
+    assert told("FLAPPINGSTART", well) == told("FLAPPINGSTART", ill) == Status.FIRING
+    assert told("FLAPPINGEND", ill) == told("FLAPPINGSTOP", ill) == Status.FIRING
+    assert told("FLAPPINGEND", well) == told("FLAPPINGSTOP", well) == told("FLAPPINGDISABLED", well) == Status.RESOLVED
+    assert told("CUSTOM", well) == Status.RESOLVED
+    assert told("CUSTOM", ill) == Status.FIRING
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
