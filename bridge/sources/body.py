@@ -16,10 +16,14 @@ from bridge.domain.errors import DecodeError
 
 DEPTH_MAX = 64  # levels of objects and lists; DESIGN section 8
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+PARTS_MEDIA_TYPE = "multipart/form-data"
 SUFFIXES = {"json": ".json", "form": ".form", "text": ".txt"}  # of a file that holds a body
 HEADERS_SUFFIX = ".headers.json"  # of the file beside it that holds its headers
 
 _FORM_FIELDS_MAX = 1_000
+_PARTS_MAX = 100
+_PART_NAME = re.compile(rb';\s*name="?([^";\r\n]+)', re.IGNORECASE)
+_PART_OF_FILE = re.compile(rb";\s*filename\*?=", re.IGNORECASE)
 _INT64_MAX = 2**63 - 1
 _UNCLEAN_ESCAPE = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")  # may stand for a lone surrogate, or for NUL
 _UNCLEAN = re.compile("[\ud800-\udfff\x00]")
@@ -73,8 +77,8 @@ def json_in(body: bytes) -> Any:
 def object_in(webhook: Webhook, *, form_anyway: bool = False) -> Mapping[str, Any]:
     """The JSON object in a webhook, or the fields of a form as one.
 
-    JSON is tried first, whatever the content type says. A form is read where the content type names one and, with
-    form_anyway, where the body has the looks of one. Raises DecodeError.
+    JSON is tried first, whatever the content type says. A form, in parts or not, is read where the content type names
+    one and, with form_anyway, where the body has the looks of one. Raises DecodeError.
     """
     value = value_in(webhook, form_anyway=form_anyway)
     if not isinstance(value, dict):
@@ -88,9 +92,25 @@ def value_in(webhook: Webhook, *, form_anyway: bool = False) -> Any:
     is_form = webhook.media_type == FORM_MEDIA_TYPE and b"=" in webhook.body
     if start[:1] in (b"{", b"[", b"<", b"\xef", b"\xfe", b"\xff", b"") or start[1:2] == b"\x00":
         return json_in(webhook.body)
+    if webhook.media_type == PARTS_MEDIA_TYPE and start.startswith(b"--"):
+        return parts_in(webhook.body)
     if is_form or (form_anyway and _FORM.fullmatch(webhook.body.decode("latin-1").strip())):
         return _form_in(webhook.body)
     return json_in(webhook.body)
+
+
+def parts_in(body: bytes) -> dict[str, str]:
+    """The fields of a form in parts (`curl -F`), without its files. Raises DecodeError where it has none."""
+    delimiter, _, rest = body.lstrip().partition(b"\r\n")
+    found: dict[str, str] = {}
+    for part in rest.split(b"\r\n" + delimiter, _PARTS_MAX)[:_PARTS_MAX]:
+        head, _, content = part.lstrip().partition(b"\r\n\r\n")
+        if (named := _PART_NAME.search(head)) is not None and _PART_OF_FILE.search(head) is None:
+            found.setdefault(named[1].decode("utf-8", "replace"), content.decode("utf-8", "replace"))
+    if not found:
+        raise DecodeError("$", "the form has no fields")
+    form: dict[str, str] = _cleaned(found)
+    return form
 
 
 def block_at(value: Any, *names: str) -> Mapping[str, Any]:

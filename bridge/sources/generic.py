@@ -15,7 +15,8 @@ One alert is an object. Only `title` matters; every other key may be missing:
      "ends_at":     null}
 
 Several alerts in one request: {"alerts": [{…}, {…}]} or a list at the top. An element that is no object is recorded
-with the reason and the others go through. A form (`curl -d title=… -d status=…`) with these keys is read as well.
+with the reason and the others go through. A form (`curl -d title=… -d status=…`) with these keys is read as well, in
+parts (`curl -F`) without its files, and so is one whose only field is `payload`: the object as text.
 
 Give a fingerprint. Without one the problem is known by title and labels (not the ones that change from report to
 report, such as value or timestamp), so a resolve must repeat both; without a title, by what else is in the body and
@@ -53,7 +54,7 @@ from bridge.domain.alert import Alert, Link, Notice, Reading, Severity, Status, 
 from bridge.domain.errors import DecodeError
 from bridge.sources.absent import is_absent, key_of, says_nothing, text_of
 from bridge.sources.base import Auth, Expressions, FieldsSetting, Setting
-from bridge.sources.body import kind_of, says_anything, value_in
+from bridge.sources.body import json_in, kind_of, says_anything, value_in
 from bridge.sources.cards import hrefs_on_cards, lines_on_cards
 from bridge.sources.dialects import dialect_of, quiet_word, translated
 from bridge.sources.fields import Fields, fields_of, spelled, words
@@ -205,7 +206,7 @@ def readings_in(
 
     `titled_by` is the key whose text serves where nothing else is a title.
     """
-    value = value_in(webhook)
+    value = _unpacked(value_in(webhook))
     asked = _NOTHING if fields is None else _asked(fields, value, webhook)
     titles = (text_of(value.get(titled_by)),) if titled_by is not None and isinstance(value, dict) else ()
     reader = _Reader(source=source, source_type=source_type, asked=asked, titles=titles)
@@ -222,6 +223,22 @@ def readings_in(
     if any(isinstance(element, dict) for element in alerts) or not says_anything(value):
         return reader.batch(alerts, "$.alerts")
     return (reader.reading(value, "the body"),)  # a batch without one object in it: page for the whole
+
+
+def _unpacked(value: Any) -> Any:
+    """A body whose one field is `payload`, an object as text: how Slack's first webhooks take theirs, in a form.
+
+    Who posts to such ones still does, Netdata among them (its alarm-notify.sh, run 2026-11).
+    """
+    if not isinstance(value, dict) or value.keys() != {"payload"}:
+        return value
+    text = value["payload"]
+    if not isinstance(text, str) or not text.lstrip().startswith("{"):
+        return value
+    try:
+        return json_in(text.encode())
+    except DecodeError:  # a text like any other
+        return value
 
 
 def reading_anyway(

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 from bridge.domain.alert import Alert, Notice, Reading, Status, Webhook
 from bridge.domain.errors import DecodeError
 from bridge.sources.absent import text_of
-from bridge.sources.body import json_in, kind_of, object_in
+from bridge.sources.body import PARTS_MEDIA_TYPE, json_in, kind_of, object_in, parts_in
 from bridge.sources.fields import Fields, fields_of
 from bridge.sources.generic import reading_anyway
 from bridge.sources.signatures import SharedSecret
@@ -40,7 +40,6 @@ from bridge.sources.texts import (
     paragraphs,
 )
 
-_PARTS_MAX = 20  # of a multipart body; Uptime Kuma sends one
 _WORDS = {
     "0": "down", "down": "down", "1": "up", "up": "up", "2": "pending", "pending": "pending",
     "3": "maintenance", "maintenance": "maintenance", "test": "test",
@@ -72,8 +71,11 @@ class UptimeKuma(SharedSecret):
 
 def _payload(webhook: Webhook) -> Mapping[str, Any]:
     """The object with heartbeat, monitor and msg, however it is wrapped. Raises DecodeError."""
-    if webhook.media_type == "multipart/form-data" or webhook.body.startswith(b"--"):
-        value = json_in(_data_part(webhook.body))
+    if webhook.media_type == PARTS_MEDIA_TYPE or webhook.body.startswith(b"--"):
+        data_part = parts_in(webhook.body).get("data")
+        if data_part is None:
+            raise DecodeError("$", "the form has no field 'data'; choose application/json as the request body")
+        value = json_in(data_part.encode())
         if not isinstance(value, dict):
             raise DecodeError("$.data", f"expected an object, found {kind_of(value)}")
         return value
@@ -82,16 +84,6 @@ def _payload(webhook: Webhook) -> Mapping[str, Any]:
     if isinstance(data, dict) and ("heartbeat" in data or "msg" in data):
         return data
     return {name: _unpacked(value) if name in ("heartbeat", "monitor") else value for name, value in payload.items()}
-
-
-def _data_part(body: bytes) -> bytes:
-    """The field `data` of a multipart form."""
-    delimiter, _, rest = body.lstrip().partition(b"\r\n")
-    for part in rest.split(b"\r\n" + delimiter, _PARTS_MAX):
-        head, _, content = part.lstrip().partition(b"\r\n\r\n")
-        if b'name="data"' in head:
-            return content
-    raise DecodeError("$", "the form has no field 'data'; choose application/json as the request body")
 
 
 def _unpacked(value: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.domain.alert import Webhook
 from bridge.domain.errors import DecodeError
-from bridge.sources.body import json_in, object_in
+from bridge.sources.body import json_in, object_in, parts_in
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -105,3 +105,37 @@ def test_a_form_without_its_content_type_is_read_only_where_the_source_expects_f
 def test_a_form_of_endless_fields_is_refused() -> None:
     with pytest.raises(DecodeError, match="more than 1000 fields"):
         object_in(webhook_of(b"a=1&" * 2_000 + b"b=2", FORM))
+
+
+PARTS = "multipart/form-data; boundary=9571d7"
+PART = b"--9571d7\r\nContent-Disposition: form-data; name="
+
+
+def test_a_form_in_parts_is_read_without_its_files() -> None:
+    """As Apprise's form:// posts a message with an attachment."""
+    body = (
+        PART + b'"title"\r\n\r\nDisk full \xc3\xa9\r\n'
+        + PART + b'"message"\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nline one\r\n\r\nline three\r\n'
+        + PART + b'"title"\r\n\r\nsecond\r\n'
+        + PART + b'host\r\n\r\ndb-1\r\n'
+        + PART + b'"file01"; filename="a;name=x.txt"\r\nContent-Type: text/plain\r\n\r\nhello\n\r\n'
+        + PART + b'"empty"\r\n\r\n\r\n'
+        + b"--9571d7--\r\n"
+    )  # fmt: skip
+    fields = {"title": "Disk full é", "message": "line one\r\n\r\nline three", "host": "db-1", "empty": ""}
+    assert object_in(webhook_of(body, PARTS)) == parts_in(b"\r\n" + body) == fields
+    with pytest.raises(DecodeError):
+        object_in(webhook_of(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"--", b"--9571d7--\r\n", b"--9571d7\r\n\r\n", PART, PART + b'"f"; filename="f"\r\n\r\nx\r\n--9571d7--\r\n'],
+)
+def test_a_form_in_parts_without_a_field_is_refused(body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        object_in(webhook_of(body, PARTS))
+
+
+def test_json_that_claims_to_be_a_form_in_parts_is_read_all_the_same() -> None:
+    assert object_in(webhook_of(b'{"a": 1}', PARTS)) == {"a": 1}

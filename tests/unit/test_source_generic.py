@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -310,6 +311,35 @@ def test_a_form_of_curl_is_read() -> None:
     (alert,) = Generic(name="lab", auth=NoAuth()).alerts_in(webhook)
     assert isinstance(alert, Alert)
     assert (alert.title, alert.status) == ("Disk full", Status.RESOLVED)
+
+
+def form_of(body: bytes, media_type: str = "application/x-www-form-urlencoded") -> Alert:
+    webhook = Webhook(source="lab", headers={"content-type": media_type}, body=body, received_at=NOW)
+    (reading,) = Generic(name="lab", auth=NoAuth()).alerts_in(webhook)
+    assert isinstance(reading, Alert)
+    return reading
+
+
+def test_a_form_in_parts_is_read() -> None:
+    parts = "".join(
+        f'--xyz\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (("title", "Disk full on db-1"), ("status", "resolved"), ("fingerprint", "disk-db-1"))
+    )
+    alert = form_of(f"{parts}--xyz--\r\n".encode(), "multipart/form-data; boundary=xyz")
+    assert (alert.title, alert.status, alert.fingerprint) == ("Disk full on db-1", Status.RESOLVED, "key:disk-db-1")
+
+
+def test_a_form_for_slacks_first_webhooks_is_the_object_in_it() -> None:
+    """As Netdata's notification script posts it, and many a script after its example."""
+    card = {"color": "warning", "title": "disk space usage = 86%", "text": "disk / space utilization"}
+    message = {"channel": "#alarms", "text": "web-01 needs attention, *disk space usage = 86%*", "attachments": [card]}
+    alert = form_of(urlencode({"payload": " " + json.dumps(message)}).encode())
+    assert alert.title == "web-01 needs attention, *disk space usage = 86%*"
+    assert alert.fingerprint == alert_of(**message).fingerprint
+    text = {"payload": "{ is no object"}
+    assert form_of(urlencode(text).encode()).payload == text
+    named = form_of(urlencode({"payload": '{"title": "x"}', "title": "y"}).encode())
+    assert named.title == "y"
 
 
 @pytest.mark.parametrize(
