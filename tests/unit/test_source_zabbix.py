@@ -396,11 +396,20 @@ def test_the_shipped_script_throws_on_anything_but_202(status: int) -> None:
 
 
 @needs_node
-@pytest.mark.parametrize("macro", ["{$BRIDGE.URL}", "{$BRIDGE.TOKEN}"])
-def test_the_shipped_script_names_the_macro_that_is_not_set_and_posts_nothing(macro: str) -> None:
+@pytest.mark.parametrize(("macro", "parameter"), [("{$BRIDGE.URL}", "bridge_url"), ("{$BRIDGE.TOKEN}", "bridge_token")])
+def test_the_shipped_script_names_the_macro_that_is_not_set_and_posts_nothing(macro: str, parameter: str) -> None:
+    """Nor is any set in a test, for which Zabbix passes the parameters as they are written."""
     ran = run_script(parameters(**{name: value for name, value in MACROS.items() if name != macro}))
     assert macro in ran["thrown"]
+    assert f"into {parameter} there" in ran["thrown"]
     assert ran["calls"] == []
+
+
+@needs_node
+def test_a_test_with_address_and_secret_written_out_is_taken_and_pages_nobody() -> None:
+    names = {"bridge_url": "https://bridge.example.com/webhooks/zabbix", "bridge_token": "a-long-secret"}
+    (call,) = run_script({**parameters(), **names})["calls"]
+    assert "no macro is filled" in reading_of(json.loads(call["body"])).reason
 
 
 @needs_node
