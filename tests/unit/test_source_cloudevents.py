@@ -116,6 +116,20 @@ def test_base64_is_data_too() -> None:
     assert SOURCE.alerts_in(binary(b"overheated", "text/plain"))[0].title == "com.example.pump.changed"
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"overheated", "overheated"), (b'{"title": "cut sho', '{"title": "cut sho'), (b"\x00\xff", "\ufffd\ufffd")],
+)
+def test_data_that_is_not_the_json_it_claims_to_be_is_a_text(data: bytes, said: str) -> None:
+    """The SDK for JavaScript calls bytes `application/json`, too; that it fires stands in the headers."""
+    (alert,) = SOURCE.alerts_in(binary(data, "application/json; charset=utf-8", type="com.example.pump.alarm.firing"))
+    assert isinstance(alert, Alert)
+    assert (alert.title, alert.status) == ("com.example.pump.alarm.firing", Status.FIRING)
+    assert alert.description == said
+    with pytest.raises(DecodeError):
+        SOURCE.alerts_in(webhook_of(data))
+
+
 def test_a_structured_event_is_the_same_with_the_headers_of_binary_mode_beside_it() -> None:
     copied = {f"ce_{name}": value for name, value in event().items() if name != "data"}
     for media_type, body in (
