@@ -19,9 +19,10 @@ with the reason and the others go through. A form (`curl -d title=… -d status=
 parts (`curl -F`) without its files, and so is one whose only field is `payload`: the object as text.
 
 Give a fingerprint. Without one the problem is known by title and labels (not the ones that change from report to
-report, such as value or timestamp), so a resolve must repeat both; without a title, by what else is in the body and
-lasts (host, service, a name), and where nothing is, by its message. Nothing that says anything is thrown away: an
-object without a title is titled with the first line of its message, and one without that pages as "Alert from
+report, such as value or timestamp), so a resolve must repeat both; an alert as Alertmanager's API takes it, with an
+`alertname` among its labels and its words in `annotations`, by its labels alone; without a title, by what else is in
+the body and lasts (host, service, a name), and where nothing is, by its message. Nothing that says anything is thrown
+away: an object without a title is titled with the first line of its message, and one without that pages as "Alert from
 <source>".
 
 Common other names are understood: `summary` or `name` for title; `state`, `event_type` or `event_action` for status,
@@ -94,6 +95,7 @@ _TITLES = (
     "title", "annotationstitle", "summary", "headline", "alerttitle", "alertname", "problemtitle",
     "incidenttitle", "eventtitle", "ticketsubject",
 )  # fmt: skip
+_TITLED = frozenset(_TITLES)
 _WEAK_TITLES = (  # may be the name of a rule or a channel
     "subject", "name", "monitorname", "checkname", "eventdefinitiontitle", "displayname", "alertmessage", "monitor",
     "check",
@@ -484,8 +486,22 @@ def _fingerprint(payload: Mapping[str, Any], fields: Fields, title: str | None, 
         return identity("key", key)
     if title is None:
         return identity("body", digest_of(_lasting(payload)))
+    alert = _named_by_its_labels(payload)
     lasting = {name: value for name, value in labels.items() if spelled(name) not in _VOLATILE and not _varies(value)}
+    if alert is not None:
+        return identity("labels", alert, digest_of(lasting))
     return identity("title", line(title, 120), digest_of([title, lasting]))
+
+
+def _named_by_its_labels(payload: Mapping[str, Any]) -> str | None:
+    """The alertname of what is made for an Alertmanager's API: its labels say which problem, its words only how it is.
+
+    collectd's write_http posts its notifications so, the value in the words (5.12, run 2026-11).
+    """
+    labels, words_of_it = payload.get("labels"), payload.get("annotations")
+    if not isinstance(labels, dict) or not isinstance(words_of_it, dict) or _TITLED & {*map(spelled, payload)}:
+        return None
+    return key_of(labels.get("alertname"))
 
 
 def _lasting(payload: Mapping[str, Any]) -> Mapping[str, Any]:

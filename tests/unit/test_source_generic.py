@@ -647,6 +647,29 @@ def test_what_flaps_fires_from_its_start_to_its_stop(service: str | None, well: 
     assert told("CUSTOM", ill) == Status.FIRING
 
 
+def test_what_is_made_for_the_api_of_an_alertmanager_is_known_by_its_labels() -> None:
+    """As collectd's write_http posts a notification: the severity is the status, and the summary has the value."""
+
+    def told(severity: str, summary: str, df: str = "root", **more: Any) -> Alert:
+        labels = {"alertname": "collectd_df_percent_bytes", "instance": "web-01", "df": df, "type": "free"}
+        service = {"severity": severity, "service": "collectd"}
+        begun = "2026-01-05T10:00:00.000000000Z"
+        element = {"labels": labels | service, "annotations": {"summary": summary}, "startsAt": begun, **more}
+        (reading,) = readings_of([element])
+        assert isinstance(reading, Alert)
+        return reading
+
+    warning, failure = told("WARNING", "free is 9, below 10"), told("FAILURE", "free is 3, below 5")
+    over = told("OKAY", "All data sources are within range again. Current value is 50")
+    assert warning.fingerprint == failure.fingerprint == over.fingerprint
+    assert [one.status for one in (warning, failure, over)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert (warning.title, warning.severity) == ("free is 9, below 10", Severity.WARNING)
+    assert told("WARNING", "free is 9, below 10", df="var").fingerprint != warning.fingerprint
+    one, other = (told("WARNING", "x", title=title).fingerprint for title in ("Disk", "Quota"))
+    assert one != other
+    assert told("WARNING", "x", fingerprint="f-1").fingerprint == "key:f-1"
+
+
 def test_an_entity_alone_is_no_key_for_many_problems_may_be_of_it() -> None:
     cpu, disk = (alert_of(entity_id="web-1", title=title).fingerprint for title in ("CPU high", "Disk full"))
     assert cpu != disk
