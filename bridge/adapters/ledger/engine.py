@@ -48,7 +48,7 @@ PATIENCE = {
 # The server hears as little of a host that is gone, and keeps its locks for hours: nobody could write to those series,
 # or send from that lane. Our transactions are idle for milliseconds.
 IDLE_MAX_MS = 10_000
-_IDLE_MAX = "SELECT set_config('{0}', '{1}', false) WHERE current_setting('{0}') = '0'"
+_IDLE_MAX = "SELECT pg_backend_pid(), CASE current_setting('{0}') WHEN '0' THEN set_config('{0}', '{1}', false) END"
 _IS_READ_ONLY = "SHOW transaction_read_only"
 _WRITTEN = {  # what a commit has to write, and no table holds: one page, one record
     "sqlite": "PRAGMA user_version = 0",  # which nobody reads
@@ -280,9 +280,17 @@ def _postgresql_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        """Said by a statement, not as an option of the address: poolers in between refuse options they do not know."""
-        connection.execute(_IDLE_MAX.format("idle_in_transaction_session_timeout", IDLE_MAX_MS))
+        """Said by a statement, not as an option of the address: poolers in between refuse options they do not know.
+
+        A pooler greets with a number of its own, not with the server process's. One that hands each transaction to
+        another server process (PgBouncer's `pool_mode = transaction`) must not meet prepared statements: the driver
+        numbers those of every connection alike, so what another process prepared under the same number would run.
+        """
+        idle_max = _IDLE_MAX.format("idle_in_transaction_session_timeout", IDLE_MAX_MS)
+        process, _ = connection.execute(idle_max).fetchone()
         connection.commit()
+        if process != connection.info.backend_pid:
+            connection.prepare_threshold = None
 
     return engine
 
