@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
-from bridge.adapters.ledger.engine import PATIENCE, Database
+from bridge.adapters.ledger.engine import PATIENCE, Database, LedgerMisnamed
 from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
@@ -102,8 +102,7 @@ def test_a_host_that_is_gone_in_mid_transaction_holds_up_the_others_only_for_a_m
 
 
 def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -> None:
-    joint = "&" if "?" in address else "?"
-    database = Database(f"{address}{joint}options=-c%20idle_in_transaction_session_timeout%3D77s")
+    database = Database(with_option(address, "options=-c%20idle_in_transaction_session_timeout%3D77s"))
     with database.reading() as transaction:
         said = transaction.connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
     assert said == "77s"
@@ -114,8 +113,7 @@ def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: s
     with psycopg.connect(address.replace("+psycopg", "")) as administrator:
         administrator.execute("DROP SCHEMA public CASCADE")
         administrator.execute("CREATE SCHEMA public")
-    joint = "&" if "?" in address else "?"
-    strict = f"{address}{joint}options=-c%20statement_timeout%3D100ms%20-c%20lock_timeout%3D100ms"
+    strict = with_option(address, "options=-c%20statement_timeout%3D100ms%20-c%20lock_timeout%3D100ms")
     with psycopg.connect(address.replace("+psycopg", "")) as other, ThreadPoolExecutor() as pool:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])  # another host upgrades, and takes its time
         database = Database(strict)
@@ -126,6 +124,32 @@ def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: s
     with database.reading() as transaction:
         assert transaction.connection.execute(text("SHOW statement_timeout")).scalar() == "100ms"  # as before
     database.close()
+
+
+def with_option(address: str, option: str) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{option}"
+
+
+@pytest.mark.parametrize("path", ["public", "nowhere"])
+def test_a_role_that_may_not_make_tables_is_told_so_with_what_to_do(address: str, path: str) -> None:
+    with psycopg.connect(address.replace("+psycopg", "")) as administrator:  # as PostgreSQL 15 makes a database
+        administrator.execute("DROP SCHEMA public CASCADE")
+        administrator.execute("CREATE SCHEMA public")
+        administrator.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+        administrator.execute("CREATE ROLE guest")
+    database = Database(with_option(address, f"options=-c%20role%3Dguest%20-c%20search_path%3D{path}"))
+    with pytest.raises(LedgerUnavailable, match=r"(?s)^the ledger refuses its role: [^\n]*; let the role .* own"):
+        upgrade(database)
+    database.close()
+    with psycopg.connect(address.replace("+psycopg", "")) as administrator:
+        administrator.execute("DROP OWNED BY guest")
+        administrator.execute("DROP ROLE guest")
+
+
+@pytest.mark.parametrize("option", ["sslmod=require", "autocommit=1"])
+def test_an_option_that_no_connection_has_is_named(address: str, option: str) -> None:
+    with pytest.raises(LedgerMisnamed, match=f'the address of .ledger:.* "{option.partition("=")[0]}"'):
+        Database(with_option(address, option))
 
 
 class Tried(Ledger):

@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, literal_column, select
+from sqlalchemy import URL, BigInteger, Connection, Engine, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from bridge.adapters.files import FileLock, Meanwhile
 from bridge.adapters.ledger.schema import from_us
-from bridge.domain.errors import LedgerUnavailable
+from bridge.domain.errors import BridgeError, LedgerUnavailable
 
 BUSY_TIMEOUT_MS = 5000
 _NOW = select(literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", type_=BigInteger))
@@ -34,8 +34,10 @@ _ADVICE = {
     sqlite3.SQLITE_PERM: _ITS_USER,
     sqlite3.SQLITE_READONLY: _ITS_USER,
 }
+OWNS = "let the role that the address names own the database, or the schema of its search_path and every table in it"
 NO_WRITES = "the ledger takes no writes: its server is read-only"
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
+NOT_ALLOWED = ("42501", "3F000")  # SQLSTATE insufficient_privilege, invalid_schema_name
 # A server whose machine or network is gone says nothing, and TCP by itself waits for a quarter of an hour for it, two
 # hours where it has nothing to send. What the address says of these (libpq's own words) goes before.
 PATIENCE = {
@@ -57,6 +59,10 @@ _WRITTEN = {  # what a commit has to write, and no table holds: one page, one re
 WRITE = "ib_write"  # execution option: this transaction writes
 
 
+class LedgerMisnamed(BridgeError):
+    """The ledger's address asks for something that no connection has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """An open transaction: its connection and the database's time at its start."""
@@ -69,7 +75,10 @@ class Database:
     """One ledger database as this process reaches it. Make it after forking."""
 
     def __init__(self, url: str, engine: Engine | None = None) -> None:
-        """`engine` is one without connections that knows the database already; see `in_child`."""
+        """`engine` is one without connections that knows the database already; see `in_child`.
+
+        Raises LedgerMisnamed.
+        """
         self.is_sqlite = url.startswith("sqlite")
         self.url = url
         self.file: Path | None = None  # of SQLite; made by make_file alone
@@ -234,6 +243,8 @@ class Database:
             if _sqlstate(error) == READ_ONLY:
                 self.engine.dispose()  # of before a failover: whoever takes writes now has the next connection
                 raise LedgerUnavailable(NO_WRITES) from error
+            if _sqlstate(error) in NOT_ALLOWED:
+                raise LedgerUnavailable(f"the ledger refuses its role: {_first_line(error)}; {OWNS}") from error
             if _is_damaged(error):
                 raise LedgerUnavailable(f"{self.file} {DAMAGED}") from error
             if not getattr(error, "connection_invalidated", False):
@@ -249,6 +260,11 @@ class Database:
             return f"the ledger did not answer: {said}"
         advice = _ADVICE.get(_primary_code(error))
         return f"the ledger {self.file} did not answer: {said}" + (f"; {advice}" if advice else "")
+
+
+def _first_line(error: BaseException) -> str:
+    """What the database said, without the statement."""
+    return str(getattr(error, "orig", error)).partition("\n")[0]
 
 
 def is_contention(error: BaseException) -> bool:
@@ -274,9 +290,11 @@ def _sqlstate(error: BaseException) -> str | None:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    patient = make_url(url)
-    patient = patient.update_query_dict({name: value for name, value in PATIENCE.items() if name not in patient.query})
-    engine = create_engine(patient, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+    address = make_url(url)
+    _require_known(address)
+    unsaid = {name: value for name, value in PATIENCE.items() if name not in address.query}
+    address = address.update_query_dict(unsaid)
+    engine = create_engine(address, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -293,6 +311,18 @@ def _postgresql_engine(url: str) -> Engine:
             connection.prepare_threshold = None
 
     return engine
+
+
+def _require_known(address: URL) -> None:
+    """Every option of the address is one of libpq's. Raises LedgerMisnamed."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo(**dict.fromkeys(address.query, ""))
+    except ProgrammingError as error:
+        said = _first_line(error)  # 'invalid connection option "x"'
+        raise LedgerMisnamed(f"the address of 'ledger:' cannot be: {said}; mend it and start again") from error
 
 
 def _lower(text: str | None) -> str | None:
