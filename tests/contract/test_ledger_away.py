@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
 from bridge.adapters.ledger.engine import PATIENCE, Database, LedgerMisnamed
-from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, upgrade
+from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, SchemaError, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web.health import Writable
@@ -150,6 +150,27 @@ def test_a_role_that_may_not_make_tables_is_told_so_with_what_to_do(address: str
 def test_an_option_that_no_connection_has_is_named(address: str, option: str) -> None:
     with pytest.raises(LedgerMisnamed, match=f'the address of .ledger:.* "{option.partition("=")[0]}"'):
         Database(with_option(address, option))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_no_ledger_is_made_where_letters_would_have_no_place(address: str, encoding: str) -> None:
+    with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE odd ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+        try:
+            database = Database(make_url(address).set(database="odd").render_as_string(hide_password=False))
+            with pytest.raises(SchemaError, match=f"{encoding}, .* 'createdb --encoding UTF8"):
+                upgrade(database)
+            database.close()
+        finally:
+            administrator.execute("DROP DATABASE odd WITH (FORCE)")
+
+
+def test_letters_arrive_whatever_encoding_the_environment_names(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    database = Database(address)
+    with database.reading() as transaction:
+        assert transaction.connection.execute(text("SELECT :said"), {"said": "Größe → 日本"}).scalar() == "Größe → 日本"
+    database.close()
 
 
 class Tried(Ledger):

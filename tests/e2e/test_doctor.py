@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from bench.load import free_port
 from bridge.adapters.http import Http
@@ -222,6 +224,19 @@ def test_a_redis_of_our_own_needs_a_program(tmp_path: Path, server: SandboxServe
     path = with_shadow(tmp_path)
     said = spawn(tmp_path, "doctor", PYTHONPATH=path, PATH=str(tmp_path), BRIDGE_SANDBOX_URL=server.base_url).out
     assert "PROBLEM  redis: {}\n           {}\n".format(*NO_VALKEY.split("; ")) in said
+
+
+def test_a_database_that_cannot_keep_every_letter_is_a_problem(
+    tmp_path: Path, server: SandboxServer, postgres: str
+) -> None:
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+        administrator.execute("CREATE DATABASE odd ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+        try:
+            write_configuration(tmp_path, ledger=make_url(postgres).set(database="odd").render_as_string())
+            out = doctor(tmp_path, server).out
+        finally:
+            administrator.execute("DROP DATABASE odd WITH (FORCE)")
+    assert "PROBLEM  ledger: the ledger's database keeps text as LATIN1, " in out
 
 
 @pytest.mark.parametrize(("policy", "mark"), [("allkeys-lru", "PROBLEM"), ("noeviction", "ok     ")])

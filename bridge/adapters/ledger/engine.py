@@ -47,6 +47,8 @@ PATIENCE = {
     "keepalives_interval": "3",  # s
     "keepalives_count": "3",
 }
+# A server without an encoding, or PGCLIENTENCODING in the environment, would say another.
+_TEXTS = {"client_encoding": "utf8"}
 # The server hears as little of a host that is gone, and keeps its locks for hours: nobody could write to those series,
 # or send from that lane. Our transactions are idle for milliseconds.
 IDLE_MAX_MS = 10_000
@@ -292,7 +294,7 @@ def _sqlstate(error: BaseException) -> str | None:
 def _postgresql_engine(url: str) -> Engine:
     address = make_url(url)
     _require_known(address)
-    unsaid = {name: value for name, value in PATIENCE.items() if name not in address.query}
+    unsaid = {name: value for name, value in (PATIENCE | _TEXTS).items() if name not in address.query}
     address = address.update_query_dict(unsaid)
     engine = create_engine(address, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
 

@@ -15,6 +15,7 @@ _ADVISORY_LOCK = 0x1B_1B_1B
 # What an administrator allows a statement is meant for those of every day: an index over a year of incidents takes
 # longer, and so does the wait for another host that builds it.
 _PATIENT = ("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0")
+_ENCODING = "UTF8"
 _IS_THERE = {  # SQLAlchemy's inspector would say so as well, and cost every process most of a megabyte
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'",
     "postgresql": "SELECT to_regclass('alembic_version')",
@@ -67,6 +68,8 @@ def upgrade(database: Database) -> tuple[str | None, str]:
             raise SchemaError(_newer(before))
         if before == HEAD:
             return before, HEAD
+        if before is None and (odd := odd_encoding(transaction)):
+            raise SchemaError(f"{odd}; nothing was made there")
         from alembic import command  # a quarter of a second, which a start that has nothing to do is spared
         from alembic.config import Config
 
@@ -75,6 +78,22 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
     return before, HEAD
+
+
+def odd_encoding(transaction: Transaction) -> str | None:
+    """What is wrong with how the database keeps text, and what to do; None for UTF-8, as SQLite's always is."""
+    connection = transaction.connection
+    found = (
+        _ENCODING
+        if connection.dialect.name == "sqlite"
+        else connection.exec_driver_sql("SHOW server_encoding").scalar()
+    )
+    if found == _ENCODING:
+        return None
+    return (
+        f"the ledger's database keeps text as {found}, and would refuse an alert for one letter that it lacks: "
+        "make one with 'createdb --encoding UTF8 --template template0'"
+    )
 
 
 def _known() -> frozenset[str]:

@@ -13,7 +13,7 @@ import click
 
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Ledger
-from bridge.adapters.ledger.upgrade import SchemaError
+from bridge.adapters.ledger.upgrade import SchemaError, odd_encoding
 from bridge.config.models import Settings
 from bridge.destinations.base import Destination
 from bridge.destinations.incident_io import IncidentIo
@@ -141,6 +141,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         yield odd("ledger", f"{file} does not exist yet", "'incident-bridge db upgrade' or 'up' makes it")
         return
     try:
+        odd_letters = None if file is not None else _odd_letters(settings)
+        if odd_letters is not None:
+            advice = "and move what is there with pg_dump and pg_restore, every process stopped"
+            yield wrong("ledger", odd_letters, advice)
         with closing(wiring.open_ledger(settings)) as ledger:
             ledger.database.write_tried()
             yield from _room(file)
@@ -164,6 +168,14 @@ def _room(file: Path | None) -> Iterator[Finding]:
             "growing, but gives nothing back: how to do that is in deploy/README.md"
         )
         yield odd("ledger", f"{free >> 20} MiB are free on its disk", advice)
+
+
+def _odd_letters(settings: Settings) -> str | None:
+    """What is wrong with how PostgreSQL keeps texts. Raises LedgerUnavailable."""
+    from bridge import wiring
+
+    with closing(wiring.open_database(settings)) as database, database.reading() as transaction:
+        return odd_encoding(transaction)
 
 
 def _processes(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
