@@ -7,6 +7,7 @@ not trusted: JSON only, and two functions only.
 
 import os
 import socket
+import ssl
 import threading
 import time
 import traceback
@@ -353,7 +354,7 @@ def run_worker(
         except redis.RedisError as error:
             if lost_at is None:
                 lost_at = time.monotonic()
-                logs.get().warning(logs.QUEUE_LOST, reason=_plain(error))
+                logs.get().warning(logs.QUEUE_LOST, reason=reason_of(error))
             stop.wait(RECONNECT_AFTER_S[min(failures, len(RECONNECT_AFTER_S) - 1)])
             failures += 1
         finally:
@@ -395,12 +396,18 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        raise QueueUnavailable(f"Redis: {_plain(error)}") from error
+        raise QueueUnavailable(f"Redis: {reason_of(error)}") from error
 
 
-def _plain(error: Exception) -> str:
-    """Without the address, which may hold a password."""
+def reason_of(error: Exception) -> str:
+    """Why Redis did not do it, without the address, which may hold a password."""
     cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLError):  # an OSError whose number is one of OpenSSL's
+        said = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or type(cause).__name__
+        return f"TLS: {said}"
+    if isinstance(cause, socket.gaierror):  # and this one's is one of the resolver's
+        return str(cause.strerror)
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
-    return str(error)[:200] if isinstance(error, redis.ResponseError) else type(error).__name__
+    is_answer = isinstance(error, redis.ResponseError | redis.AuthenticationError)
+    return str(error)[:200] if is_answer else type(error).__name__

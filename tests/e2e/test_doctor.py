@@ -174,10 +174,10 @@ def test_a_date_that_is_none_is_passed_over(date: str) -> None:
 
 
 @contextmanager
-def redis(folder: Path, policy: str) -> Iterator[str]:
+def redis(folder: Path, policy: str, *more: str) -> Iterator[str]:
     """Somebody's Redis."""
     port = free_port()
-    settings = ["--port", str(port), "--maxmemory-policy", policy, "--save", "", "--dir", str(folder)]
+    settings = ["--port", str(port), "--maxmemory-policy", policy, "--save", "", "--dir", str(folder), *more]
     program = [str(server_program()), *settings]
     with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -248,6 +248,24 @@ def test_somebody_s_redis_may_not_evict(tmp_path: Path, server: SandboxServer, p
     assert ("evicts keys when it is full (maxmemory-policy allkeys-lru)" in out) == (policy == "allkeys-lru")
 
 
+def test_a_redis_that_is_full_is_a_problem(tmp_path: Path, server: SandboxServer) -> None:
+    with redis(tmp_path, "noeviction", "--maxmemory", "1") as url:
+        write_configuration(tmp_path, redis=url)
+        out = doctor(tmp_path, server).out
+    assert "PROBLEM  redis: takes no jobs (command not allowed when used memory > 'maxmemory'.)\n" in out
+
+
+def test_a_user_of_redis_with_the_rights_that_the_bridge_needs_is_no_problem(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    rights = ["bridge", "on", ">word", "~rq:*", "~ib:*", "+@read", "+@write", "+@transaction", "+@connection"]
+    with redis(tmp_path, "noeviction", "--user", *rights) as url:
+        write_configuration(tmp_path, redis=url.replace("://", "://bridge:word@"))
+        out = doctor(tmp_path, server).out
+    assert "warning  redis: takes jobs, and does not tell whether it evicts keys (" in out
+    assert "PROBLEM  redis" not in out
+
+
 def test_where_criticals_go_when_an_account_stands_still_is_said(tmp_path: Path, server: SandboxServer) -> None:
     accounts = {
         "pd": {**PAGERDUTY, "plan_b": "io"},
@@ -289,7 +307,7 @@ def test_what_is_away_is_said_with_what_to_do(tmp_path: Path, server: SandboxSer
     write_configuration(tmp_path, redis=f"redis://127.0.0.1:{free_port()}/0")
     server.stop()
     out = doctor(tmp_path, server).out
-    assert "PROBLEM  redis: does not answer (ConnectionError)\n" in out
+    assert "PROBLEM  redis: does not answer (Connection refused)\n" in out
     assert "warning  account pd: and the sandbox does not run now\n" in out
     assert "warning  ledger: " in out
     assert "does not exist yet" in out

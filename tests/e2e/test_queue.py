@@ -1,11 +1,13 @@
 """The queue and its workers on a real server, with real kills: work is carried quickly, and nothing else is run."""
 
+import errno
 import json
 import os
 import pickle
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 import redis
 
-from bridge.adapters.queue import DRAIN, UPKEEP, Queue, QueueMisnamed, QueueUnavailable
+from bridge.adapters.queue import DRAIN, UPKEEP, Queue, QueueMisnamed, QueueUnavailable, reason_of
 from bridge.adapters.valkey import ValkeyKeeper
 from tests.e2e.living import cpu_s
 
@@ -434,6 +436,28 @@ def test_without_redis_everything_says_so_at_once(tmp_path: Path) -> None:
             call()
         assert "hidden" not in str(caught.value)
     assert time.monotonic() - started < 0.5
+
+
+def raised(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (raised(redis.ConnectionError("at host:6379"), OSError(errno.ECONNREFUSED, "")), "Connection refused"),
+        (raised(redis.ConnectionError(), ssl.SSLError(1, "[SSL] no")), "TLS: SSLError"),
+        (
+            raised(redis.ConnectionError(), socket.gaierror(-2, "Name or service not known")),
+            "Name or service not known",
+        ),
+        (redis.AuthenticationError("Authentication required."), "Authentication required."),
+        (redis.ConnectionError("at host:6379"), "ConnectionError"),
+    ],
+)
+def test_why_redis_does_not_answer_is_said_in_the_words_of_who_refused(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
 
 
 @pytest.mark.parametrize(("option", "value"), [("max_connection", "10"), ("db", "one")])

@@ -28,6 +28,7 @@ from bridge.entrypoints.cli.setup import names_checked
 from bridge.entrypoints.cli.tables import age, counted, printed
 
 FREE_MIN_BYTES = 1 << 30
+REDIS_TRIED_KEY = "ib:doctor"
 REDIS_TIMEOUT_S = 3.0
 _MARKS = {Health.OK: "ok", Health.WARNING: "warning", Health.PROBLEM: "PROBLEM"}
 
@@ -223,6 +224,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         return
     import redis
 
+    from bridge.adapters.queue import reason_of
+
     address = urlsplit(settings.redis)
     if not address.password and _is_public(address.hostname or ""):
         yield odd(
@@ -232,11 +235,20 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         client: Any = redis.Redis.from_url(
             settings.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
         )
-        client.ping()
-        policy = client.info("memory").get("maxmemory_policy", "")
+        client.set(REDIS_TRIED_KEY, 1, px=1)
+    except redis.ResponseError as error:  # it is full, a replica, or its ACL says no
+        advice = "the clock drains the lanes without it, slower; let it take what begins with rq: and ib:"
+        yield wrong(part, f"takes no jobs ({reason_of(error)})", advice)
+        return
     except redis.RedisError as error:
         advice = "the clock drains the lanes without it, slower; start it, or mend 'redis:'"
-        yield wrong(part, f"does not answer ({type(error).__name__})", advice)
+        yield wrong(part, f"does not answer ({reason_of(error)})", advice)
+        return
+    try:
+        policy = client.info("memory").get("maxmemory_policy", "")
+    except redis.RedisError as error:
+        advice = "allow it +info, or see to it that maxmemory-policy is noeviction"
+        yield odd(part, f"takes jobs, and does not tell whether it evicts keys ({reason_of(error)})", advice)
         return
     if policy and policy != "noeviction":
         advice = (
