@@ -144,6 +144,14 @@ def test_every_alert_says_what_is_wrong_and_what_it_means() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
 
 
+def test_the_job_that_the_rules_ask_for_is_the_documented_one_and_its_absence_is_told() -> None:
+    document = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- scrape -->\n```yml\n(.*?)```\n<!-- /scrape -->", document, re.DOTALL)
+    (job,) = [job["job_name"] for text in shown for job in read_tree(text, "README.md").value["scrape_configs"]]
+    asked = [expression for _, expression in expressions() if "job=" in expression]
+    assert asked == [f'up{{job="{job}"}} == 0 or absent(up{{job="{job}"}})']
+
+
 def test_promtool_finds_no_mistake_in_the_rules() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
