@@ -203,6 +203,23 @@ def test_a_day_counts_what_came_what_went_and_what_failed(ledger: Ledger) -> Non
     assert (lately.received, lately.outcomes, lately.per_minute) == (2, {"opened": 3}, pytest.approx(0.2))
 
 
+def test_what_fires_in_a_letter_is_known_by_the_last_report_of_each_problem(ledger: Ledger) -> None:
+    """Of one whose place another took as well: its problems moved on, their reports did not."""
+    for fingerprint in ("a", "b", "c"):
+        settle(ledger, fires(fingerprint, parts=("x",)))
+    record(ledger, claim(ledger), REFUSED)
+    settle(ledger, ends("c"))
+    settle(ledger, fires("a", parts=("x",)))  # a new episode, which b moves on to
+    record(ledger, claim(ledger), REFUSED)
+    last_of_a, _, _, last_of_b, _ = [one["id"] for one in ledger.events(EventQuery()).items]
+    incident = ledger.incidents(limit=1).items[0]
+    assert {one["fingerprint"] for one in incident["members"]} == {"a", "b"}
+    assert ledger.last_firing(incident["id"]) == [(last_of_b, 0), (last_of_a, 0)]
+    settle(ledger, ends("a"))
+    assert ledger.last_firing(incident["id"]) == [(last_of_b, 0)]
+    assert ledger.last_firing("nothing") == []
+
+
 def test_a_broken_template_is_known_by_its_rule(ledger: Ledger) -> None:
     settle(ledger, fires("a", rule="bad", notes=("title: its template failed: no such field",)), fires("b"))
     assert ledger.troubles("another book")["templates"] == [], "whoever mends the rule is left in peace"

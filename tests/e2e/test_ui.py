@@ -1,9 +1,11 @@
 """The operations UI on a running bridge: every page, every action, and nothing that alert text could do to a page."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 import requests
@@ -216,6 +218,51 @@ def test_dead_letters_are_grouped_replayed_and_discarded_with_a_reason(tmp_path:
         assert "Discarded." in acted(bridge, f"/dead/{dead[0]['id']}/discard", at="/dead", reason="a drill").text
         assert "1 letter back in line" in acted(bridge, f"/dead/{dead[1]['id']}/replay", at="/dead").text
         bridge.eventually(lambda: len(bridge.upstream()) == 1)
+
+
+def test_a_letter_that_gets_another_key_is_reported_again_for_what_still_fires_and_for_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """All were told "Back in line": one page was ignored as stale, one was opened for what was over."""
+
+    def said(name: str, minute: int, status: str = "firing") -> dict[str, Any]:
+        at = {"reported_at": f"2026-08-01T10:{minute:02}:00Z"} if minute else {}
+        return {**alert(name, status=status), **at}
+
+    with Bridge(tmp_path) as bridge:
+
+        def post(path: str, content: Mapping[str, Any] = MappingProxyType({})) -> requests.Response:
+            return requests.post(f"{bridge.url}/api/v1/{path}", json=dict(content), timeout=60)
+
+        post("lanes/pd/pause")
+        bridge.deliver({"alerts": [said("fires", 1), said("over", 0), said("ended before", 0)]})
+        bridge.deliver(said("fires", 5))  # so that the first report is not the last one
+        bridge.deliver(said("ended before", 0, "resolved"))
+        for _ in range(4):  # each create, and its plain form
+            bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 402})
+        post("lanes/pd/resume")
+        bridge.eventually(lambda: "2 dead letters" in page(bridge, "/dead"))
+        bridge.deliver(said("over", 0, "resolved"))
+        rules = bridge.folder / "rules" / "rules.yaml"
+        rules.write_text(rules.read_text().replace("Checkout API", "Postgres Primary"))
+        assert post("reload").json()["state"] == "taken"
+        letters = {one["title"]: one["id"] for one in bridge.every("deliveries") if one["state"] == "dead"}
+        shown = f"/dead/{letters['fires']}"
+        bridge.eventually(lambda: all("another key" in page(bridge, shown) for _ in range(8)))  # in every process
+        silence = {"match": {"title": "fires"}, "for": "1h", "reason": "a drill", "author": "me", "criticals": True}
+        hides = post("silences", silence).json()["id"]
+
+        def anew(title: str) -> str:
+            return acted(bridge, f"/dead/{letters[title]}/anew", at=f"/dead/{letters[title]}").text
+
+        assert "its problem is over" in anew("over")
+        assert "Not replayed" in anew("fires"), "a silence hides what would be reported"
+        assert "2 dead letters" in page(bridge, "/dead"), "nobody was told, so both are still to be seen to"
+        assert requests.delete(f"{bridge.url}/api/v1/silences/{hides}", json={}, timeout=ANSWER_WITHIN_S).ok
+        assert "Back in line" in anew("fires")
+        bridge.arrives("fires")
+        assert "1 dead letter" in page(bridge, "/dead")
+        assert len(bridge.upstream()) == 1, "neither what is over, nor what came in the same webhook and ended before"
 
 
 def test_what_was_typed_into_a_dead_letter_stays_in_its_form_with_the_fault_beside_it(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 
 from bridge.adapters.ledger.changes import Route
 from bridge.adapters.ledger.engine import Transaction
@@ -11,7 +11,9 @@ from bridge.adapters.ledger.etas import Etas
 from bridge.adapters.ledger.read_deliveries import delivery_item
 from bridge.adapters.ledger.reads import LIMIT_MAX, Page, rfc3339
 from bridge.adapters.ledger.rows import telling_from
-from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, events, incidents
+from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, events, incidents, members
+from bridge.domain.alert import Status
+from bridge.domain.decision import Outcome
 from bridge.domain.delivery import Action, DeliveryState
 from bridge.domain.lane import Pace
 
@@ -91,6 +93,34 @@ def opening_event(transaction: Transaction, incident: str) -> tuple[str, int] | 
     )
     row = transaction.connection.execute(found).one_or_none()
     return None if row is None else (row.event_id, row.position)
+
+
+def last_firing(transaction: Transaction, incident: str) -> list[tuple[str, int]]:
+    """The event, and the position in it, of the last report of each problem that fires in an incident, if it is kept.
+
+    Of whichever incident that report was: a problem moves on with a new episode, and a report may open several.
+    """
+    newest = (
+        select(alerts.c.source, alerts.c.fingerprint, func.max(alerts.c.event_id).label("event_id"))
+        .join(members, and_(members.c.source == alerts.c.source, members.c.fingerprint == alerts.c.fingerprint))
+        .where(
+            members.c.incident_id == incident,
+            members.c.firing,
+            alerts.c.status == Status.FIRING.value,
+            alerts.c.outcome != Outcome.IGNORED.value,
+        )
+        .group_by(alerts.c.source, alerts.c.fingerprint)
+        .subquery()
+    )
+    same = (alerts.c[name] == newest.c[name] for name in ("event_id", "source", "fingerprint"))
+    found = (
+        select(alerts.c.event_id, func.max(alerts.c.position).label("position"))
+        .join(newest, and_(*same))
+        .where(alerts.c.status == Status.FIRING.value)
+        .group_by(alerts.c.event_id, alerts.c.source, alerts.c.fingerprint)
+        .order_by(alerts.c.event_id)
+    )
+    return [(row.event_id, row.position) for row in transaction.connection.execute(found)]
 
 
 def reports(transaction: Transaction, incident: str) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ A 2xx means: on disk. Everything refused is a clear sentence, and whatever could
 
 import json
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from bridge.adapters import logs
 from bridge.adapters.ledger import Receipt, Settled, receipt
-from bridge.domain.alert import Reading, Webhook
+from bridge.domain.alert import Alert, Notice, Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
 from bridge.entrypoints.web.redacting import without_secrets
@@ -31,6 +31,7 @@ READ_CHUNK = 64 * 1024
 # (https://maxbeatty.com/2015/11/16/how-to-subscribe-to-aws-sns-using-https-with-basic-authentication/; read 2026-11).
 BASIC_CHALLENGE = 'Basic realm="incident-bridge", charset="UTF-8"'
 AT_ONCE_MAX_BYTES = 64 * 1024  # a larger body is read in its own thread, so that nobody waits behind it
+NOT_MEANT = "received again for another alert of the same webhook"
 
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
@@ -138,16 +139,27 @@ def _receive(receiver: Receiver, source: Source, webhook: Webhook) -> Response:
     return answer(202, event=settled.event_id, alerts=settled.alerts)
 
 
-def taken_again(receiver: Receiver, webhook: Webhook) -> str:
-    """A stored webhook is settled as a new event, by today's rules; its id. Raises DecodeError, LedgerUnavailable."""
+def taken_again(receiver: Receiver, webhook: Webhook, only: Collection[int] | None = None) -> str:
+    """A stored webhook is settled as a new event, by today's rules; its id. Raises DecodeError, LedgerUnavailable.
+
+    `only` the alerts at these positions count then, as if said now: what came since makes none of them late.
+    """
     source = receiver.sources[webhook.source]
-    made = _receipt(receiver, source, webhook, zlib.compress(webhook.body, 1), None)
+    made = _receipt(receiver, source, webhook, zlib.compress(webhook.body, 1), None, only)
     return receiver.settle(lambda: made).event_id
 
 
-def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, delivery_id: str | None) -> Receipt:
+def _receipt(
+    receiver: Receiver,
+    source: Source,
+    safe: Webhook,
+    packed: bytes,
+    delivery_id: str | None,
+    only: Collection[int] | None = None,
+) -> Receipt:
     """Read, decide and prepare; in the writer's thread as a rule. Raises DecodeError."""
     ruling = receiver.ruling()
+    readings = source.alerts_in(safe)
     return receipt(
         event_id=receiver.new_id(),
         source=source.name,
@@ -156,8 +168,19 @@ def _receipt(receiver: Receiver, source: Source, safe: Webhook, packed: bytes, d
         body=safe.body,
         packed_body=packed,
         delivery_id=delivery_id,
-        decided=ruling.decide(source.alerts_in(safe)),
+        decided=ruling.decide(readings if only is None else _said_now(readings, only)),
         book=ruling.hash,
+    )
+
+
+def _said_now(readings: Sequence[Reading], only: Collection[int]) -> tuple[Reading, ...]:
+    return tuple(
+        replace(one, reported_at=None)
+        if position in only and isinstance(one, Alert)
+        else Notice(
+            source=one.source, source_type=one.source_type, reason=NOT_MEANT, payload=one.payload, title=one.title
+        )
+        for position, one in enumerate(readings)
     )
 
 

@@ -84,6 +84,11 @@ class ForReading(Base):
         with self.database.reading() as transaction:
             return desk.opening_event(transaction, incident_id)
 
+    def last_firing(self, incident_id: str) -> list[tuple[str, int]]:
+        """The event, and the position in it, of the last report of each problem that fires in an incident."""
+        with self.database.reading() as transaction:
+            return desk.last_firing(transaction, incident_id)
+
     def incidents(
         self,
         *,

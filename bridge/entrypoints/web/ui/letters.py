@@ -18,7 +18,7 @@ from bridge.entrypoints.web.ui.workshop import Anew, Unable, Workshop
 
 SAMPLE = 5
 BULK_MAX = 500  # letters of one cause that one form replays or discards
-AGAIN = "its event was received again, under today's rules"
+AGAIN = "its problems were reported again, under today's rules"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class Letters:
         if anew.same_key:
             self._poke(frozenset({self._ledger.replayed_mended(delivery_id, anew.body)}))
             return f"/incidents/{letter.incident.id}"
-        fresh = self._workshop().received_again(anew.event)
+        fresh = self._workshop().reported_again(letter)
         self._ledger.discarded(delivery_id, AGAIN)
         return f"/events/{fresh}"
 

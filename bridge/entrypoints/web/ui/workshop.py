@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -18,8 +18,9 @@ from bridge.config.rule_files import RuleFiles
 from bridge.destinations.base import Destination
 from bridge.domain.alert import Alert, Status, Webhook
 from bridge.domain.delivery import NamedThing, NameRef
-from bridge.domain.incident import CreateBody
+from bridge.domain.incident import CreateBody, Refused
 from bridge.domain.names import Found, find
+from bridge.domain.transitions import on_replayed
 from bridge.entrypoints import captured
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.explain.requests import without_credentials
@@ -43,14 +44,16 @@ class Anew:
     """What today's rules make of the alert behind a dead letter."""
 
     rule: str
-    event: str  # the one that opened its incident
     body: CreateBody
-    same_key: bool  # False: it would be another incident, so its event has to be received again
+    same_key: bool  # False: it would be another incident, so its problems have to be reported again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """Everything to try things with. `receive` settles a webhook as a new event and answers its id."""
+    """Everything to try things with.
+
+    `receive` settles a webhook, or its alerts at some positions alone, as a new event and answers its id.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -58,7 +61,7 @@ class Workshop:
     files: Callable[[], RuleFiles | None]  # what that book is compiled from
     sources: Mapping[str, Source]
     destinations: Mapping[str, Destination]
-    receive: Callable[[Webhook], str]
+    receive: Callable[[Webhook, Collection[int] | None], str]
     trials: Trials
 
     # -- stored events
@@ -82,13 +85,16 @@ class Workshop:
             self.settings, self.book(), readings, source=webhook.source, event=event_id, ledger=self.ledger
         )
 
-    def received_again(self, event_id: str) -> str:
-        """A stored webhook is received once more, as a new event; its id. Raises Unable."""
+    def received_again(self, event_id: str, only: Collection[int] | None = None) -> str:
+        """A stored webhook, or the alerts at these positions, is received once more, as a new event; its id.
+
+        Raises Unable.
+        """
         webhook = self.webhook(event_id)
         readings = captured.read_again(self.sources, webhook)
         if isinstance(readings, str):
             raise Unable(readings)
-        return self.receive(replace(webhook, received_at=datetime.now(UTC)))
+        return self.receive(replace(webhook, received_at=datetime.now(UTC)), only)
 
     def test_of(self, event_id: str) -> tuple[str, bytes]:
         """A stored event as a rule test: the name of a zip file, and its bytes. Raises Unable."""
@@ -177,10 +183,33 @@ class Workshop:
         chosen = next((one for one in mine if one.series == letter.incident.series), mine[0])
         return Anew(
             rule=chosen.rule,
-            event=opening[0],
             body=body_of(chosen, letter.incident.episode_id),
             same_key=chosen.series == letter.incident.series,
         )
+
+    def reported_again(self, letter: Letter) -> str:
+        """Each problem of a letter that fires still is reported once more, for today's rules; the last event of these.
+
+        Raises Unable where that pages nobody: the letter is still to be seen to, then.
+        """
+        refused = on_replayed(letter.incident, letter.delivery.action, sent=letter.sent)
+        if isinstance(refused, Refused):
+            raise Unable(f"{refused.why}; discard it")
+        by_event: dict[str, list[int]] = {}
+        for event, position in self.ledger.last_firing(letter.incident.id):
+            by_event.setdefault(event, []).append(position)
+        if not by_event:
+            raise Unable("the reports of its problems are not kept any more")
+        account = letter.incident.account
+        for event, positions in by_event.items():
+            fresh = self.received_again(event, positions)
+            alerts = (self.ledger.event(fresh) or {"alerts": ()})["alerts"]
+            for position in positions:
+                mine = [one for one in alerts[position]["decisions"] if one["account"] in (account, None)]
+                if not any(one["incident"] for one in mine):
+                    why = mine[0]["reason"] if mine else f"today's rules send it nowhere on {account}"
+                    raise Unable(f"'{alerts[position]['title']}' was reported again, and {why}; see event {fresh}")
+        return fresh
 
     def _things(self, account: str, kind: str) -> tuple[NamedThing, ...]:
         held = self.ledger.name_list(account, kind)
