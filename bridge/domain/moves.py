@@ -30,7 +30,7 @@ MOVES: tuple[tuple[State | None, State, str], ...] = (
     (State.DEAD, State.SENDING, "create replayed that may have worked"),
     (State.DEAD, State.RESOLVING, "resolve replayed"),
     (State.DEAD, State.CANCELLED, "create discarded"),
-    (State.DEAD, State.RESOLVED, "resolve discarded"),
+    (State.DEAD, State.RESOLVED, "resolve discarded, or replayed behind a newer episode"),
 )
 
 FOLDING_MOVES: tuple[tuple[State | None, State, str], ...] = (  # domain.folding

@@ -33,7 +33,7 @@ from datetime import datetime
 from typing import assert_never
 
 from bridge.domain.alert import Severity
-from bridge.domain.decision import OnAcknowledge, OnResolve, Outcome
+from bridge.domain.decision import KeyRule, OnAcknowledge, OnResolve, Outcome
 from bridge.domain.delivery import Action, Reason, Reference
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, NewEpisode, Refused, Transition
 from bridge.domain.telling import FLAP_WINDOW, Telling, flapped, flapping_is_due, silenced, taken_back
@@ -374,6 +374,8 @@ def on_dead(incident: Incident, action: Action, reason: Reason) -> Transition:
 
 def on_replayed(incident: Incident, action: Action, *, sent: bool) -> Transition | Refused:
     """A person sends a dead letter again, under its stored key; `sent`: an attempt of it may have worked."""
+    if not incident.live and action is Action.RESOLVE and incident.key_rule is KeyRule.FOR_EVER:
+        return Transition(incident=incident)  # the newer one is another one there as well: nobody else ends this
     if not incident.live:
         return Refused(why="a newer incident of the same series took its place")
     match action:

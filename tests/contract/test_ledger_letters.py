@@ -6,7 +6,7 @@ import pytest
 
 from bridge.adapters.ledger import Claimed, Ledger
 from bridge.adapters.ledger.letters import LetterError
-from bridge.domain.decision import OnResolve, Policy
+from bridge.domain.decision import KeyRule, OnResolve, Policy
 from bridge.domain.delivery import Action, DeliveryState, NothingFound, PermanentFailure, Phase, Reason, UnknownOutcome
 from tests.ledgers import (
     MovedDatabase,
@@ -73,6 +73,44 @@ def test_a_recovery_before_the_letter_died_is_not_forgotten(ledger: Ledger) -> N
     record(ledger, letter, REFUSED)
     ledger.replayed(letter.delivery.id)
     assert told(ledger) == [("create", "pending"), ("resolve", "cancelled"), ("resolve", "pending")]
+
+
+@pytest.mark.parametrize("dies_again", [False, True])
+def test_what_was_not_resolved_can_be_after_a_new_episode_took_its_place(ledger: Ledger, dies_again: bool) -> None:
+    """Where each episode is an incident of its own, nobody else would ever close the last one."""
+    settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER))
+    record(ledger, claim(ledger), delivered("I1"))
+    settle(ledger, ends("a"))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    record(ledger, claim(ledger), REFUSED)  # nor does a look say that somebody closed it
+    assert settle(ledger, fires("a", key_rule=KeyRule.FOR_EVER)) == ["opened"]
+    record(ledger, claim(ledger), delivered("I2"))
+    assert states(ledger) == ["dead", "open"]
+    ledger.replayed(letter.delivery.id)
+    resolve = claim(ledger)
+    assert (resolve.delivery.action, resolve.delivery.upstream_id) == (Action.RESOLVE, "I1")
+    if dies_again:
+        record(ledger, resolve, REFUSED)
+        record(ledger, claim(ledger), REFUSED)
+        assert states(ledger) == ["dead", "open"]
+        ledger.replayed(letter.delivery.id)
+        resolve = claim(ledger)
+    record(ledger, resolve, delivered())
+    assert states(ledger) == ["resolved", "open"]
+    settle(ledger, ends("a"))
+    assert claim(ledger).delivery.upstream_id == "I2"
+
+
+def test_what_was_not_resolved_is_a_later_episodes_where_that_goes_on_in_it(ledger: Ledger) -> None:
+    settle(ledger, fires("a"))
+    record(ledger, claim(ledger), delivered("P1"))
+    settle(ledger, ends("a"))
+    letter = claim(ledger)
+    record(ledger, letter, REFUSED)
+    settle(ledger, fires("a"))
+    with pytest.raises(LetterError, match="took its place"):
+        ledger.replayed(letter.delivery.id)
 
 
 def test_firing_again_while_it_is_replayed_keeps_the_incident_open(ledger: Ledger) -> None:
