@@ -330,6 +330,22 @@ def test_a_rise_that_was_never_delivered_is_told_where_people_have_the_incident_
     assert sent[0].delivery.fields == {"urgency": "high"}
 
 
+@pytest.mark.parametrize("was", [Severity.CRITICAL, Severity.WARNING], ids=["stood as a critical", "as a warning"])
+def test_what_rose_while_its_create_met_what_people_have_open_is_told_there_last(moved: Moved, was: Severity) -> None:
+    """What the create said was told behind the rise, and took it back: a critical stood there as a warning."""
+    opened_again_by_a_person(moved, "a", was)
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], rises=frozenset({"urgency", "priority"}))
+    says_low = {"title": "a is down", "service": "S", "urgency": "low", "priority": "P2"}
+    settle(ledger, fires("a", severity=Severity.WARNING, parts=("x",), fields=says_low))
+    record(ledger, claim(ledger), KeyIsOpen(detail="matching dedup key already exists"))
+    look = claim(ledger)
+    settle(ledger, fires("a", severity=Severity.CRITICAL, parts=("x",), fields={**says_low, "urgency": "high"}))
+    record(ledger, look, delivered("P1", adopted=True))
+    sent = [one for one in sent_within(moved, timedelta(minutes=1)) if one.delivery.action is Action.UPDATE]
+    assert [one.delivery.fields for one in sent] == [{"urgency": "high", "priority": "P2"}]
+
+
 def test_what_is_no_more_severe_is_named_where_people_have_it_open_and_changes_nothing(moved: Moved) -> None:
     opened_again_by_a_person(moved, "a", Severity.CRITICAL)
     settle(moved.ledger, urgent("a", Severity.WARNING), urgent("b", Severity.WARNING))
