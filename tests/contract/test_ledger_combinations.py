@@ -346,6 +346,19 @@ def test_what_rose_while_its_create_met_what_people_have_open_is_told_there_last
     assert [one.delivery.fields for one in sent] == [{"urgency": "high", "priority": "P2"}]
 
 
+def test_a_rise_says_again_what_the_create_said_and_nobody_has_heard_yet(moved: Moved) -> None:
+    """The rise takes the place of the update that waits, and left out what is as in a create that was never made."""
+    opened_again_by_a_person(moved, "a", Severity.WARNING)
+    ledger = moved.ledger
+    ledger.routes[ACCOUNT] = replace(ledger.routes[ACCOUNT], rises=frozenset({"urgency", "priority"}))
+    says_high = {"title": "a is down", "service": "S", "urgency": "high", "priority": "P2"}
+    settle(ledger, fires("a", severity=Severity.ERROR, parts=("x",), fields=says_high))
+    adopts(moved)
+    settle(ledger, fires("a", severity=Severity.CRITICAL, parts=("x",), fields={**says_high, "priority": "P1"}))
+    sent = [one for one in sent_within(moved, timedelta(minutes=1)) if one.delivery.action is Action.UPDATE]
+    assert [one.delivery.fields for one in sent] == [{"urgency": "high", "priority": "P1"}]
+
+
 def test_what_is_no_more_severe_is_named_where_people_have_it_open_and_changes_nothing(moved: Moved) -> None:
     opened_again_by_a_person(moved, "a", Severity.CRITICAL)
     settle(moved.ledger, urgent("a", Severity.WARNING), urgent("b", Severity.WARNING))

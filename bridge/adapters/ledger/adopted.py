@@ -14,9 +14,9 @@ from bridge.adapters.ledger.changes import Changes
 from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.folded import carried_by
 from bridge.adapters.ledger.rows import Row, body_in, incident_from
-from bridge.adapters.ledger.schema import deliveries, incidents
-from bridge.adapters.ledger.telling import left_there, part_of
-from bridge.domain.delivery import Action, DeliveryState, Reason
+from bridge.adapters.ledger.schema import incidents
+from bridge.adapters.ledger.telling import left_there, part_of, waiting_update
+from bridge.domain.delivery import Action, Reason
 from bridge.domain.folding import Listed, joined_note
 from bridge.domain.incident import CreateBody, Incident, IncidentState
 from bridge.domain.transitions import may_be_worse
@@ -31,28 +31,12 @@ _EARLIER = Statement(
     .order_by(incidents.c.id.desc())
     .limit(1)
 )
-_WAITING_UPDATE = Statement(
-    select(deliveries)
-    .where(
-        deliveries.c.incident_id == bindparam("incident"),
-        deliveries.c.action == Action.UPDATE.value,
-        deliveries.c.state == DeliveryState.PENDING.value,
-    )
-    .order_by(deliveries.c.no.desc())
-    .limit(1)
-)
 
 
 def earlier_episode(connection: Connection, incident: Incident) -> Incident | None:
     """The earlier episode of the series that has the same incident upstream, if there is one."""
     rows = _EARLIER.rows(connection, series=incident.series, incident=incident.id, upstream=incident.upstream_id)
     return incident_from(rows[0]) if rows else None
-
-
-def _risen(connection: Connection, incident: Incident) -> CreateBody:
-    """What waits to be told of a higher severity that joined while the create was being sent."""
-    rows = _WAITING_UPDATE.rows(connection, incident=incident.id)
-    return body_in(rows[0]) if rows else CreateBody(fields={}, names=(), notes=())
 
 
 def joins(
@@ -71,7 +55,7 @@ def joins(
         return
     if may_be_worse(incident, earlier):
         was = {} if earlier is None else left_there(connection, earlier)
-        waiting = _risen(connection, incident)
+        waiting = waiting_update(connection, incident)
         wanted = part_of(body_in(row), rises).changed_by(waiting)  # the rise came after what the create says
         differs = [name for name, value in wanted.fields.items() if name in waiting.fields or was.get(name) != value]
         if differs:

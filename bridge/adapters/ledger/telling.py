@@ -42,6 +42,16 @@ _TOLD_LATER = Statement(
     )
     .order_by(deliveries.c.no)
 )
+_WAITING_UPDATE = Statement(
+    select(deliveries)
+    .where(
+        deliveries.c.incident_id == bindparam("incident"),
+        deliveries.c.action == Action.UPDATE.value,
+        deliveries.c.state == DeliveryState.PENDING.value,
+    )
+    .order_by(deliveries.c.no.desc())
+    .limit(1)
+)
 _JOINED = Statement(
     select(
         members.c.title, func.count().over().label("number"), func.max(members.c.joined_at).over().label("joined_last")
@@ -94,8 +104,16 @@ def rise_of(connection: Connection, incident: Incident | None, decision: Decisio
         return nothing
     # a waiting update is not in it: the next one takes its place, and has to say all of it
     told = with_what_was_told(connection, incident, body_in(made[0]), (Action.REOPEN,)).fields
-    fields = {name: value for name, value in decision.fields.items() if name in rises and value != told.get(name)}
+    unheard = waiting_update(connection, incident).fields  # also what is as in a create that found another's incident
+    said = {name: value for name, value in decision.fields.items() if name in rises}
+    fields = {name: value for name, value in said.items() if value != told.get(name) or name in unheard}
     return Change(fields=fields, names=tuple(ref for ref in decision.names if ref.field in fields), notes=())
+
+
+def waiting_update(connection: Connection, incident: Incident) -> CreateBody:
+    """What waits to be told of a higher severity; without fields when nothing does."""
+    rows = _WAITING_UPDATE.rows(connection, incident=incident.id)
+    return body_in(rows[0]) if rows else CreateBody(fields={}, names=(), notes=())
 
 
 def with_what_was_told(
