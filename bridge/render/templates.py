@@ -19,6 +19,7 @@ from bridge.render.values import ALERT_FIELDS, as_native
 OUTPUT_MAX_CHARS = 65_536  # of one render; more is cut
 SOURCE_MAX_CHARS = 65_536
 DEPTH_MAX = 60  # of a template's own nesting, an operator counting as one: its compiler is recursive
+ROW_MAX = 1_000  # of `elif`; Python 3.11 compiles some 2,500, and hosts with one rule book may have several Pythons
 # of a template that is compiled late; its compiler writes nested brackets, and Python has a limit
 SIMPLE_DEPTH_MAX = 12
 SIMPLE_WIDTH_MAX = 100  # nodes beside one another: a long row of `elif` is a deep one to Python
@@ -273,7 +274,11 @@ _COMPILING_FAILS = (TemplateSyntaxError, SyntaxError, ValueError, RecursionError
 
 
 def _is_deep(tree: nodes.Template) -> bool:
-    return any(depth == DEPTH_MAX for depth, _ in enumerate(levels(tree)))
+    return any(depth == DEPTH_MAX or any(map(_is_long_row, level)) for depth, level in enumerate(levels(tree)))
+
+
+def _is_long_row(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.If) and len(node.elif_) > ROW_MAX  # a row is a deep nest to Python's compiler
 
 
 def _is_simple(tree: nodes.Template) -> bool:

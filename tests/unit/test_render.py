@@ -243,6 +243,7 @@ def test_nothing_of_python_is_reachable(source: str) -> None:
         ("{{ " + "(" * 500 + "1" + ")" * 500 + " }}", ["template: it is nested too deep or holds too long a number |"]),
         ("{{ 1" + " + 1" * 500 + " }}", ["template: it is nested too deep or holds too long a number |"]),
         ("{{ " + "9" * 5000 + " }}", ["template: it is nested too deep or holds too long a number |"]),
+        ("{% if 0 %}" + "{% elif 0 %}" * 1_001 + "{% endif %}", ["template: it is nested too deep or holds too long"]),
         ("{{ 1 }}" + "x" * 70_000, ["a template may have 65536 characters, this one has 70007 |"]),
     ],
 )  # fmt: skip
