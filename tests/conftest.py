@@ -57,16 +57,21 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The address of an empty ledger on PostgreSQL."""
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return postgres.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty ledger, on each database in turn."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path)
-    address: str = request.getfixturevalue("postgres")
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    return address.replace("postgresql://", "postgresql+psycopg://", 1)
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

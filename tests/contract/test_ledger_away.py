@@ -24,8 +24,8 @@ ANSWER_WITHIN_S = 10.0
 
 
 @pytest.fixture
-def address(postgres: str) -> str:
-    return postgres.replace("postgresql://", "postgresql+psycopg://", 1)
+def address(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
@@ -110,9 +110,6 @@ def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -
 
 
 def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: str) -> None:
-    with psycopg.connect(address.replace("+psycopg", "")) as administrator:
-        administrator.execute("DROP SCHEMA public CASCADE")
-        administrator.execute("CREATE SCHEMA public")
     strict = with_option(address, "options=-c%20statement_timeout%3D100ms%20-c%20lock_timeout%3D100ms")
     with psycopg.connect(address.replace("+psycopg", "")) as other, ThreadPoolExecutor() as pool:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])  # another host upgrades, and takes its time
@@ -133,8 +130,6 @@ def with_option(address: str, option: str) -> str:
 @pytest.mark.parametrize("path", ["public", "nowhere"])
 def test_a_role_that_may_not_make_tables_is_told_so_with_what_to_do(address: str, path: str) -> None:
     with psycopg.connect(address.replace("+psycopg", "")) as administrator:  # as PostgreSQL 15 makes a database
-        administrator.execute("DROP SCHEMA public CASCADE")
-        administrator.execute("CREATE SCHEMA public")
         administrator.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
         administrator.execute("CREATE ROLE guest")
     database = Database(with_option(address, f"options=-c%20role%3Dguest%20-c%20search_path%3D{path}"))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import Connection, event, select
 
@@ -570,13 +569,9 @@ def test_who_joins_plan_b_while_it_is_sent_keeps_it_open(pair: Pair) -> None:
     assert accounts(pair.ledger)[1] == (OTHER, "open")
 
 
-def test_a_recovery_and_plan_b_at_once_leave_nothing_open(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recovery_and_plan_b_at_once_leave_nothing_open(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recovery has read what it ends, and is about to lock its series, when the clock opens another one."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    url = postgres.replace("postgresql://", "postgresql+psycopg://", 1)
-    pair, database = Pair(url), MovedDatabase(url)
+    pair, database = Pair(postgres_url), MovedDatabase(postgres_url)
     web = ledger_of(database, **pair.routes)
     settle(pair.ledger, critical("a"))
     pair.later(AFTER)

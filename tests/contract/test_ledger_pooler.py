@@ -74,8 +74,8 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 
 
 @pytest.fixture
-def address(postgres: str) -> str:
-    return postgres.replace("postgresql://", "postgresql+psycopg://", 1)
+def address(postgres_url: str) -> str:
+    return postgres_url
 
 
 @pytest.fixture
