@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,9 +62,10 @@ def chat() -> Iterator[Chat]:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger where nobody beats."""
-    return open_ledger(sqlite_url(tmp_path))
+    with closing(open_ledger(sqlite_url(tmp_path))) as opened:
+        yield opened
 
 
 def address(chat: Chat) -> ToAddress:
