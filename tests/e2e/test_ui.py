@@ -258,7 +258,7 @@ def test_a_letter_that_gets_another_key_is_reported_again_for_what_still_fires_a
             def said() -> str:
                 return str(bridge.outcome(bridge.deliver(alert("beside it")))["outcome"])
 
-            bridge.eventually(lambda: {said() for _ in range(12)} == {outcome})
+            bridge.eventually(lambda: {said() for _ in range(40)} == {outcome})
 
         both = {"title": ["fires", "beside it"]}
         silence = {"match": both, "for": "1h", "reason": "a drill", "author": "me", "criticals": True}
@@ -276,7 +276,8 @@ def test_a_letter_that_gets_another_key_is_reported_again_for_what_still_fires_a
         assert "Back in line" in anew("fires")
         bridge.arrives("fires")
         assert "1 dead letter" in page(bridge, "/dead")
-        assert len(bridge.upstream()) == 2, "neither what is over, nor what came in the same webhook and ended before"
+        for ended in ("over", "ended before"):  # the second of these came in the same webhook
+            assert bridge.upstream(ended) == []
 
 
 def test_what_was_typed_into_a_dead_letter_stays_in_its_form_with_the_fault_beside_it(tmp_path: Path) -> None:
