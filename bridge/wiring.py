@@ -208,9 +208,9 @@ def refuse_sandbox_in_earnest(settings: Settings) -> None:
 def refuse_without_redis(settings: Settings) -> None:
     """Raises ValkeyUnavailable when `redis: embedded` has no server: every process would end for it, over and over."""
     if settings.redis == "embedded":
-        from bridge.adapters.valkey import ValkeyKeeper
+        from bridge.adapters.valkey import server_program
 
-        ValkeyKeeper(settings.var_dir)
+        server_program()
 
 
 def sources(settings: Settings, certificate: Certificate | None = None) -> dict[str, Source]:
