@@ -172,6 +172,9 @@ class Supervisor:
     def terminate(self) -> None:
         """Stop everything, as SIGTERM does."""
         self._note(signal.SIGTERM, None)
+        if self._wake_write >= 0:
+            with suppress(BlockingIOError):  # a full pipe wakes as well
+                os.write(self._wake_write, b"!")
 
     def run(self) -> int:
         """Run everything until told to stop, or until nothing is left to run; in the main thread.
@@ -181,6 +184,9 @@ class Supervisor:
         """
         self._wake_read, self._wake_write = _pipe()
         self._lifeline_read, self._lifeline_write = _pipe()
+        # Written to when a signal comes, not when its handler has its turn: one that comes between the last line of
+        # Python before a wait and the wait itself would else be heard of once something else ends that wait.
+        woken_before = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._note) for number in self._heard()}
         gc.collect()
         holes_filled()
@@ -199,6 +205,7 @@ class Supervisor:
             gc.unfreeze()
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(woken_before)
             for descriptor in (self._wake_read, self._wake_write, self._lifeline_read, self._lifeline_write):
                 os.close(descriptor)
 
@@ -226,9 +233,6 @@ class Supervisor:
         elif number != signal.SIGCHLD and time.monotonic() - self._signal_at > ONE_SIGNAL_S:
             self._signals += 1
             self._signal_at = time.monotonic()
-        if self._wake_write >= 0:
-            with suppress(BlockingIOError):  # a full pipe wakes as well
-                os.write(self._wake_write, b"!")
 
     def _sleep(self, until: float | None) -> None:
         """Wait for a signal, or for that time."""
@@ -346,6 +350,7 @@ class Supervisor:
         """In the child: never returns. It leaves by os._exit, for the frames below are the supervisor's."""
         code = 1
         try:
+            signal.set_wakeup_fd(-1)  # closed below, and its number given to a file that no signal is to write to
             os.setpgid(0, 0)  # Ctrl-C of the terminal is the supervisor's business
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)

@@ -77,6 +77,10 @@ def once():
     note("done")
     return 0
 
+def tells():
+    note(f"wakes-{signal.set_wakeup_fd(-1)}")
+    signal.pause()
+
 def sleep():
     note("ready")
     signal.pause()
@@ -233,6 +237,23 @@ def test_a_command_that_raises_ends_its_own_process_only(up: Up, command: str, e
     eventually(lambda: len(up.pids("web")) == 2)
     assert f"web ended with {end}" in up.said()
     assert up.process.poll() is None
+
+
+NO_HANDLER_HAS_ITS_TURN = """
+from bridge.adapters.supervisor import Supervisor
+Supervisor._note = lambda *_: None
+"""
+
+
+def test_a_signal_wakes_the_supervisor_before_its_handler_has_a_turn(up: Up) -> None:
+    """One that comes just before it waits is handled once the wait is over; nothing else would end that."""
+    up.start("web: incident-bridge leave\n", before=NO_HANDLER_HAS_ITS_TURN)
+    eventually(lambda: len(up.pids("web")) == 2)
+
+
+def test_no_signal_of_a_child_writes_to_what_woke_the_supervisor(up: Up) -> None:
+    up.start("web: incident-bridge tells\n")
+    eventually(lambda: bool(up.notes("wakes--1")))
 
 
 def test_when_the_supervisor_is_killed_its_processes_die_with_it(up: Up) -> None:
