@@ -1,11 +1,11 @@
 """`python -m bridge.sandbox`: the stand-ins as a process of their own."""
 
 import argparse
-import signal
 import sys
 import threading
 from pathlib import Path
 
+from bridge.adapters.supervisor import stop_on_signals
 from bridge.sandbox.limits import Rate, Rates
 from bridge.sandbox.server import SandboxServer
 
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"--listen {options.listen}: {odd.strerror}", file=sys.stderr)  # noqa: T201 - a command
         return 1
     stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    stop_on_signals(stop)
     print(f"sandbox listens on {server.start()}", flush=True)  # noqa: T201 - a command
     stop.wait()
     server.stop()
