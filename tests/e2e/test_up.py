@@ -8,10 +8,12 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
@@ -19,7 +21,7 @@ from bench.load import free_port
 from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox.pages import title_of
 from tests.e2e.living import children_of, is_alive, processes
-from tests.e2e.processes import CLI, NO_VALKEY, Bridge, alert, environment, eventually, with_shadow
+from tests.e2e.processes import CLI, NO_VALKEY, Bridge, alert, environment, eventually, locked, with_shadow
 
 pytestmark = pytest.mark.e2e
 
@@ -200,6 +202,21 @@ def test_killed_while_it_starts_it_leaves_nobody_who_keeps_the_next_one_out(up: 
         return False
 
     up.eventually(is_free, ORPHANS_GONE_S)
+
+
+def test_it_waits_for_what_one_that_was_killed_leaves_behind(up: Up) -> None:
+    lock = up.folder / "var" / "up.lock"
+    lock.parent.mkdir(mode=0o700)
+    with locked(lock):  # as what a killed one had forked holds it, until it ends
+        process = up.start()
+        up.eventually(lambda: str(lock) in _open_files(process.pid))
+        time.sleep(0.2)  # it has tried by now
+        assert process.poll() is None, up.err()
+    up.ready()
+
+
+def _open_files(pid: int) -> list[str]:
+    return [one.path for one in psutil.Process(pid).open_files()]
 
 
 def test_ctrl_c_while_it_starts_is_no_traceback() -> None:

@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from bridge.entrypoints.cli import config_option, prepared, say
 
 WORKERS = 4
 SANDBOX_PORT = 8081
+ORPHANS_END_WITHIN_S = 4.0  # gunicorn's workers look once a second whether their parent lives
+LOOKED_EVERY_S = 0.05
 
 
 @click.command()
@@ -90,16 +93,26 @@ def _preload() -> None:
 
 
 def _only_one(var_dir: Path) -> int:
-    """Hold var/up.lock for as long as this runs: two `up` in one folder would restart each other's work."""
+    """Hold var/up.lock for as long as this runs: two `up` in one folder would restart each other's work.
+
+    What one that was killed had forked holds it too until it ends, which is waited for.
+    """
     from bridge.wiring import StartRefused
 
     descriptor = os.open(var_dir / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StartRefused(f"another 'incident-bridge up' runs in {var_dir.parent}; stop that one first") from error
-    return descriptor
+    until = time.monotonic() + ORPHANS_END_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                os.close(descriptor)
+                raise StartRefused(
+                    f"another 'incident-bridge up' runs in {var_dir.parent}; stop that one first"
+                ) from error
+            time.sleep(LOOKED_EVERY_S)
+        else:
+            return descriptor
 
 
 def _port_is_free(host: str, port: int) -> None:
