@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 SECRET_BYTES = 32
+NAME_KEPT_CHARS = 40  # of a file's, in that of the one written beside it: no system takes more than 255 bytes
 Meanwhile = Callable[["Future[Any]"], None]  # works until the future is done: then the lock is ours
 
 
@@ -45,20 +46,28 @@ def _kept_or_drawn(file: TextIO) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
+    """As `replace_bytes`, of a text."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: whoever reads it meanwhile, or after a crash, finds the old one or the new.
 
-    Its mode stays; a link stays one, to what it leads to.
+    Its mode stays; a link stays one, to what it leads to. Raises OSError with the file's name.
     """
-    path = path.resolve()
-    drawn = path.with_name(f".{path.name}.{os.getpid()}")
+    target = path.resolve()
+    drawn = target.with_name(f".{target.name[:NAME_KEPT_CHARS]}.{os.getpid()}")
     try:
-        with drawn.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with drawn.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            drawn.chmod(path.stat().st_mode & 0o777)
-        drawn.replace(path)
+        if target.exists():
+            drawn.chmod(target.stat().st_mode & 0o777)
+        drawn.replace(target)
+    except OSError as error:  # of a disk that is full: without a name; of the drawn one: with a name nobody knows
+        drawn.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         drawn.unlink(missing_ok=True)
         raise

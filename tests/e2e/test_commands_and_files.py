@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -51,6 +52,24 @@ def test_init_says_what_stands_in_its_way(folder: Path) -> None:
     ran = run(folder, "init", "half")
     assert ran.code == PROBLEMS
     assert "incident-bridge: half/rules cannot be read or written: File exists" in ran.err
+
+
+def test_init_on_a_full_disk_leaves_no_half_a_file_that_the_next_try_would_take_for_a_whole_one(tmp_path: Path) -> None:
+    """No file may be longer than the shipped bridge.yaml, which comes first: the next one has no room."""
+    half, whole = tmp_path / "half", tmp_path / "whole"
+    done = subprocess.run(
+        [*CLI, "init", str(half)], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )  # fmt: skip
+    assert done.returncode == PROBLEMS
+    assert f"incident-bridge: {half}/bridge.schema.json cannot be read or written: File too large; " in done.stderr
+    assert run(tmp_path, "init", str(half)).code == FINE
+    assert run(tmp_path, "init", str(whole)).code == FINE
+    assert _contents(half) == _contents(whole)
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_init_makes_can_be_committed_without_the_ledger_and_the_key(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from warnings import catch_warnings, simplefilter
 
 import click
 
+from bridge.adapters.files import replace_bytes
 from bridge.config.folders import visible
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell, unused_config_option
@@ -44,7 +45,7 @@ def init(folder: Path) -> int:
             say(f"{target} exists and is left alone")
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        replace_bytes(target, content)  # half of one would be left alone, and taken for a whole one, by the next try
         tell(f"wrote {target}")
         written += 1
     if written:
