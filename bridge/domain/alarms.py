@@ -115,7 +115,8 @@ def _of_account(account: AccountView, now: datetime) -> Iterator[Cause]:
         if not account.is_configured:
             sentence += ", and no account of that name is configured: nobody sends them"
             advice = (
-                "write it into bridge.yaml again, or resolve them on their pages; 'incident-bridge doctor' says more"
+                "write it into bridge.yaml again, or resolve or detach them on their pages; 'incident-bridge doctor' "
+                "says more"
             )
         yield Cause(kind=CauseKind.LONG_WAIT, about=account.name, sentence=sentence, advice=advice)
 

@@ -67,20 +67,29 @@ def _ended_without_members(incident: Incident) -> Transition | Refused:
     return Transition(incident=resolving, add=(Action.RESOLVE,))
 
 
-def detached(incident: Incident, now: datetime) -> Transition | Refused:
-    """The bridge lets go: the upstream's incident stays as it is, for people; what fires again opens a new one."""
-    if not incident.live:
+def detached(incident: Incident, now: datetime, *, forsaken: bool = False) -> Transition | Refused:
+    """The bridge lets go: the upstream's incident stays as it is, for people; what fires again opens a new one.
+
+    `forsaken`: its account is not configured, so that nobody goes on with what was tried there.
+    """
+    if not incident.live and not (forsaken and incident.state is IncidentState.RESOLVING):
         return Refused(why=_OVER)
     match incident.state:
         case IncidentState.PENDING:
             return Refused(why="nothing of it is upstream yet; resolve it, and it is never sent")
-        case IncidentState.SENDING:
+        case IncidentState.SENDING if not forsaken:
             return Refused(why=_IN_FLIGHT)
-        case IncidentState.RESOLVING if incident.resolve_claimed:
+        case IncidentState.RESOLVING if incident.resolve_claimed and not forsaken:
             return Refused(why=_IN_FLIGHT)
         case IncidentState.DEAD:
             return Refused(why=_LETTER)
-        case IncidentState.OPEN | IncidentState.RESOLVING | IncidentState.RESOLVED | IncidentState.FOLDED:
+        case (
+            IncidentState.OPEN
+            | IncidentState.SENDING
+            | IncidentState.RESOLVING
+            | IncidentState.RESOLVED
+            | IncidentState.FOLDED
+        ):
             over = replace(
                 incident,
                 state=IncidentState.RESOLVED,

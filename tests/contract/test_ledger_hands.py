@@ -15,7 +15,15 @@ from bridge.adapters.ledger.hands import IncidentError, NoSuchIncident
 from bridge.adapters.ledger.schema import deliveries
 from bridge.domain.alert import Severity
 from bridge.domain.decision import KeyRule, OnResolve, Policy
-from bridge.domain.delivery import Action, Delivered, PermanentFailure, Reason, Reference, TransientFailure
+from bridge.domain.delivery import (
+    Action,
+    Delivered,
+    PermanentFailure,
+    Reason,
+    Reference,
+    TransientFailure,
+    UnknownOutcome,
+)
 from bridge.domain.folding import FoldForm
 from bridge.entrypoints.cli import reading
 from tests.ledgers import (
@@ -113,6 +121,61 @@ def test_what_is_not_upstream_cannot_be_detached(ledger: Ledger) -> None:
     claim(ledger)
     with pytest.raises(IncidentError, match="try again in a few seconds"):
         ledger.incident_detached(newest(ledger))
+
+
+@pytest.mark.parametrize("tried", [Action.CREATE, Action.RESOLVE])
+def test_what_was_tried_at_an_account_that_is_not_configured_any_more_can_be_let_go_of(
+    ledger: Ledger, tried: Action
+) -> None:
+    """No worker goes on with it, so that nothing else would ever end it."""
+    if tried is Action.RESOLVE:
+        opened(ledger)
+        settle(ledger, ends("a"))
+    else:
+        settle(ledger, fires("a"))
+    incident, held = newest(ledger), claim(ledger)
+    assert held.delivery.action is tried
+    renamed = ledger_of(ledger.database, new=route("new"))
+    with pytest.raises(IncidentError, match="a worker still tells it; try again in half a minute"):
+        renamed.incident_detached(incident)
+    record(ledger, held, UnknownOutcome(reason=Reason.SERVER_ERROR, detail="503"))
+    assert _offered(renamed, incident)
+    assert renamed.incident_detached(incident).state == "resolved"
+    assert renamed.unconfigured(["new"]) == []
+    assert told(ledger)[-1] == (tried, "cancelled")
+    found = ledger.incident(incident)
+    assert found is not None
+    assert found["reason"] == "detached"
+    assert ledger.claim("pd") is None, "nor is it told when the account comes back"
+    assert settle(ledger, fires("a")) == ["opened"]
+
+
+def test_what_a_killed_worker_held_at_an_account_that_is_not_configured_any_more_can_be_let_go_of(
+    moved: MovedDatabase,
+) -> None:
+    ledger = ledger_of(moved, pd=route())
+    settle(ledger, fires("a"))
+    claim(ledger)
+    renamed = ledger_of(moved, new=route("new"))
+    moved.ahead = timedelta(seconds=31)
+    assert renamed.incident_detached(newest(ledger)).state == "resolved"
+    assert (renamed.unconfigured(["new"]), told(ledger)) == ([], [("create", "cancelled")])
+    ledger.close()
+
+
+def test_an_incident_that_was_sent_again_as_its_account_went_away_leaves_nothing_behind(ledger: Ledger) -> None:
+    old = opened(ledger)
+    new = ledger.incident_resent(old).incident
+    record(ledger, claim(ledger), UnknownOutcome(reason=Reason.SERVER_ERROR, detail="503"))
+    renamed = ledger_of(ledger.database, new=route("new"))
+    renamed.incident_resolved(new)
+    renamed.incident_detached(old)
+    assert renamed.unconfigured(["new"]) == []
+
+
+def _offered(ledger: Ledger, incident: str) -> bool:
+    """Whether the incident's page has a form for it."""
+    return f"/incidents/{incident}/detach" in Browser(web_app(ledger)).get(f"/incidents/{incident}").text
 
 
 def test_an_open_incident_sent_again_is_resolved_first_and_opened_anew(ledger: Ledger) -> None:

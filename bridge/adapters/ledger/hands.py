@@ -13,7 +13,7 @@ from bridge.adapters.ledger.folded import carried_by
 from bridge.adapters.ledger.rows import incident_from, is_by_hand, member_from
 from bridge.adapters.ledger.schema import UNFINISHED, alerts, deliveries, incidents, members, series
 from bridge.domain.decision import Outcome
-from bridge.domain.delivery import Action, DeliveryState
+from bridge.domain.delivery import Action, DeliveryState, Reason
 from bridge.domain.hands import Again, AsLetter, detached, noted_by_hand, resent, resolved_by_hand
 from bridge.domain.incident import CreateBody, Incident, IncidentState, Member, Refused
 from bridge.domain.plan_b import silenced_by_hand
@@ -76,18 +76,25 @@ def resolve(transaction: Transaction, routes: Mapping[str, Route], new_id: Calla
 
 
 def detach(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str) -> Done:
-    """The bridge lets go of it. A folded one leaves the incident that speaks for it and goes out by itself."""
+    """The bridge lets go of it. A folded one leaves the incident that speaks for it and goes out by itself.
+
+    Of an account that is not configured, what was tried and is not final ends as well: no worker goes on with it.
+    """
     connection = transaction.connection
     changes = Changes(now=transaction.now, routes=routes, new_id=new_id)
     held = _held(connection, changes, incident_id)
     if held.incident.live and held.incident.state is IncidentState.FOLDED:
         return _unfold(connection, changes, held)
-    step = detached(held.incident, transaction.now)
+    forsaken = held.incident.account not in routes
+    step = detached(held.incident, transaction.now, forsaken=forsaken)
     if isinstance(step, Refused):
         raise IncidentError(f"the incident is not detached: {step.why}")
     _leave(changes, held)
     changes.apply(step)
-    return _written(connection, changes, incident_id, step.incident.state)
+    done = _written(connection, changes, incident_id, step.incident.state)
+    if forsaken:
+        _give_up(transaction, incident_id)
+    return done
 
 
 def resend(transaction: Transaction, routes: Mapping[str, Route], new_id: Callable[[], str], incident_id: str) -> Done:
@@ -210,6 +217,28 @@ def _unfold(connection: Connection, changes: Changes, held: _Held) -> Done:
     # never to be folded again: a person wants to see it by itself
     changes.add_delivery(alone, Action.CREATE, replace(body, fold_key="", fold_target=""))
     return _written(connection, changes, folded.id, alone.state)
+
+
+def _give_up(transaction: Transaction, incident_id: str) -> None:
+    """Nothing of an incident waits any more. Raises IncidentError while a worker of before still holds a part of it."""
+    held = select(deliveries.c.id).where(
+        deliveries.c.incident_id == incident_id,
+        deliveries.c.state == DeliveryState.SENDING.value,
+        deliveries.c.lease_until > transaction.now,
+    )
+    if transaction.connection.execute(held.limit(1)).first() is not None:
+        raise IncidentError("the incident is not detached: a worker still tells it; try again in half a minute")
+    transaction.connection.execute(
+        update(deliveries)
+        .where(deliveries.c.incident_id == incident_id, deliveries.c.state.in_(UNFINISHED))
+        .values(
+            state=DeliveryState.CANCELLED.value,
+            reason=Reason.DETACHED.value,
+            done_at=transaction.now,
+            lease_token=None,
+            lease_until=None,
+        )
+    )
 
 
 def _is_being_noted(connection: Connection, incident_id: str) -> bool:

@@ -197,7 +197,7 @@ def _not_configured(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
         sentence = f"is not configured, with {' and '.join(filter(None, (is_open, waits)))}: nothing is sent"
         advice = (
             "write it into bridge.yaml again, beside its new name if it has one, until they are over; or resolve what "
-            "waits, and detach what is open, on their pages"
+            "was never sent, and detach the rest, on their pages"
         )
         yield wrong(f"account {one['account']}", sentence, advice)
     for source, number in sorted(ledger.unheard(settings.sources).items()):

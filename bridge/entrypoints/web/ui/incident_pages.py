@@ -47,7 +47,7 @@ def rendered(ledger: Ledger, incident: Mapping[str, Any], deliveries: list[dict[
         timeline=_timeline(story["reports"], incident, deliveries),
         flaps=story["telling"],
         place=place_sentence(story["place"]),
-        can=_possible(incident),
+        can=_possible(incident, forsaken=incident["account"] not in ledger.routes),
     )
 
 
@@ -97,12 +97,12 @@ def _timeline(
     return sorted(happened, key=lambda one: str(one["at"]))
 
 
-def _possible(incident: Mapping[str, Any]) -> Mapping[str, bool]:
-    """Which of the forms make sense; the ledger has the last word."""
+def _possible(incident: Mapping[str, Any], *, forsaken: bool) -> Mapping[str, bool]:
+    """Which of the forms make sense; the ledger has the last word. `forsaken`: its account is not configured."""
     state, quiet = incident["state"], incident["quiet_until"] is not None
     return {
         "resolve": state in ("pending", "sending", "open") or quiet,
-        "detach": state in ("open", "folded", "resolving") or quiet,
+        "detach": state in ("open", "folded", "resolving") or quiet or (forsaken and state == "sending"),
         "resend": state in ("open", "dead") or quiet,
         "note": state == "open",
     }

@@ -104,7 +104,7 @@ def _of_unconfigured(one: Mapping[str, Any]) -> Need:
         what=f"{account} is not configured",
         more=f"{' and '.join(filter(None, (is_open, waits)))}: nobody sends anything there",
         mend="Write the account into bridge.yaml again, beside its new name if it has one, until they are over; or "
-        "resolve what waits, and detach what is open, on their pages.",
+        "resolve what was never sent, and detach the rest, on their pages.",
         links=((f"/incidents?{urlencode({'account': account})}", "See its incidents"),),
     )
 
