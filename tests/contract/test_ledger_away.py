@@ -1,5 +1,6 @@
 """A PostgreSQL that fails over, or whose machine is gone: said in time, and over once there is one that works."""
 
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -243,6 +244,19 @@ def test_an_sqlite_file_that_cannot_be_used_is_named_with_what_to_do(tmp_path: P
         Database(f"sqlite:///{folder}").reading(),
     ):
         pass
+
+
+def test_a_reader_that_finds_no_room_to_open_an_sqlite_file_is_told_so(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+    ledger.close()  # the last one: what processes share is gone with it, and the next one makes it anew
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(LedgerUnavailable, match=r"/bridge\.db did not answer: .*; see that its disk has room, and"):
+            ledger.lanes({})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        ledger.close()
 
 
 @pytest.mark.parametrize("other", [None, b"", "copy"])

@@ -30,6 +30,8 @@ PRIMARY_CODE = 0xFF  # of SQLite's extended result codes
 _ITS_USER = "give the user of this process the right to write it, its folder, and what has its name and -wal or -shm"
 _ADVICE = {
     sqlite3.SQLITE_FULL: "make room on its disk",
+    # of a full disk as well: whoever opens it first makes a file for what its processes share
+    sqlite3.SQLITE_IOERR: "see that its disk has room, and what the system's log says of that disk",
     sqlite3.SQLITE_CANTOPEN: _ITS_USER,
     sqlite3.SQLITE_PERM: _ITS_USER,
     sqlite3.SQLITE_READONLY: _ITS_USER,
