@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -280,6 +280,20 @@ def test_where_criticals_go_when_an_account_stands_still_is_said(tmp_path: Path,
     assert "warning  account pd2: its plan B 'pd3' is a pagerduty account as well: both stand still together\n" in out
     assert run(tmp_path, "lanes", "--pause", "pd").code == FINE
     assert "resume it to go on; criticals open at 'io' as well" in run(tmp_path, "lanes").out
+
+
+def test_a_lane_that_somebody_paused_is_said(tmp_path: Path, server: SandboxServer) -> None:
+    write_configuration(tmp_path, accounts={"pd": PAGERDUTY, "io": INCIDENT_IO})
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    assert run(tmp_path, "lanes", "--pause", "pd").code == FINE
+    out = doctor(tmp_path, server).out
+    assert "warning  account pd: is paused by an operator: nothing is sent\n" in out
+    assert "           'incident-bridge lanes --resume pd' lets it go on\n" in out
+    assert "io: is paused" not in out
+    with closing(ledger_of(Database(f"sqlite:///{tmp_path / 'var' / 'bridge.db'}"), pd=route("pd"))) as ledger:
+        settle(ledger, fires("a"))
+    waiting = "warning  account pd: is paused by an operator, with 1 to be told there: nothing is sent\n"
+    assert waiting in doctor(tmp_path, server).out
 
 
 def test_what_is_bound_to_a_renamed_account_or_source_is_said(tmp_path: Path, server: SandboxServer) -> None:

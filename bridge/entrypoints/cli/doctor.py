@@ -150,6 +150,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             ledger.database.write_tried()
             yield from _room(file)
             yield from _processes(ledger, settings)
+            yield from _paused(ledger, settings)
             yield from _not_configured(ledger, settings)
     except SchemaError as error:
         yield wrong("ledger", str(error), "")
@@ -187,6 +188,17 @@ def _processes(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
         yield wrong(part, cause.sentence, cause.advice)
     if not any(not cause.about for cause in standing):
         yield well("processes", "a worker and a clock are running")
+
+
+def _paused(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
+    """Accounts that somebody holds back: on purpose, or long forgotten. A pause outlives restarts and their files."""
+    from bridge import wiring
+
+    for lane in ledger.lanes(wiring.rates(settings)):
+        if lane["paused"]:
+            waits = f", with {lane['waiting']:,} to be told there" if lane["waiting"] else ""
+            advice = f"'incident-bridge lanes --resume {lane['account']}' lets it go on"
+            yield odd(f"account {lane['account']}", f"is paused by an operator{waits}: nothing is sent", advice)
 
 
 def _not_configured(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
