@@ -20,6 +20,7 @@ from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.web.health import Writable
 from tests.e2e.processes import eventually
 from tests.ledgers import ACCOUNT, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url
+from tests.relays import relayed
 
 ANSWER_WITHIN_S = 10.0
 
@@ -102,6 +103,39 @@ def test_a_host_that_is_gone_in_mid_transaction_holds_up_the_others_only_for_a_m
     here.close()
 
 
+@pytest.mark.parametrize("work", [*WRITES, lambda ledger: ledger.alive(timedelta(seconds=30))])
+def test_connections_that_fell_silent_behind_a_pooler_are_given_up(
+    address: str, work: Callable[[Ledger], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.adapters.ledger.patience.HeardConnection.silence_max_s", 0.5, raising=False)
+    with ThreadPoolExecutor() as pool, relayed(address) as (relay, through):
+        ledger = open_ledger(through)
+        held = [ledger.database.engine.connect() for _ in range(3)]
+        for connection in held:
+            connection.close()  # all three lie in the pool
+        relay.fall_silent()  # the server behind it is gone, another has taken its place
+        pool.submit(work, ledger).result(ANSWER_WITHIN_S)
+        ledger.close()
+
+
+def test_a_server_that_falls_silent_in_mid_transaction_is_unavailable_in_time(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.adapters.ledger.patience.HeardConnection.silence_max_s", 0.5, raising=False)
+
+    def fall_silent_and_ask() -> None:
+        with ledger.database.writing() as transaction:
+            relay.fall_silent()
+            transaction.connection.execute(text("SELECT 1"))
+
+    with ThreadPoolExecutor() as pool, relayed(address) as (relay, through):
+        ledger = open_ledger(through)
+        with pytest.raises(LedgerUnavailable, match=r"said nothing for 0\.5 s"):
+            pool.submit(fall_silent_and_ask).result(ANSWER_WITHIN_S)
+        settle(ledger, fires("p"))
+        ledger.close()
+
+
 def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -> None:
     database = Database(with_option(address, "options=-c%20idle_in_transaction_session_timeout%3D77s"))
     with database.reading() as transaction:
@@ -110,7 +144,10 @@ def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -
     database.close()
 
 
-def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(address: str) -> None:
+def test_what_the_database_allows_a_statement_does_not_end_an_upgrade(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.adapters.ledger.patience.HeardConnection.silence_max_s", 0.2)
     strict = with_option(address, "options=-c%20statement_timeout%3D100ms%20-c%20lock_timeout%3D100ms")
     with psycopg.connect(address.replace("+psycopg", "")) as other, ThreadPoolExecutor() as pool:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])  # another host upgrades, and takes its time

@@ -529,12 +529,14 @@ class Counter:
                 counter.note(query)
                 return super().executemany(query, *given, **how)
 
-        is_sqlite = ledger.database.is_sqlite
-        counting = {"factory": SqliteConnection} if is_sqlite else {"cursor_factory": PostgresCursor}
+        is_sqlite, engine = ledger.database.is_sqlite, ledger.database.engine
 
-        @event.listens_for(ledger.database.engine, "do_connect")
-        def _connects(_dialect: Any, _record: Any, _args: Any, given: dict[str, Any]) -> None:
-            given.update(counting)
+        @event.listens_for(engine, "do_connect" if is_sqlite else "connect")
+        def _connects(dialect_or_connection: Any, _record: Any, *arguments: Any) -> None:
+            if is_sqlite:
+                arguments[1]["factory"] = SqliteConnection
+            else:
+                dialect_or_connection.cursor_factory = PostgresCursor
 
         ledger.database.close()  # the connections made before
         ledger.time()  # and one that is new says something of its own

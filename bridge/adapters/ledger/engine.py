@@ -4,6 +4,7 @@ SQLite: WAL, synchronous=FULL, and one file lock in front of `BEGIN IMMEDIATE` t
 own busy wait polls and sleeps unfairly. Behind the lock it is never needed. PostgreSQL: READ COMMITTED and row locks.
 """
 
+import math
 import os
 import sqlite3
 import time
@@ -55,6 +56,8 @@ _TEXTS = {"client_encoding": "utf8"}
 # or send from that lane. Our transactions are idle for milliseconds.
 IDLE_MAX_MS = 10_000
 _IDLE_MAX = "SELECT pg_backend_pid(), CASE current_setting('{0}') WHEN '0' THEN set_config('{0}', '{1}', false) END"
+# What an administrator allows a statement is meant for those of every day.
+_UNHURRIED = ("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0")
 _IS_READ_ONLY = "SHOW transaction_read_only"
 _WRITTEN = {  # what a commit has to write, and no table holds: one page, one record
     "sqlite": "PRAGMA user_version = 0",  # which nobody reads
@@ -217,6 +220,16 @@ class Database:
             return from_us(time.time_ns() // 1000)
         return from_us(connection.execute(_NOW).scalar_one())
 
+    def unhurried(self, transaction: Transaction) -> None:
+        """Every statement of this transaction may take as long as it takes."""
+        if self.is_sqlite:
+            return
+        for statement in _UNHURRIED:
+            transaction.connection.exec_driver_sql(statement)
+        driver: Any = transaction.connection.connection.driver_connection
+        driver.silence_max_s = math.inf
+        transaction.connection.detach()  # it ends with the transaction, and nobody else gets it
+
     def make_file(self) -> None:
         """Make SQLite's file and its folder, for their owner's eyes only, where they are missing."""
         if self.file is not None and not self.file.exists():
@@ -299,6 +312,12 @@ def _postgresql_engine(url: str) -> Engine:
     unsaid = {name: value for name, value in (PATIENCE | _TEXTS).items() if name not in address.query}
     address = address.update_query_dict(unsaid)
     engine = create_engine(address, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        from bridge.adapters.ledger.patience import HeardConnection
+
+        return HeardConnection.connect(*arguments, **options)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:

@@ -12,9 +12,6 @@ from bridge.domain.errors import BridgeError
 
 HEAD = "0010"  # the version this code works with; the newest file in migrations/versions
 _ADVISORY_LOCK = 0x1B_1B_1B
-# What an administrator allows a statement is meant for those of every day: an index over a year of incidents takes
-# longer, and so does the wait for another host that builds it.
-_PATIENT = ("SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = 0")
 _ENCODING = "UTF8"
 _IS_THERE = {  # SQLAlchemy's inspector would say so as well, and cost every process most of a megabyte
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'",
@@ -59,9 +56,8 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     """
     database.make_file()
     with database.writing() as transaction:
+        database.unhurried(transaction)  # an index over a year of incidents, or the wait for a host that builds it
         if not database.is_sqlite:
-            for patient in _PATIENT:
-                transaction.connection.exec_driver_sql(patient)
             transaction.connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _ADVISORY_LOCK})
         before = version(transaction)
         if before is not None and before not in _known():
