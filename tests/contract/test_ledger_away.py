@@ -136,6 +136,21 @@ def test_a_server_that_falls_silent_in_mid_transaction_is_unavailable_in_time(
         ledger.close()
 
 
+@pytest.mark.parametrize("work", WRITES)
+def test_a_ledger_whose_connections_all_hang_is_unavailable_in_time(
+    address: str, work: Callable[[Ledger], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.adapters.ledger.engine.POOL_TIMEOUT_S", 0.2)
+    ledger = open_ledger(address)
+    held = [ledger.database.engine.connect() for _ in range(16)]  # pages and probes that a server leaves waiting
+    with pytest.raises(LedgerUnavailable, match="every connection to the ledger is taken"):
+        work(ledger)
+    for connection in held:
+        connection.close()
+    work(ledger)
+    ledger.close()
+
+
 def test_what_the_database_says_of_idle_transactions_goes_before(address: str) -> None:
     database = Database(with_option(address, "options=-c%20idle_in_transaction_session_timeout%3D77s"))
     with database.reading() as transaction:

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import URL, BigInteger, Connection, Engine, create_engine, event, literal_column, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bridge.adapters.files import FileLock, Meanwhile
 from bridge.adapters.ledger.schema import from_us
@@ -50,6 +51,7 @@ PATIENCE = {
     "keepalives_interval": "3",  # s
     "keepalives_count": "3",
 }
+POOL_TIMEOUT_S = 5.0  # where a server hangs, every page and probe that is asked for holds a connection
 # A server without an encoding, or PGCLIENTENCODING in the environment, would say another.
 _TEXTS = {"client_encoding": "utf8"}
 # The server hears as little of a host that is gone, and keeps its locks for hours: nobody could write to those series,
@@ -267,6 +269,8 @@ class Database:
             if not getattr(error, "connection_invalidated", False):
                 raise
             raise LedgerUnavailable(f"the connection to the ledger broke: {getattr(error, 'orig', error)}") from error
+        except PoolTimeout as error:
+            raise LedgerUnavailable("every connection to the ledger is taken, and none came free in time") from error
         except OSError as error:
             raise LedgerUnavailable(f"the ledger's files cannot be used: {error}") from error
 
@@ -311,7 +315,7 @@ def _postgresql_engine(url: str) -> Engine:
     _require_known(address)
     unsaid = {name: value for name, value in (PATIENCE | _TEXTS).items() if name not in address.query}
     address = address.update_query_dict(unsaid)
-    engine = create_engine(address, pool_pre_ping=False, pool_size=4, max_overflow=12, pool_recycle=1800)
+    engine = create_engine(address, pool_size=4, max_overflow=12, pool_timeout=POOL_TIMEOUT_S, pool_recycle=1800)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
