@@ -121,7 +121,7 @@ class Queue:
         if time.monotonic() < self._rests_until:
             raise QueueUnavailable("Redis did not answer a moment ago")
         try:
-            with _translated():
+            with self._answered():
                 if self._redis.set(_poke_key(lane), 1, nx=True, px=POKE_FOR_MS):
                     self._enqueue(DRAIN, lane)
         except QueueUnavailable:
@@ -130,22 +130,22 @@ class Queue:
 
     def clear_poke(self, lane: str) -> None:
         """Let the next poke through; a drain does this before it looks at the lane, so that no news is missed."""
-        with _translated():
+        with self._answered():
             self._redis.delete(_poke_key(lane))
 
     def enqueue_drain(self, lane: str) -> None:
         """A job for the lane, poked or not."""
-        with _translated():
+        with self._answered():
             self._enqueue(DRAIN, lane)
 
     def enqueue_upkeep(self, topic: str) -> None:
         """A job for the topic."""
-        with _translated():
+        with self._answered():
             self._enqueue(UPKEEP, topic)
 
     def outstanding(self) -> int:
         """How many jobs wait or run."""
-        with _translated(), self._redis.pipeline(transaction=False) as pipe:
+        with self._answered(), self._redis.pipeline(transaction=False) as pipe:
             pipe.llen(self._queue.key)
             pipe.zcount(self._queue.started_job_registry.key, time.time(), "+inf")
             waiting, running = pipe.execute()
@@ -153,19 +153,19 @@ class Queue:
 
     def first(self) -> bytes | None:
         """The job that a worker would take next, by its id."""
-        with _translated():
+        with self._answered():
             found: bytes | None = self._redis.lindex(self._queue.key, 0)
             return found
 
     def is_fresh(self) -> bool:
         """True once for every new or emptied Redis: what was enqueued before is gone."""
-        with _translated():
+        with self._answered():
             return bool(self._redis.set(FRESH_KEY, 1, nx=True))
 
     def ping(self) -> bool:
         """Whether Redis answers."""
         try:
-            with _translated():
+            with self._answered():
                 return bool(self._redis.ping())
         except QueueUnavailable:
             return False
@@ -173,6 +173,18 @@ class Queue:
     def close(self) -> None:
         """Close its connections."""
         self._redis.close()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        """Every way Redis fails is one to our callers; and the next call asks anew where Redis is.
+
+        After a failover the server of before refuses writes for ever, on the connections that it has as well.
+        """
+        try:
+            yield
+        except redis.RedisError as error:
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise QueueUnavailable(f"Redis: {reason_of(error)}") from error
 
     def _enqueue(self, function: str, argument: str) -> None:
         """RQ's own enqueueing under a random id, with everything in one round trip instead of two."""
@@ -388,15 +400,6 @@ def _rq_queue(connection: Any) -> RqQueue:
 
 def _poke_key(lane: str) -> str:
     return f"ib:poke:{lane}"
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Every way Redis fails is one to our callers."""
-    try:
-        yield
-    except redis.RedisError as error:
-        raise QueueUnavailable(f"Redis: {reason_of(error)}") from error
 
 
 def reason_of(error: Exception) -> str:

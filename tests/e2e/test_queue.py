@@ -480,6 +480,27 @@ def test_a_redis_that_hangs_costs_one_timeout_and_not_one_per_poke(tmp_path: Pat
         assert time.monotonic() - started < 2.0
 
 
+def test_the_server_of_before_a_failover_is_left_once_it_refuses_writes(tmp_path: Path) -> None:
+    before, after = ValkeyKeeper(tmp_path / "before"), ValkeyKeeper(tmp_path / "after")
+    address = tmp_path / "redis.sock"
+    for keeper in (before, after):
+        keeper.start()
+        assert keeper.wait_ready(WITHIN_S)
+    address.symlink_to(before.url.removeprefix("unix://"))
+    queue = Queue(f"unix://{address}")
+    queue.enqueue_drain("a")
+    redis.Redis.from_url(before.url).replicaof("127.0.0.1", 1)
+    address.unlink()
+    address.symlink_to(after.url.removeprefix("unix://"))
+    with pytest.raises(QueueUnavailable, match="read only"):
+        queue.enqueue_drain("a")
+    queue.enqueue_drain("a")
+    assert queue.outstanding() == 1
+    queue.close()
+    before.stop()
+    after.stop()
+
+
 def test_a_queue_shared_by_threads_pokes_each_lane_once(queue: Queue) -> None:
     def poke() -> None:
         for number in range(20):
