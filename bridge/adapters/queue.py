@@ -54,6 +54,7 @@ WORKER_READ_TIMEOUT_S = 2.0
 WORKER_TTL_S = 60
 BEAT_EVERY_S = 5.0
 TIDY_EVERY_S = 30.0
+UNABLE_REST_S = 1.0
 RECONNECT_AFTER_S = (0.1, 0.2, 0.5, 1.0)
 
 JOB_FAILED = "job_failed"
@@ -338,8 +339,11 @@ def run_worker(
     on_start: Callable[[], None],
     stop: threading.Event,
     job_timeout_s: int = JOB_TIMEOUT_S,
+    is_able: Callable[[], bool] = lambda: True,
 ) -> None:
     """Work until `stop` is set, which SIGTERM and SIGINT do; a job that runs is finished first.
+
+    While `is_able` says no, which is asked before every job, jobs are left to other workers.
 
     Call it in the main thread, where a job's time limit works. `on_start` is called once, before the first job;
     `url_provider` before every connection. A Redis that is away is waited for, however long.
@@ -358,6 +362,9 @@ def run_worker(
                 if lost_at is not None:
                     logs.get().info(logs.QUEUE_BACK, away_s=round(time.monotonic() - lost_at, 1))
                     lost_at, failures = None, 0
+                if not is_able():
+                    stop.wait(UNABLE_REST_S)
+                    continue
                 job = worker.take()
                 if job is not None:
                     worker.execute_job(job)

@@ -308,6 +308,7 @@ class _Process:
     drainer: Drainer
     queue: Queue
     confirm: Callable[[str], None] | None = None  # makes the call that an event asked for
+    is_cut_off: bool = False  # the last job found no ledger
 
 
 _process: _Process | None = None
@@ -332,11 +333,33 @@ def drain(lane: str) -> None:
         raise RuntimeError("drain was called outside a worker process")
     with suppress(QueueUnavailable):  # the lane is drained all the same, and the clock finds what is left
         _process.queue.clear_poke(lane)
-    with cpu.staying():
-        more = _process.drainer.drain(lane)
+    try:
+        with cpu.staying():
+            more = _process.drainer.drain(lane)
+    except LedgerUnavailable:
+        _process.is_cut_off = True
+        with suppress(QueueUnavailable):  # somebody else may reach it, and the lane is armed for this job
+            _process.queue.enqueue_drain(lane)
+        raise
     if more:
         with suppress(QueueUnavailable):
             _process.queue.poke(lane)
+
+
+def is_able() -> bool:
+    """Whether this process reaches the ledger, as far as it knows.
+
+    One that does not, on a host that is cut off from it, is always free: it would take most jobs, and do none.
+    """
+    if _process is None or not _process.is_cut_off:
+        return True
+    try:
+        _process.drainer.ledger.time()
+    except LedgerUnavailable as error:
+        logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+        return False
+    _process.is_cut_off = False
+    return True
 
 
 def upkeep(topic: str) -> None:

@@ -33,6 +33,7 @@ import os, sys, threading, time
 from pathlib import Path
 from bridge.adapters import logs
 from bridge.adapters.queue import Queue, run_worker
+from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints import worker
 
 url, folder = sys.argv[1], Path(sys.argv[2])
@@ -45,11 +46,18 @@ def note(text):
 class Upstream:
     name_kinds = ("service",)
 
+class Ledger:
+    def time(self):
+        if (folder / "cut off").exists():
+            raise LedgerUnavailable("it is cut off")
+
 class Drainer:
     destinations = {"pd": Upstream()}
+    ledger = Ledger()
 
     def drain(self, lane):
         note(f"began:{lane}")
+        self.ledger.time()
         if lane.startswith("slow"):
             while not (folder / "go on").exists():
                 time.sleep(0.005)
@@ -67,6 +75,7 @@ run_worker(
     on_start=lambda: worker.install(Drainer(), Queue(url)),
     stop=stop,
     job_timeout_s=int(sys.argv[3]),
+    is_able=worker.is_able,
 )
 """
 
@@ -324,6 +333,22 @@ def test_a_job_over_its_time_is_ended_and_the_worker_goes_on(queue: Queue, crew:
     queue.enqueue_drain("good")
     eventually(lambda: "ended:good" in crew.notes(worker))
     assert [row["reason"] for row in crew.events("job_failed")] == ["JobTimeoutException"]
+
+
+def test_a_worker_that_is_cut_off_from_the_ledger_leaves_its_job_and_all_others_to_those_that_are_not(
+    queue: Queue, crew: Crew, tmp_path: Path
+) -> None:
+    cut_off = tmp_path / "cut off"
+    cut_off.touch()
+    crew.start()
+    queue.enqueue_drain("a")
+    eventually(lambda: crew.notes() == ["began:a"])
+    queue.enqueue_drain("b")
+    eventually(lambda: len(crew.events("ledger_unavailable")) >= 2)  # asked again, and no job taken
+    assert crew.notes() == ["began:a"]
+    assert queue.outstanding() == 2
+    cut_off.unlink()
+    eventually(lambda: sorted(crew.notes()[1:]) == ["began:a", "began:b", "ended:a", "ended:b"])
 
 
 def test_a_worker_killed_in_mid_job_leaves_nothing_that_blocks_or_runs_again(

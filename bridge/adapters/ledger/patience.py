@@ -7,7 +7,8 @@ from typing import Any
 from psycopg import Connection, OperationalError
 
 # Above the 10 s after which the server lets go of what a host that is gone had locked: who waits for that gets it.
-SILENCE_MAX_S = 15.0
+# Below the 20 s of a job, with the 5 s that a new connection may take to be refused.
+SILENCE_MAX_S = 12.0
 
 
 class HeardConnection(Connection[Any]):

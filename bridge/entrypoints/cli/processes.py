@@ -83,7 +83,7 @@ def worker(config: Path) -> int:
     jobs.install(drainer, queue, Confirmations(ledger, wiring.confirming(loaded.settings), http).confirm)
     pulse = Pulse(ledger, wiring.heartbeat("worker"))
     try:
-        run_worker(lambda: url, on_start=pulse.start, stop=stop)
+        run_worker(lambda: url, on_start=pulse.start, stop=stop, is_able=jobs.is_able)
     finally:
         pulse.stop()
         if keeper is not None:
