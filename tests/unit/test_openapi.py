@@ -101,6 +101,78 @@ def test_real_answers_are_what_the_document_says(ledger: Ledger) -> None:
     assert seen > 20
 
 
+def unnamed(schema: Any, value: Any, place: str) -> Iterator[str]:
+    """Where an answer has a key that its schema does not name."""
+    while "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if isinstance(value, dict) and "additionalProperties" not in schema:
+        for name, inside in value.items():
+            if name in schema.get("properties", {}):
+                yield from unnamed(schema["properties"][name], inside, f"{place}.{name}")
+            elif "type" in schema:  # a schema without one is of anything
+                yield f"{place}.{name}"
+    elif isinstance(value, list):
+        for one in value:
+            yield from unnamed(schema.get("items", {}), one, f"{place}[]")
+
+
+def test_real_answers_have_no_key_that_the_document_does_not_name(ledger: Ledger) -> None:
+    """A client that a generator made of it cannot ask for a key that it has never heard of."""
+    found = {
+        place
+        for path, operation, answer in answers(ledger)
+        if answer.mimetype == "application/json"
+        for place in unnamed(
+            operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"],
+            answer.get_json(),
+            path,
+        )
+    }
+    assert found == set()
+
+
+def schemas_in(value: Any) -> Iterator[Any]:
+    """Every mapping of the document, at any depth."""
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from schemas_in(one)
+
+
+def test_an_object_of_unknown_keys_says_so() -> None:
+    """Generators of typed clients read an object without any as one that must stay empty: no silence could be sent."""
+    objects = [one for one in schemas_in(DOCUMENT) if "object" in one.get("type", ())]
+    assert [one for one in objects if not one.get("properties") and "additionalProperties" not in one] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("events", "state"), ("events", "outcome"), ("incidents", "state"), ("deliveries", "state")],
+)
+def test_the_states_to_filter_by_are_named(ledger: Ledger, path: str, name: str) -> None:
+    """Nothing is in a state that does not exist: who asks for `Dead` letters gets an empty list, whatever is dead."""
+    operation = DOCUMENT["paths"][f"/api/v1/{path}"]["get"]
+    described = next(one["schema"] for one in operation["parameters"] if one["name"] == name)
+    browser = Browser(web_app(ledger))
+    whole = browser.get(f"/api/v1/{path}").get_json()["items"]
+    found = [browser.get(f"/api/v1/{path}?{name}={known}").get_json()["items"] for known in described["enum"]]
+    assert sorted(one["id"] for items in found for one in items) == sorted(one["id"] for one in whole)
+
+
+def test_an_action_of_a_path_is_one_of_those_there_are(ledger: Ledger) -> None:
+    served = {rule.rule: rule for rule in web_app(ledger).url_map.iter_rules() if re.match("/api/.*<any", rule.rule)}
+    assert len(served) == 2
+    for rule in served:
+        known = re.findall(r"\w+", re.search(r"<any\(([^)]*)\)", rule)[1])  # type: ignore[index]
+        path = re.sub(r"<(?:any\([^)]*\):)?(\w+)>", r"{\1}", rule)
+        parameters = DOCUMENT["paths"][path]["post"]["parameters"]
+        assert next(one["schema"]["enum"] for one in parameters if one["name"] == "action") == known
+
+
+def test_an_empty_age_is_the_usual_one_as_with_every_other_filter(ledger: Ledger) -> None:
+    assert Browser(web_app(ledger)).get("/api/v1/rules/shadow?since=").status_code == 200
+
+
 def test_lists_in_the_answers_are_not_empty(ledger: Ledger) -> None:
     for path, operation, answer in answers(ledger):
         listed = "items" in str(operation["responses"]["200"]) if "200" in operation["responses"] else False

@@ -11,10 +11,12 @@ from typing import Any
 from bridge import __version__
 from bridge.domain.access import How, Role
 from bridge.domain.alert import Severity
-from bridge.domain.decision import Outcome
+from bridge.domain.decision import Mode, Outcome
 from bridge.domain.delivery import Action, DeliveryState
+from bridge.domain.errors import Grade
 from bridge.domain.incident import IncidentState
 from bridge.entrypoints.reloading import State
+from bridge.entrypoints.web.incident_actions import ACTIONS as INCIDENT_ACTIONS
 
 Schema = dict[str, Any]
 LIMIT_MAX = 500
@@ -29,10 +31,11 @@ class Operation:
     about: str
     answer: str | None = None
     listed: bool = False
-    filters: tuple[str, ...] = ()  # names in PARAMETERS
+    filters: tuple[str, ...] = ()  # keys of PARAMETERS
+    beside: str | None = None  # of a list that says one thing more: a key of BESIDE
     body: str | None = None  # names a schema
     media: str = "application/json"
-    statuses: tuple[int, ...] = ()  # beyond 200, 401 and 403
+    statuses: tuple[int, ...] = ()  # beyond those that every operation of its kind has: _statuses
 
 
 def _text(about: str, **more: Any) -> Schema:
@@ -48,6 +51,11 @@ def _object(about: str, properties: Mapping[str, Schema], *, optional: Iterable[
     return {"type": "object", "description": about, "required": wanted, "properties": dict(properties)}
 
 
+def _open(about: str) -> Schema:
+    """Any keys. Said in so many words, for some generators read an object of no known keys as one that has none."""
+    return {"type": "object", "description": about, "additionalProperties": True}
+
+
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -60,7 +68,11 @@ _INSTANT: Schema = {"type": "string", "format": "date-time"}
 _SOMETIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _ID = _text("A ULID: sorts by time.")
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_OF_PROBLEMS = ("episode", "reported_at", "severity", "description", "labels", "links", "starts_at", "ends_at")
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_LINES: Schema = {"type": "array", "items": {"type": "string"}}
+_SEVERITY: Schema = {"enum": [one.value for one in Severity]}
+_ALERT_STATE: Schema = {"enum": ["firing", "acknowledged", "resolved", None]}
 _EVENT = {
     "id": _ID,
     "source": _text("The configured sender."),
@@ -83,13 +95,14 @@ _DELIVERY = {
     "eta_s": _maybe("number", "Seconds until it may go."),
     "done_at": _SOMETIME,
 }
+_NOTES: Schema = {**_LINES, "description": "What fell back when it was rendered, and when its names were looked up."}
 _INCIDENT = {
     "id": _ID,
     "account": _text("The configured destination."),
     "series": _text("What is broken, as a hash."),
     "key": _text("The key at the upstream."),
     "state": {"enum": [one.value for one in IncidentState]},
-    "severity": {"enum": [one.value for one in Severity]},
+    "severity": _SEVERITY,
     "title": _text("As the rule rendered it."),
     "rule": _text("The rule that opened it."),
     "reason": _maybe("string", "Why it ended so."),
@@ -103,10 +116,21 @@ _INCIDENT = {
     "quiet_until": _SOMETIME,
     "stands_for": _maybe("string", "The incident it is plan B of."),
     "members": _many(_ref("Member"), "The problems in it."),
-    "plan_b": _maybe("object", "The incident that stands for it elsewhere."),
+    "plan_b": {
+        **_object("The incident that stands for it elsewhere.", {"incident": _ID, "account": _text("Where.")}),
+        "type": ["object", "null"],
+    },
 }
 SCHEMAS: Mapping[str, Schema] = {
-    "Error": _object("What went wrong, as a sentence.", {"error": _text("The sentence.")}),
+    "Error": _object(
+        "What went wrong, as a sentence.",
+        {
+            "error": _text("The sentence."),
+            "problems": _many({"type": "string"}, "Of a silence: each thing that is wrong."),
+            "event": _text("Of a webhook that was kept as rejected: its id."),
+        },
+        optional=("problems", "event"),
+    ),
     "Event": _object("One accepted or rejected webhook.", _EVENT),
     "EventWhole": _object(
         "One webhook with what was decided about it.",
@@ -120,18 +144,29 @@ SCHEMAS: Mapping[str, Schema] = {
         },
     ),
     "Alert": _object(
-        "One problem report of an event, with its decisions. Further keys are the alert's own.",
+        "One alert of an event, with its decisions; of a mere message (status: null) less is known.",
         {
             "source": _text("The configured sender."),
+            "source_type": _text("Its type."),
             "fingerprint": _maybe("string", "Identity of the problem within the source."),
-            "status": {"enum": ["firing", "acknowledged", "resolved", None]},
+            "episode": _maybe("string", "What tells one occurrence of the problem from the next."),
+            "status": _ALERT_STATE,
+            "severity": {"enum": [*_SEVERITY["enum"], None]},
             "title": _text("One line."),
+            "description": _text("Everything else there is to say."),
+            "labels": {**_TEXTS, "description": "Names and values."},
+            "links": _many(_object("A page about it.", {"text": _text("What."), "href": _text("Where.")}), "Pages."),
+            "reported_at": _SOMETIME,
+            "starts_at": _SOMETIME,
+            "ends_at": _SOMETIME,
+            "payload": {"description": "The part of the body it was read from; null once that is gone."},
             "decisions": _many(_ref("Decision"), "One per matching rule."),
             "rule": _maybe("string", "Of the first decision."),
             "outcome": {"enum": [one.value for one in Outcome]},
             "incident": _maybe("string", "Of the first decision."),
-            "trace": _many({"type": "object"}, "The rules tried, and the condition that said no."),
+            "trace": _many(_ref("Tried"), "The rules tried, in their order."),
         },
+        optional=_OF_PROBLEMS,
     ),
     "Decision": _object(
         "What one rule made of an alert.",
@@ -141,6 +176,23 @@ SCHEMAS: Mapping[str, Schema] = {
             "outcome": {"enum": [one.value for one in Outcome]},
             "reason": _maybe("string", "Why, in words."),
             "incident": _maybe("string", "Its incident."),
+            "parts": _many({}, "What the series is made of."),
+            "series": _maybe("string", "What is broken, as a hash."),
+        },
+        optional=("parts",),
+    ),
+    "Tried": _object(
+        "One rule that was tried on an alert.",
+        {
+            "rule": _text("Its id."),
+            "matched": {"type": "boolean"},
+            "failed": {
+                **_object(
+                    "The condition that said no, with what it wanted and what it found.",
+                    {"condition": _text("Which."), "wanted": {}, "actual": {}},
+                ),
+                "type": ["object", "null"],
+            },
         },
     ),
     "Member": _object(
@@ -149,7 +201,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "source": _text("The configured sender."),
             "fingerprint": _text("Identity of the problem within the source."),
             "status": {"enum": ["firing", "resolved"]},
-            "severity": {"enum": [one.value for one in Severity]},
+            "severity": _SEVERITY,
             "title": _text("One line."),
             "joined_at": _INSTANT,
             "left_at": _SOMETIME,
@@ -162,16 +214,38 @@ SCHEMAS: Mapping[str, Schema] = {
             **_INCIDENT,
             "previous": _maybe("string", "The incident of the same problem before it."),
             "next": _maybe("string", "The one after it."),
-            "folded_incidents": _many({"type": "object"}, "What it carries."),
-            "deliveries": _many(_ref("Delivery"), "What was told, oldest first."),
+            "folded_incidents": _many(_ref("Folded"), "What it carries."),
+            "deliveries": _many(
+                _object("One of them.", {**_DELIVERY, "notes": _NOTES}), "What was told, oldest first."
+            ),
         },
     ),
-    "Delivery": _object("One thing to tell an upstream.", _DELIVERY),
+    "Folded": _object(
+        "An incident that another one carries.",
+        {
+            "id": _ID,
+            "title": _text("As the rule rendered it."),
+            "severity": _SEVERITY,
+            "state": _INCIDENT["state"],
+            "rule": _text("The rule that opened it."),
+            "firing": _COUNT,
+        },
+    ),
+    "Delivery": _object("One thing to tell an upstream.", {**_DELIVERY, "title": _text("Of its incident.")}),
     "DeliveryWhole": _object(
         "One delivery with what it sends and every attempt.",
         {
             **_DELIVERY,
-            "request": _object("What it sends.", {"key": _text("Its key."), "fields": {"type": "object"}}),
+            "request": _object(
+                "What it sends.",
+                {
+                    "key": _text("Its key."),
+                    "fields": _open("As the rule rendered them."),
+                    "names": _many({}, "Names to look up."),
+                    "ids": _open("Names that were looked up, and their ids."),
+                    "notes": _NOTES,
+                },
+            ),
             "attempts": _many(_ref("Attempt"), "Every call, oldest first."),
         },
     ),
@@ -182,6 +256,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "call": _text("Method and path."),
             "status": _maybe("integer", "Of the answer; null: there was none."),
             "reason": _maybe("string", "How it failed; null: it worked."),
+            "detail": _maybe("string", "The upstream's own words."),
+            "request_id": _maybe("string", "The upstream's name of the call."),
             "duration_s": {"type": "number"},
             "response": _maybe("string", "The first 4 KiB of the answer."),
         },
@@ -200,12 +276,52 @@ SCHEMAS: Mapping[str, Schema] = {
             "oldest_wait_s": _maybe("number", "Age of what waits longest."),
             "paused_until": _SOMETIME,
             "parked": _maybe("string", "What holds it back, as a sentence."),
+            "held_by": _maybe("string", "The same as a word: paused, failing, auth, ..."),
             "paused": {"type": "boolean", "description": "By a person."},
             "folding": {"type": "boolean", "description": "Creates go out several as one."},
             "dead": _COUNT,
         },
     ),
-    "Rule": _object("One rule in force.", {"id": _text("Its id."), "account": _text("Where it goes.")}),
+    "Rule": _object(
+        "One rule in force.",
+        {
+            "id": _text("Its id."),
+            "account": _text("Where it goes."),
+            "mode": {"enum": [one.value for one in Mode]},
+            "file": _text("Where it stands."),
+            "line": _COUNT,
+        },
+    ),
+    "Book": _object(
+        "The rules in force, as a whole.",
+        {
+            "hash": _maybe("string", "Of the rule book in force."),
+            "taken_at": _SOMETIME,
+            "taken_by": _maybe("string", "Who took it."),
+            "checked_at": _SOMETIME,
+            "here": _maybe("string", "Hash of the rule book this process decides with."),
+            "refused": {
+                **_object(
+                    "The last reload, when it was refused.",
+                    {"at": _SOMETIME, "by": _maybe("string", "Who asked."), "problems": _many(_ref("Problem"), "Why.")},
+                ),
+                "type": ["object", "null"],
+            },
+            "files_differ": _maybe("boolean", "Whether the files on disk are others."),
+            "configuration_changed": _maybe("boolean", "Whether bridge.yaml is another one since the start."),
+        },
+    ),
+    "Problem": _object(
+        "One sentence about a file, as `check --json` has it.",
+        {
+            "file": _text("Which."),
+            "line": _COUNT,
+            "column": _COUNT,
+            "grade": {"enum": [one.value for one in Grade]},
+            "message": _text("What is wrong."),
+            "hint": _text("What to do."),
+        },
+    ),
     "Entry": _object(
         "One line of the audit.",
         {
@@ -216,7 +332,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "how": {"enum": [one.value for one in How]},
             "action": _text("What was done."),
             "object": _text("To what: a word and an id."),
-            "detail": {"type": "object", "description": "What was said with it, without secrets."},
+            "detail": _open("What was said with it, without secrets."),
             "address": _text("From where."),
         },
     ),
@@ -234,7 +350,25 @@ SCHEMAS: Mapping[str, Schema] = {
     "IncidentSaid": _object(
         "Nothing but what a note says.", {"text": _text("What everybody should know.")}, optional=("text",)
     ),
-    "ShadowRule": _object("What one rule in shadow mode would have done.", {"rule": _text("Its id.")}),
+    "ShadowRule": _object(
+        "What one rule in shadow mode would have done.",
+        {
+            "rule": _text("Its id."),
+            "accounts": {**_LINES, "description": "Where it would have gone."},
+            "alerts": _COUNT,
+            "opened": _COUNT,
+            "joined": _COUNT,
+            "repeated": _COUNT,
+            "resolved": _COUNT,
+            "open": _COUNT,
+            "really": {
+                "type": "object",
+                "description": "What became of its alerts under other rules.",
+                "additionalProperties": _COUNT,
+            },
+            "samples": _many(_object("One of the first.", {"event": _ID, "title": _text("One line.")}), "Alerts."),
+        },
+    ),
     "Reload": _object(
         "What to take.",
         {
@@ -248,7 +382,17 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "state": {"enum": [one.value for one in State]},
             "book": _maybe("string", "Hash of the rule book in force."),
-            "problems": _many({"type": "object"}, "As `check --json` has them."),
+            "before": _maybe("string", "Hash of the rule book that was in force."),
+            "found": _maybe("string", "Hash of what the files say."),
+            "digest": _maybe("string", "Of the files; a reload with it takes no others."),
+            "problems": _many(_ref("Problem"), "What is wrong."),
+            "warnings": _many(_ref("Problem"), "What may be meant otherwise."),
+            "tests": _object(
+                "The rules' own tests.",
+                {"run": _COUNT, "failed": _many({}, "Which."), "never_matched": {**_LINES, "description": "Rules."}},
+            ),
+            "changes": {**_open("What it changes."), "type": ["object", "null"]},
+            "notes": {**_LINES, "description": "What else is to be known."},
             "sentence": _text("The same in words."),
         },
     ),
@@ -257,7 +401,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "id": _ID,
             "state": {"enum": ["pending", "active", "ended"]},
-            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "match": _open("Conditions, as in a rule's match."),
             "starts_at": _INSTANT,
             "ends_at": _INSTANT,
             "author": _text("Who answers for it."),
@@ -272,7 +416,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "SilenceDraft": _object(
         "A silence as it is asked for; one of `for` and `ends_at`.",
         {
-            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "match": _open("Conditions, as in a rule's match."),
             "for": _text("A length such as 2h, 30d at most."),
             "ends_at": _INSTANT,
             "starts_at": _INSTANT,
@@ -288,14 +432,26 @@ SCHEMAS: Mapping[str, Schema] = {
             "alerts": _COUNT,
             "opened": _COUNT,
             "criticals_spared": _COUNT,
-            "items": _many({"type": "object"}, "The first of them."),
+            "items": _many(_ref("Hidden"), "The first of them."),
             "note": _maybe("string", "What was not looked at."),
+        },
+    ),
+    "Hidden": _object(
+        "An alert that a silence would have hidden.",
+        {
+            "event": _ID,
+            "received_at": _INSTANT,
+            "title": _text("One line."),
+            "source": _text("The configured sender."),
+            "severity": {"enum": [*_SEVERITY["enum"], None]},
+            "outcome": {"enum": [one.value for one in Outcome]},
+            "rule": _maybe("string", "What decided it."),
         },
     ),
     "Matching": _object(
         "Which alerts.",
         {
-            "match": {"type": "object", "description": "Conditions, as in a rule's match."},
+            "match": _open("Conditions, as in a rule's match."),
             "criticals": {"type": "boolean", "description": "Hide criticals, too."},
         },
         optional=("criticals",),
@@ -303,59 +459,74 @@ SCHEMAS: Mapping[str, Schema] = {
     "Reason": _object("Why.", {"reason": _text("Why nobody has to be told.", minLength=1)}),
     "Status": _object(
         "Alive, ready, or what is missing.",
-        {"status": _text("alive, ready or not ready."), "missing": _many({"type": "string"}, "What is missing.")},
-        optional=("missing",),
+        {
+            "status": {"enum": ["alive", "ready", "not ready"]},
+            "missing": _many({"type": "string"}, "What is missing."),
+            "rules": _open("When ready: the rule book, since when, and how the last reload ended."),
+        },
+        optional=("missing", "rules"),
     ),
     "Accepted": _object(
         "On disk.",
         {"event": _ID, "alerts": _COUNT, "duplicate": {"type": "boolean", "description": "A sender's repeat."}},
         optional=("duplicate",),
     ),
-    "Nothing": {"type": "object", "description": "No keys are asked for.", "properties": {}},
-    "Document": {"type": "object", "description": "This document.", "required": ["openapi", "info", "paths"]},
+    "Nothing": _open("No keys are asked for."),
+    "Webhook": {"description": "Whatever the sender sends; of most a JSON object."},
+    "Document": _open("This document."),
 }
-PARAMETERS: Mapping[str, Schema] = {
+PARAMETERS: Mapping[str, Schema] = {  # the first word of a key is the name; what follows tells apart two of one name
     "limit": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": 50},
-    "before": _text("`next` of the page before."),
+    "before": _text("`next` of the page before.", pattern="^([0-7][0-9A-HJKMNP-TV-Z]{25})?$"),
     "source": _text("Only of this source."),
-    "state": _text("Only in this state."),
+    "state event": {"description": "Only in this state.", **_EVENT["state"]},
+    "state incident": {"description": "Only in this state.", **_INCIDENT["state"]},
+    "state delivery": {"description": "Only in this state.", **_DELIVERY["state"]},
     "rule": _text("Only with an alert that this rule decided."),
-    "outcome": _text("Only with an alert of this outcome."),
+    "outcome": {"description": "Only with an alert of this outcome.", "enum": [one.value for one in Outcome]},
     "q": _text("An id, a fingerprint, a key, or words of a title."),
-    "until": _text("A time, or an age: nothing newer."),
+    "until": _text("As since: nothing newer."),
     "label": _text("Only with an alert that has this label: name, or name=value."),
     "since": _text("A time such as 2026-01-31T08:00:00Z, or an age such as 24h."),
+    "since age": _text("An age such as 24h or 7d, 90d at most.", default="7d"),
     "account": _text("Only of this account."),
     "incident": _text("Only of this incident."),
     "actor": _text("Only what this user, token or system user did."),
     "action": _text("Only this action."),
 }
 PAGING = ("limit", "before")
+BESIDE: Mapping[str, Schema] = {"book": _ref("Book")}
+IN_PATHS: Mapping[str, Schema] = {  # what a part of a path may be, where that is not just any id
+    "/api/v1/incidents/{incident_id}/{action}": {"enum": [*INCIDENT_ACTIONS]},
+    "/api/v1/lanes/{account}/{action}": {"enum": ["pause", "resume"]},
+}
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="get", path="/api/v1/events", about="Webhooks, newest first.", answer="Event", listed=True,
-        filters=("source", "state", "rule", "outcome", "account", "label", "q", "since", "until", *PAGING),
+        filters=("source", "state event", "rule", "outcome", "account", "label", "q", "since", "until", *PAGING),
     ),
     Operation(method="get", path="/api/v1/events/{event_id}", about="One webhook whole.", answer="EventWhole"),
     Operation(
         method="get", path="/api/v1/incidents", about="Incidents, newest first.", answer="Incident", listed=True,
-        filters=("state", "account", *PAGING),
+        filters=("state incident", "account", *PAGING),
     ),
     Operation(method="get", path="/api/v1/incidents/{incident_id}", about="One incident.", answer="IncidentWhole"),
     Operation(
         method="get", path="/api/v1/deliveries", about="Deliveries, newest first.", answer="Delivery", listed=True,
-        filters=("state", "account", "incident", *PAGING),
+        filters=("state delivery", "account", "incident", *PAGING),
     ),
     Operation(method="get", path="/api/v1/deliveries/{delivery_id}", about="One delivery.", answer="DeliveryWhole"),
     Operation(method="get", path="/api/v1/lanes", about="Every account's lane.", answer="Lane", listed=True),
-    Operation(method="get", path="/api/v1/rules", about="The rules in force.", answer="Rule", listed=True),
+    Operation(
+        method="get", path="/api/v1/rules", about="The rules in force.", answer="Rule", listed=True, beside="book",
+    ),
     Operation(
         method="get", path="/api/v1/rules/shadow", about="What rules in shadow mode would have done.",
-        answer="ShadowRule", listed=True, filters=("since",),
+        answer="ShadowRule", listed=True, filters=("since age",),
     ),
     Operation(
         method="post", path="/api/v1/reload", about="Check, test and take the rules as they are on disk.",
-        answer="Reloaded", body="Reload", statuses=(409, 422, 503),
+        answer="Reloaded", body="Reload", statuses=(409, 422),
     ),
     Operation(
         method="get", path="/api/v1/silences", about="Silences; those that hold or will come first.",
@@ -364,11 +535,11 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="get", path="/api/v1/silences/{silence_id}", about="One silence.", answer="Silence"),
     Operation(
         method="post", path="/api/v1/silences", about="Add a silence; 201.", answer="Silence", body="SilenceDraft",
-        statuses=(201, 503),
+        statuses=(201,),
     ),
     Operation(
         method="post", path="/api/v1/silences/preview", about="Try a silence over the last 24 hours.",
-        answer="SilencePreview", body="Matching", statuses=(503,),
+        answer="SilencePreview", body="Matching",
     ),
     Operation(method="delete", path="/api/v1/silences/{silence_id}", about="End a silence now.", answer="Silence"),
     Operation(
@@ -397,7 +568,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(method="get", path="/metrics", about="Numbers for Prometheus.", media="text/plain"),
     Operation(
         method="post", path="/webhooks/{name}", about="A sender's webhook, in its own format; 202: on disk.",
-        answer="Accepted", body="Nothing", statuses=(202, 408, 413, 415, 503),
+        answer="Accepted", body="Webhook", statuses=(202, 408, 413, 415, 503),
     ),
     Operation(method="options", path="/webhooks/{name}", about="What a sender asks first.", media="text/plain"),
 )  # fmt: skip
@@ -441,12 +612,12 @@ def _operation(one: Operation) -> Schema:
         "responses": {str(status): _response(one, status) for status in sorted(_statuses(one))},
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _of_path(one.path, name)}
         for name in (part[1:-1] for part in one.path.split("/") if part.startswith("{"))
     ]
     parameters += [
         {
-            "name": name,
+            "name": name.split()[0],
             "in": "query",
             "description": PARAMETERS[name].get("description", name),
             "schema": PARAMETERS[name],
@@ -463,6 +634,10 @@ def _operation(one: Operation) -> Schema:
     return made
 
 
+def _of_path(path: str, name: str) -> Schema:
+    return {"type": "string", **IN_PATHS.get(path if name == "action" else "", {})}
+
+
 def _statuses(one: Operation) -> set[int]:
     is_made = any(status < 300 for status in one.statuses)  # 201 or 202, and no 200
     statuses = {*one.statuses} if is_made else {200, *one.statuses}
@@ -472,6 +647,10 @@ def _statuses(one: Operation) -> set[int]:
         statuses.add(404)
     if one.filters or one.body is not None:
         statuses.add(400)
+    if 403 in statuses:
+        statuses |= {429, 503}  # too many wrong passwords; the ledger does not answer
+    if one.body is not None:
+        statuses |= {413, 415}
     return statuses
 
 
@@ -494,4 +673,7 @@ def _response(one: Operation, status: int) -> Schema:
             },
             optional=("note",),
         )
+        if one.beside is not None:
+            schema["properties"][one.beside] = BESIDE[one.beside]
+            schema["required"].append(one.beside)
     return {"description": one.about, "content": {one.media: {"schema": schema}}}

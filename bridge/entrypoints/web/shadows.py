@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from bridge.adapters.ledger import Ledger
 from bridge.config import units
 from bridge.entrypoints.shadowing import LOOKED_AT_MAX, SINCE, shadow_json, shadow_rules
+from bridge.entrypoints.web import asked
 from bridge.entrypoints.web.keeper import Keeper
 from bridge.entrypoints.web.receiver import answer
 
@@ -18,7 +19,7 @@ def add_routes(routes: Blueprint, ledger: Ledger, keeper: Keeper | None) -> None
 
     @routes.get("/rules/shadow")
     def shadow() -> Response:
-        since = request.args.get("since", SINCE)
+        since = asked.text("since") or SINCE
         try:
             within = units.duration(since)
         except (ValueError, OverflowError):
