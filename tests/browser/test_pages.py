@@ -162,6 +162,22 @@ def test_a_page_at_four_hundred_per_cent_is_read_without_scrolling_sideways(chro
     context.close()
 
 
+def test_a_browser_that_writes_larger_is_heard_and_nothing_is_squeezed(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport={"width": 1200, "height": 900})
+    look = Look(context.new_page(), bridge)
+    context.new_cdp_session(look.page).send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+    for name in (*PAGES, "quiet", "audit"):
+        page = look.at(path_of(bridge, name))
+        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == 30, "twice what it is else"
+        assert not is_too_wide(page), name
+    page = look.at("/")
+    parts = "[...document.querySelectorAll('.lane > div')]"
+    assert page.evaluate(f"Math.min(...{parts}.map(one => one.getBoundingClientRect().width))") > 200, (
+        "a lane's day is a picture, and its sentence one that is read"
+    )
+    context.close()
+
+
 def test_a_printed_page_has_all_of_a_text_and_nothing_to_press(look: Look, bridge: Scene) -> None:
     page = look.at(path_of(bridge, "letter"))
     page.emulate_media(media="print")
