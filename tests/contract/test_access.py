@@ -640,3 +640,12 @@ def test_a_page_that_fails_is_a_page_and_its_traceback_is_in_the_log(ledger: Led
     assert (page.status_code, page.mimetype, "of this test" in page.text) == (500, "text/html", False)
     assert (said.status_code, said.mimetype) == (500, "application/json")
     assert [(one["event"], str(one["exc_info"])) for one in logged] == [("request_failed", "of this test")] * 2
+
+
+def test_a_text_browser_on_this_machine_hears_why_it_is_taken_for_a_proxy(ledger: Ledger) -> None:
+    """w3m and lynx speak HTTP/1.0, as nginx does before an upstream."""
+    refused = Browser(web_app(ledger), SERVER_PROTOCOL="HTTP/1.0").get("/")
+    assert refused.status_code == 403
+    assert "HTTP_PROTOCOL:1.1 in lynx.cfg" in refused.text
+    assert "set ui.auth, and both may" in refused.text
+    assert Browser(web_app(ledger, users=USERS), SERVER_PROTOCOL="HTTP/1.0").get("/login").status_code == 200

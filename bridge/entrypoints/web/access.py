@@ -303,8 +303,11 @@ class Gate:
             return Refusal(status=403, sentence=why + "server.public_url names a public address")
         forwarded = next((name for name, _ in request.headers if _is_of_proxy(name)), None)
         if forwarded is None and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
-            # nginx speaks it by default and adds none of these headers; no browser of today does
-            sentence = f"{why}the request is HTTP/1.0, as a proxy's; set ui.auth, and a proxy may pass it on"
+            # nginx speaks it by default and adds none of these headers; of browsers only w3m and lynx do
+            sentence = (
+                f"{why}the request is HTTP/1.0, as a proxy's or a text browser's; set ui.auth, and both may. "
+                "lynx speaks 1.1 with HTTP_PROTOCOL:1.1 in lynx.cfg"
+            )
             return Refusal(status=403, sentence=sentence)
         if forwarded is not None:
             return Refusal(status=403, sentence=f"{why}the request came through a proxy ({forwarded})")
