@@ -107,14 +107,19 @@ def _when_type(name: str, then: Schema) -> Schema:
 
 
 def _auth(signature_keys: list[str], words: list[str]) -> Schema:
-    """`auth:` of one type: one of everybody's kinds, or its vendor's signature."""
-    kinds: list[Schema] = [{"$ref": "#/definitions/auth"}]
-    kinds += [{"const": word, "description": "The vendor's own signature."} for word in words]
+    """`auth:` of one type: its vendor's signature, or one of everybody's kinds.
+
+    In this order, for an editor speaks of the first when none fits: with `none` there, it told whoever had mistyped
+    `signing_secret` to write `none`.
+    """
+    kinds: list[Schema] = []
     for key in signature_keys:
         shape = _shape(**{key: (_SECRETS, "The secret the vendor signs with.")})
         about = {"description": "How old a signed time may be; default 5m."}
         shape["properties"]["tolerance"] = text_like(DURATION) | about
         kinds.append(shape)
+    kinds += [{"const": word, "description": "The vendor's own signature."} for word in words]
+    kinds.append({"$ref": "#/definitions/auth"})
     return {"anyOf": kinds, "description": "How the sender proves who it is."}
 
 
@@ -126,14 +131,14 @@ def _auth_of_everybody() -> Schema:
     basic = _shape(username=(text, "HTTP basic: the name."), password=(_SECRETS, "HTTP basic: the password."))
     return {
         "anyOf": [
-            {"const": "none", "description": "Anybody who reaches the address may post."},
-            VARIABLE,
             _shape(bearer=(_SECRETS, "The token of the Authorization header.")),
             _shape(header=(text, "Name of the header that carries the secret."), secret=(_SECRETS, "What it carries.")),
             _shape(
                 query=(text, "Name of the query parameter that carries the secret."), secret=(_SECRETS, "Its value.")
             ),
             _shape(basic=(basic, "HTTP basic, in the address or as a header.")),
+            VARIABLE,
+            {"const": "none", "description": "Anybody who reaches the address may post."},
         ]
     }
 

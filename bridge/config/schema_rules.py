@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.config.rule_models import RULE_ID, RuleFileModel, RuleModel, RuleSettingsModel
+from bridge.config.rulebook import RECORD
 from bridge.config.schema_parts import DRAFT, DURATION, SCALAR, TEXTS, Schema, Types, field_means, object_of
 from bridge.destinations.base import Field, FieldKind
 from bridge.domain.alert import Severity, Status
@@ -49,8 +50,10 @@ def rules_schema(destinations: Types) -> Schema:
     whole = object_of(RuleFileModel)
     whole["properties"]["defaults"] |= settings
     whole["properties"]["maps"] |= {"additionalProperties": _table({"$ref": "#/definitions/leaf"})}
+    unmatched: Schema = {"anyOf": [{"const": RECORD}, {"type": "string"}]}
+    whole["properties"]["unmatched"] = _or_empty(unmatched, whole["properties"]["unmatched"])
     whole["properties"]["rules"] |= {"items": {"$ref": "#/definitions/rule"}}
-    entry["properties"]["id"] |= {"pattern": f"^{RULE_ID.pattern}$", "not": {"const": "record"}}
+    entry["properties"]["id"] |= {"pattern": f"^{RULE_ID.pattern}$", "not": {"const": RECORD}}
     entry["properties"]["match"] = _or_empty({"$ref": "#/definitions/conditions"}, entry["properties"]["match"])
     blocks = {"anyOf": [{"$ref": f"#/definitions/{name}"} for name in sorted(destinations)]}
     entry["properties"]["incident"] = _described(blocks, entry["properties"]["incident"])
@@ -143,7 +146,10 @@ def _conditions() -> Schema:
 
 def _condition(about: str, choices: list[str] | None = None) -> Schema:
     one: Schema = SCALAR if choices is None else {"enum": [str(choice) for choice in choices]}
-    any_of = [one, {"type": "array", "minItems": 1, "items": one}, {"$ref": "#/definitions/operators"}]
+    several: Schema = {"type": "array", "minItems": 1, "items": one}
+    operators: Schema = {"$ref": "#/definitions/operators"}
+    # The first is what an editor speaks of when none fits: of a value that is none of the choices, else of an operator.
+    any_of = [operators, one, several] if choices is None else [one, several, operators]
     return {"anyOf": any_of, "description": f"{about} A list means any of."}
 
 
@@ -165,7 +171,8 @@ def _operators() -> Schema:
 
 def _leaf(choices: list[str] | None = None) -> Schema:
     """One value: a text (a Jinja template), a number, a file, an expression, or a look-up."""
-    text: Schema = {"type": "string", "minLength": 1, "pattern": r"\S", "description": "A Jinja template."}
+    # Without a description: an editor would show that of the alternative that fits, and not what the field means.
+    text: Schema = {"type": "string", "minLength": 1, "pattern": r"\S"}
     written: list[Schema] = [text, {"type": ["number", "boolean"]}]
     if choices is not None:
         written = [{"enum": choices}, TEMPLATE]

@@ -194,6 +194,41 @@ def test_every_key_is_explained(name: str) -> None:
     assert [path for path, schema in found.items() if not schema.get("description")] == []
 
 
+def test_a_field_means_the_same_whatever_is_written_in_it() -> None:
+    """On hover yaml-language-server (1.25) shows what the fitting alternative says, and nothing of the field itself."""
+    rules = SCHEMAS["rules"]["definitions"]
+    fields = [schema for name in DESTINATIONS for schema in rules[name]["properties"].values()]
+    choices = [one for schema in fields for one in schema.get("anyOf", ())]
+    assert [one for one in [*rules["leaf"]["anyOf"], *choices] if "description" in one] == []
+
+
+def nearest(schema: Any, name: str) -> Any:
+    """The alternative that an editor speaks of when none fits: the first."""
+    while "anyOf" in schema or "$ref" in schema:
+        of = SCHEMAS[name]["definitions"]
+        schema = schema["anyOf"][0] if "anyOf" in schema else of[schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def test_whoever_mistypes_how_a_sender_proves_itself_is_not_told_to_write_none() -> None:
+    for entry in SCHEMAS["bridge"]["definitions"]["source"]["allOf"]:
+        kind = entry["if"]["properties"]["type"]["const"]
+        wanted = sorted(SOURCES[kind].signature_keys)
+        found = nearest(entry["then"]["properties"]["auth"], "bridge")
+        assert found.get("required") == (wanted[:1] or ["bearer"]) or found["const"] in SOURCES[kind].signature_words
+
+
+def test_whoever_mistypes_an_operator_hears_of_operators_and_of_choices_who_mistypes_one() -> None:
+    for head, condition in SCHEMAS["rules"]["definitions"]["conditions"]["properties"].items():
+        if head in HEADS:
+            assert ("enum" if head in ("severity", "status") else "properties") in nearest(condition, "rules"), head
+
+
+def test_an_editor_offers_record_for_what_no_rule_matches() -> None:
+    (first, *others) = SCHEMAS["rules"]["properties"]["unmatched"]["anyOf"][0]["anyOf"]
+    assert (first, others) == ({"const": "record"}, [{"type": "string"}])
+
+
 def test_the_schemas_know_every_setting_condition_operator_and_field() -> None:
     bridge, rules = SCHEMAS["bridge"], SCHEMAS["rules"]
     assert set(bridge["properties"]) == {field.alias or name for name, field in FileModel.model_fields.items()}
