@@ -73,8 +73,8 @@ def kind_of(value: Any) -> str:
         case str():
             return f"the text '{value}'"
         case Mapping():
-            return "a mapping"
-    return "a list"
+            return "a mapping" if value else "an empty mapping"  # where a mapping is wanted, the latter may not be it
+    return "a list" if value else "an empty list"
 
 
 def elements(actual: Any) -> Sequence[Any]:

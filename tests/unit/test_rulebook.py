@@ -259,6 +259,13 @@ def test_a_severity_rise_that_cannot_be_told_is_a_problem(tmp_path: Path, writte
     assert problem.startswith(said)
 
 
+def test_what_must_not_be_empty_is_called_empty(tmp_path: Path) -> None:
+    """A mapping was wanted and a mapping found: nobody could know what that asks for."""
+    rule = MINIMAL.replace("match: {}", "match: {any: [{}]}")
+    (problem,) = problems(written(tmp_path, a=f"{rule}unmatched: record\n"))
+    assert "wants a mapping of conditions, found an empty mapping" in problem
+
+
 @pytest.mark.parametrize(
     ("written_as", "told"),
     [
