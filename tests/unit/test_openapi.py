@@ -139,6 +139,20 @@ def schemas_in(value: Any) -> Iterator[Any]:
         yield from schemas_in(one)
 
 
+def test_no_object_within_another_is_called_as_one_that_has_a_name() -> None:
+    """datamodel-code-generator calls an object after its property, and makes one class of two of a name."""
+    named = DOCUMENT["components"]["schemas"]
+    found = {
+        name
+        for one in schemas_in(DOCUMENT)
+        for name, inner in one.get("properties", {}).items()
+        if isinstance(inner, dict) and "properties" in inner.get("items", inner)
+    }
+    assert "upstream" in found
+    singular = {re.sub("s$", "", re.sub("ies$", "y", name)) for name in found}
+    assert {name.title().replace("_", "") for name in found | singular} & named.keys() == set()
+
+
 def test_an_object_of_unknown_keys_says_so() -> None:
     """Generators of typed clients read an object without any as one that must stay empty: no silence could be sent."""
     objects = [one for one in schemas_in(DOCUMENT) if "object" in one.get("type", ())]

@@ -215,9 +215,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "previous": _maybe("string", "The incident of the same problem before it."),
             "next": _maybe("string", "The one after it."),
             "folded_incidents": _many(_ref("Folded"), "What it carries."),
-            "deliveries": _many(
-                _object("One of them.", {**_DELIVERY, "notes": _NOTES}), "What was told, oldest first."
-            ),
+            "deliveries": _many(_ref("Told"), "What was told, oldest first."),
         },
     ),
     "Folded": _object(
@@ -231,6 +229,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "firing": _COUNT,
         },
     ),
+    "Told": _object("One thing that an upstream was told of an incident.", {**_DELIVERY, "notes": _NOTES}),
     "Delivery": _object("One thing to tell an upstream.", {**_DELIVERY, "title": _text("Of its incident.")}),
     "DeliveryWhole": _object(
         "One delivery with what it sends and every attempt.",
