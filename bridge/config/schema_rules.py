@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bridge.config.rule_models import RULE_ID, RuleFileModel, RuleModel, RuleSettingsModel
@@ -45,8 +46,8 @@ _LEAF: Schema = {"$ref": "#/definitions/leaf"}
 
 def rules_schema(destinations: Types) -> Schema:
     """Of one rule file."""
-    settings = _with_meanings(object_of(RuleSettingsModel))
-    entry = _with_meanings(object_of(RuleModel))
+    settings = _with_meanings(object_of(RuleSettingsModel), destinations)
+    entry = _with_meanings(object_of(RuleModel), destinations)
     whole = object_of(RuleFileModel)
     whole["properties"]["defaults"] |= settings
     whole["properties"]["maps"] |= {"additionalProperties": _table({"$ref": "#/definitions/leaf"})}
@@ -64,6 +65,7 @@ def rules_schema(destinations: Types) -> Schema:
         "leaf": _leaf(),
         "data": _data(),
         **{name: _incident(name, made) for name, made in sorted(destinations.items())},
+        **{f"{name}_changes": _changes(name, made) for name, made in sorted(destinations.items())},
     }
     about = "Rules of Incident Bridge: which alert opens which incident."
     return {"$schema": DRAFT, "title": "rules", "description": about, **whole, "definitions": definitions}
@@ -73,10 +75,11 @@ def _described(schema: Schema, like: Schema) -> Schema:
     return {"allOf": [schema], "description": like["description"]}
 
 
-def _with_meanings(whole: Schema) -> Schema:
+def _with_meanings(whole: Schema, destinations: Types) -> Schema:
     """Keys that the model takes as anything, for the compiler looks at them itself, with what it takes."""
     resolution: Schema = {"allOf": [{"$ref": "#/definitions/leaf"}], "description": "A text for the upstream."}
     note = {"allOf": [{"$ref": "#/definitions/leaf"}], "description": "The note's text."}
+    changes: Schema = {"anyOf": [{"$ref": f"#/definitions/{name}_changes"} for name in sorted(destinations)]}
     means: Mapping[str, Schema] = {
         "severity": _leaf([severity.value for severity in Severity]),
         "dedup": _paths(),
@@ -89,9 +92,7 @@ def _with_meanings(whole: Schema) -> Schema:
                 _only("note", note, "Say so in the incident, and leave it open."),
             ]
         },
-        "on_severity_rise": {
-            "anyOf": [{"const": "ignore"}, _only("update", {"type": "object"}, "Fields and their new values.")]
-        },
+        "on_severity_rise": {"anyOf": [_only("update", changes, "Fields and their new values."), {"const": "ignore"}]},
         "hold_resolve": {"type": "string", "pattern": DURATION},
         "reopen_within": {"type": "string", "pattern": DURATION},
         "mode": {"enum": [one.value for one in Mode]},
@@ -175,7 +176,8 @@ def _leaf(choices: list[str] | None = None) -> Schema:
     text: Schema = {"type": "string", "minLength": 1, "pattern": r"\S"}
     written: list[Schema] = [text, {"type": ["number", "boolean"]}]
     if choices is not None:
-        written = [{"enum": choices}, TEMPLATE]
+        as_yaml = [True, False] if {*choices} == {"true", "false"} else []  # what stands there without quotes
+        written = [{"enum": [*choices, *as_yaml]}, TEMPLATE]
     template = {"type": "string", "description": "A file of the templates folder, ending in .j2."}
     expression = {"type": "string", "description": "One Jinja expression, without braces; gives a native value."}
     rendered = [_only("template", template), _only("expr", expression)]
@@ -220,6 +222,18 @@ def _incident(name: str, made: Any) -> Schema:
         "description": about,
         "additionalProperties": False,
         "properties": fields,
+    }
+
+
+def _changes(name: str, made: Any) -> Schema:
+    """What can be changed in an incident that was sent, of an account of this type."""
+    return {
+        "type": "object",
+        "title": f"changes of {name}",
+        "description": f"What can be changed in an incident of an account of type {name}.",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {key: _field(replace(about, required=False)) for key, about in made.update_fields.items()},
     }
 
 

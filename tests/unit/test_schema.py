@@ -14,6 +14,7 @@ from bridge.config.rule_models import RuleSettingsModel
 from bridge.config.schema import file_name
 from bridge.config.yaml_reader import read_tree
 from bridge.destinations import DESTINATIONS
+from bridge.domain.errors import ConfigError
 from bridge.entrypoints.cli.schema import as_file, every_schema
 from bridge.entrypoints.cli.setup import SHIPPED
 from bridge.rules.conditions import CONDITIONS
@@ -227,6 +228,38 @@ def test_whoever_mistypes_an_operator_hears_of_operators_and_of_choices_who_mist
 def test_an_editor_offers_record_for_what_no_rule_matches() -> None:
     (first, *others) = SCHEMAS["rules"]["properties"]["unmatched"]["anyOf"][0]["anyOf"]
     assert (first, others) == ({"const": "record"}, [{"type": "string"}])
+
+
+@pytest.mark.parametrize(
+    ("account", "changes", "is_right"),
+    [
+        ("pagerduty", "{urgency: high, priority: P1, escalation_level: 2}", True),
+        ("pagerduty", "{urgency: {from: severity, map: {critical: high}, else: low}}", True),
+        ("pagerduty", "{urgencyy: high}", False),
+        ("pagerduty", "{urgency: hihg}", False),
+        ("pagerduty", "{service: Checkout API}", False),
+        ("pagerduty", "{}", False),
+        ("incident_io", "{severity: Major, notify_incident_channel: false}", True),
+        ("incident_io", "{notify_incident_channel: 'false', call_url: 'https://meet.example.com'}", True),
+        ("incident_io", "{notify_incident_channel: no}", False),
+        ("incident_io", "{visibility: private}", False),
+    ],
+)
+def test_what_a_rise_of_severity_may_change_is_right_by_the_schema_and_nothing_else_is(
+    tmp_path: Path, account: str, changes: str, is_right: bool
+) -> None:
+    named, incident = {
+        "pagerduty": ("pagerduty-prod", "{title: x, service: y}"),
+        "incident_io": ("incident-io", "{name: x, severity: z}"),
+    }[account]
+    rule = f"{{id: a, account: {named}, match: {{}}, incident: {incident}, on_severity_rise: {{update: {changes}}}}}"
+    text = f"rules: [{rule}]\nunmatched: record\n"
+    assert (wrongs("rules", value_of(text)) == []) is is_right
+    if is_right:
+        load(written(tmp_path, a=text))
+    else:
+        with pytest.raises(ConfigError):
+            load(written(tmp_path, a=text))
 
 
 def test_the_schemas_know_every_setting_condition_operator_and_field() -> None:
