@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -81,13 +81,28 @@ class Drainer:
     stopping: Callable[[], bool] = lambda: False
     send_upkeep: Callable[[str], None] | None = None  # gives a topic to whichever worker is free; None: there are none
     fetch_for_s: float = FETCH_FOR_S
+    _unsure: set[str] = field(default_factory=set)  # lanes where something may be leased to us that we never heard of
+    _held: set[str] = field(default_factory=set)  # tokens of the leases that we did hear of, and recorded nothing for
+
+    def take_back(self) -> None:
+        """A claim whose answer was lost is undone where it was committed: else its lane waits for the lease to end."""
+        for lane in sorted(self._unsure):
+            self.ledger.take_back(lane, self._held)
+            self._unsure.discard(lane)
+
+    def _claim(self, lane: str) -> Claim:
+        self._unsure.add(lane)
+        claim = self.ledger.claim(lane)
+        self._unsure.discard(lane)
+        return claim
 
     def drain(self, lane: str) -> bool:
         """Send what is due in a lane; True when it stopped for its time with something left."""
         if lane not in self.ledger.paces:
             return False
+        self.take_back()
         until = time.monotonic() + DRAIN_FOR_S
-        claim = self.ledger.claim(lane)
+        claim = self._claim(lane)
         while True:
             match claim:
                 case None:
@@ -96,38 +111,59 @@ class Drainer:
                     self._see_to(claim)
                     if self._enough(until):
                         return True
-                    claim = self.ledger.claim(lane)
+                    claim = self._claim(lane)
                 case Claimed():
                     claim, more = self._deliver(claim, until)
                     if more:
                         return True
 
     def _deliver(self, claimed: Claimed, until: float) -> tuple[Claim, bool]:
+        self._held.add(claimed.token)
+        claim, more = self._delivered(claimed, until)
+        self._held.discard(claimed.token)
+        return claim, more
+
+    def _delivered(self, claimed: Claimed, until: float) -> tuple[Claim, bool]:
         finished = self._attempt(claimed)
         enough = self._enough(until)
         if isinstance(finished, Missing):
             needed = self.ledger.put_back(claimed, finished.kinds)
             if needed is not None:
                 self._see_to(needed)
-            return (None if enough else self.ledger.claim(claimed.lane)), enough
+            return (None if enough else self._claim(claimed.lane)), enough
         if isinstance(finished, Needless):
             self.ledger.let_go(claimed, finished.why)
-            return (None if enough else self.ledger.claim(claimed.lane)), enough
+            return (None if enough else self._claim(claimed.lane)), enough
         recorded, following = self._record(finished, claim_next=not enough)
         _logged(finished, recorded)
         return following, enough
 
     def _record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
         """Record an answer. It is known only here, so a ledger that is away for a moment is asked again."""
-        for wait_s in RECORD_AGAIN_AFTER_S:
+        lane = finished.claimed.lane
+        for wait_s in (*RECORD_AGAIN_AFTER_S, None):
             try:
-                return self.ledger.record(finished, claim_next=claim_next)
+                if lane not in self._unsure:
+                    return self._recorded(finished, claim_next=claim_next)
+                recorded, _ = self.ledger.record(finished, claim_next=False)
             except LedgerUnavailable as error:
+                if wait_s is None:
+                    raise
                 delivery = finished.claimed.delivery
                 about = {"account": delivery.account, "delivery_id": delivery.id}
                 logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error), **about)
                 time.sleep(wait_s)
-        return self.ledger.record(finished, claim_next=claim_next)
+            else:
+                self.take_back()
+                return recorded, self._claim(lane) if claim_next else None
+        raise AssertionError("unreachable")
+
+    def _recorded(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
+        lane = finished.claimed.lane
+        self._unsure.add(lane)
+        recorded = self.ledger.record(finished, claim_next=claim_next)
+        self._unsure.discard(lane)
+        return recorded
 
     def _enough(self, until: float) -> bool:
         return self.stopping() or time.monotonic() >= until
@@ -355,6 +391,7 @@ def is_able() -> bool:
         return True
     try:
         _process.drainer.ledger.time()
+        _process.drainer.take_back()
     except LedgerUnavailable as error:
         logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
         return False

@@ -66,6 +66,9 @@ class Drainer:
         note(f"ended:{lane}")
         return False
 
+    def take_back(self):
+        pass
+
     def fetch_names(self, account, kind):
         note(f"names:{account}:{kind}")
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,6 +16,8 @@ from structlog.testing import capture_logs
 from bridge.adapters import logs
 from bridge.adapters.http import Http
 from bridge.adapters.ledger import Claim, Ledger, Route
+from bridge.adapters.ledger.lanes import Recorded
+from bridge.adapters.ledger.recording import Finished
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.adapters.queue import Queue
 from bridge.destinations.base import Destination
@@ -260,6 +263,72 @@ def test_a_lane_whose_job_found_no_ledger_has_another_as_soon_as_there_is_one(tm
     Clock(ledger, _Jobs(sent.append), Drainer(ledger, {}, Http()), (timedelta(1), timedelta(1))).run(stop)
     assert sent == ["pd", "pd"], "in the next round, not when the first job counts as lost"
     ledger.close()
+
+
+# -- a connection to the ledger that breaks between a commit and its answer
+
+
+class Unheard(Ledger):
+    """A ledger whose next calls fail before or after their commit, as `breaks` says of each (None: not at all)."""
+
+    breaks: tuple[str | None, ...] = ()
+
+    def claim(self, lane: str) -> Claim:
+        found: Claim = self._answered(partial(super().claim, lane))
+        return found
+
+    def record(self, finished: Finished, *, claim_next: bool) -> tuple[Recorded, Claim]:
+        found: tuple[Recorded, Claim] = self._answered(partial(super().record, finished, claim_next=claim_next))
+        return found
+
+    def _answered(self, work: Callable[[], Any]) -> Any:
+        breaks, self.breaks = (*self.breaks, None)[0], self.breaks[1:]
+        found = None if breaks == "before" else work()
+        if breaks is not None:
+            raise LedgerUnavailable(f"the connection broke {breaks} the commit")
+        return found
+
+
+@pytest.fixture
+def unheard(works: Works) -> Unheard:
+    works.pages("a")
+    works.pages("b")
+    return Unheard(works.database, works.ledger.routes)
+
+
+def attempts(ledger: Ledger) -> list[tuple[str, int]]:
+    return [(one["state"], one["attempts"]) for one in ledger.deliveries(limit=9).items]
+
+
+def test_a_claim_whose_answer_was_lost_is_made_anew_at_once_and_is_no_attempt(works: Works, unheard: Unheard) -> None:
+    drainer = Drainer(unheard, {"pd": works.pd}, Http())
+    unheard.breaks = ("after",)
+    with pytest.raises(LedgerUnavailable):
+        drainer.drain("aa")
+    assert sorted(told(unheard)) == [("create", "pending"), ("create", "sending")]
+    drainer.drain("aa")
+    assert attempts(unheard) == [("delivered", 1)] * 2
+    assert len(works.upstream.calls) == 2
+
+
+def test_a_claim_that_was_lost_with_the_answer_to_a_record_is_made_anew_at_once(works: Works, unheard: Unheard) -> None:
+    unheard.breaks = (None, "after")
+    Drainer(unheard, {"pd": works.pd}, Http()).drain("aa")
+    assert attempts(unheard) == [("delivered", 1)] * 2
+    assert len(works.upstream.calls) == 2
+
+
+def test_what_was_sent_and_could_not_be_recorded_keeps_its_lease(
+    works: Works, unheard: Unheard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.entrypoints.worker.RECORD_AGAIN_AFTER_S", ())
+    drainer = Drainer(unheard, {"pd": works.pd}, Http())
+    unheard.breaks = (None, "before")
+    with pytest.raises(LedgerUnavailable):
+        drainer.drain("aa")
+    drainer.drain("aa")
+    assert sorted(told(unheard)) == [("create", "pending"), ("create", "sending")]
+    assert len(works.upstream.calls) == 1
 
 
 # -- one body under one key

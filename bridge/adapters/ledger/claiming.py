@@ -3,6 +3,7 @@
 Everything here happens in the claim's transaction, with the lane's row locked and each candidate's series after it.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -274,6 +275,22 @@ def put_back(work: LaneWork, claimed: Claimed, kinds: tuple[str, ...]) -> NamesN
     if not row["sent"]:
         work.follow(on_not_sent(incident, Action(row["action"])), incident)
     return NamesNeeded(account=row["account"], kinds=asked) if asked else None
+
+
+def take_back(work: LaneWork, sent: Collection[str]) -> None:
+    """Claims of this process that it never heard of are undone, for nobody else sends what they lease.
+
+    `sent` are the tokens of those that it did hear of.
+    """
+    for row in _IN_FLIGHT.rows(work.connection, lane=work.lane):
+        if row["lease_token"] in sent or not row["lease_token"].startswith(f"{holder()}:"):
+            continue
+        incident = work.lock_incident(row)
+        work.update_delivery(
+            row["id"], **waiting_again(row, Phase(row["phase"])), **_unattempted(row), next_at=work.now
+        )
+        if not row["sent"]:
+            work.follow(on_not_sent(incident, Action(row["action"])), incident)
 
 
 def let_go(work: LaneWork, claimed: Claimed, why: str) -> None:

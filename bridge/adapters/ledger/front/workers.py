@@ -1,6 +1,6 @@
 """The ledger as workers use it: deliveries claimed and recorded, lists of names fetched."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bridge.adapters.ledger import claiming, fetches, names, probes, recording
 from bridge.adapters.ledger.claiming import Claim, NamesNeeded
@@ -41,6 +41,10 @@ class ForWorkers(Base):
     def let_go(self, claimed: Claimed, why: str) -> None:
         """A claimed delivery is not sent, for nothing is left to tell; it was no attempt."""
         self._at_lane(claimed.lane, lambda work: claiming.let_go(work, claimed, why))
+
+    def take_back(self, lane: str, sent: Collection[str]) -> None:
+        """Leases that this process was given without hearing of it, as its connection broke, are nobody's."""
+        self._at_lane(lane, lambda work: claiming.take_back(work, sent))
 
     def names_stored(self, account: str, kind: str, things: Sequence[NamedThing]) -> None:
         """A complete list of the upstream replaces the last one."""
