@@ -334,6 +334,14 @@ def test_a_file_that_was_moved_away_takes_nothing_until_it_is_back(tmp_path: Pat
     ledger.close()
 
 
+def test_of_several_servers_the_one_that_takes_writes_is_the_ledger(address: str) -> None:
+    url = make_url(address)
+    several = {"host": ("/nowhere:5432", f"{url.query['host']}:5432"), "target_session_attrs": "read-write"}
+    ledger = open_ledger(url.update_query_dict(several).render_as_string(hide_password=False))
+    assert ledger.is_writable()
+    ledger.close()
+
+
 def test_a_server_that_never_answers_is_unavailable_in_time(silent: int) -> None:
     database = Database(f"postgresql+psycopg://bridge@127.0.0.1:{silent}/bridge")
     started = time.monotonic()
