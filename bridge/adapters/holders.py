@@ -6,12 +6,15 @@ lease to end.
 
 import os
 import platform
+import secrets
 from functools import lru_cache
 from pathlib import Path
 
 
 def holder() -> str:
-    """This process: `<place>:<pid>`."""
+    """This process: `<place>:<pid>:<life>`. Whoever has its place and pid after it, as the first process of a container
+    started again may, has another life: what this one left is not that one's to undo.
+    """
     return _holder_of(os.getpid())
 
 
@@ -35,7 +38,7 @@ def is_gone(token: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _holder_of(pid: int) -> str:
-    return f"{_place()}:{pid}"
+    return f"{_place()}:{pid}:{secrets.token_hex(4)}"
 
 
 @lru_cache(maxsize=1)

@@ -58,6 +58,29 @@ def test_the_lease_of_a_living_process_is_left_to_it(widow: Widow) -> None:
     assert states(widow.ledger) == ["open"]
 
 
+def test_what_was_leased_without_being_heard_of_is_taken_back_by_the_process_that_leased_it_alone(
+    widow: Widow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another that has its place and pid by now does not know what was sent."""
+    held = claim(widow.ledger)
+    monkeypatch.setattr("bridge.adapters.ledger.claiming.holder", lambda: f"{holder().rpartition(':')[0]}:another")
+    widow.ledger.take_back("pd", set())
+    assert states(widow.ledger) == ["sending"]
+    monkeypatch.undo()
+    widow.ledger.take_back("pd", {held.token})
+    assert states(widow.ledger) == ["sending"]
+    widow.ledger.take_back("pd", set())
+    assert states(widow.ledger) == ["pending"]
+
+
+def test_a_process_has_a_life_of_its_own_beside_its_pid() -> None:
+    tell = "from bridge.adapters.holders import holder; print(holder())"
+    root = Path(__file__).parent.parent.parent
+    ran = [subprocess.run([sys.executable, "-c", tell], cwd=root, capture_output=True, text=True, check=True).stdout
+           for _ in range(2)]  # fmt: skip
+    assert len({one.strip().rpartition(":")[2] for one in (*ran, holder())}) == 3
+
+
 def test_only_a_pid_of_this_place_that_nobody_has_is_gone() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -67,4 +90,4 @@ def test_only_a_pid_of_this_place_that_nobody_has_is_gone() -> None:
     assert not is_gone(f"elsewhere:{ended.pid}:01X")
     for odd in ("", "01X", f"{place}:", f"{place}:x:01X", f"{place}:{10**30}:01X", f"{place}:{ended.pid}"):
         assert not is_gone(odd)
-    assert holder().endswith(f":{os.getpid()}")
+    assert holder().split(":")[1] == str(os.getpid())
