@@ -64,6 +64,29 @@ BROKEN_IDS = """[...document.querySelectorAll("td.upstream a")].filter(link => {
 """Which incidents' ids at their upstream stand on two lines."""
 
 
+LONGEST_STATUS = """() => [...document.querySelectorAll("td")].filter(cell => cell.innerText === "firing")
+    .forEach(cell => { cell.firstChild.data = "acknowledged" })"""
+"""As if everything that fires were taken by somebody."""
+
+BROKEN_WORDS = """() => {
+    const broken = [];
+    const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const text = texts.currentNode;
+        if (!text.parentElement.checkVisibility() || text.parentElement.closest("pre, code, .mono, textarea")) continue;
+        for (const word of text.data.matchAll(/(?<![\\w-])[A-Za-z]{2,13}(?![\\w-])/g)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+            if (lines.size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+"""Short words that stand on two lines, but for what is no prose."""
+
+
 def is_too_wide(page: Any) -> bool:
     """Whether one has to scroll sideways."""
     return bool(page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
@@ -159,6 +182,18 @@ def test_a_page_at_four_hundred_per_cent_is_read_without_scrolling_sideways(chro
     look = Look(context.new_page(), bridge)
     for name in (*PAGES, "quiet", "audit"):
         assert not is_too_wide(look.at(path_of(bridge, name))), name
+    context.close()
+
+
+def test_no_short_word_is_broken_on_a_phone(chromium: Any, bridge: Scene) -> None:
+    context = chromium.new_context(viewport={"width": 360, "height": 740})
+    look = Look(context.new_page(), bridge)
+    broken: dict[str, list[str]] = {}
+    for name in (*PAGES, "quiet", "audit"):
+        page = look.at(path_of(bridge, name))
+        page.evaluate(f"({LONGEST_STATUS})()")
+        broken[name] = page.evaluate(f"({BROKEN_WORDS})()")
+    assert not {name: words for name, words in broken.items() if words}
     context.close()
 
 
