@@ -1,5 +1,6 @@
 """What people do to incidents by hand: the upstream hears of it once, and nothing that fires is forgotten."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -139,7 +140,7 @@ def test_what_was_tried_at_an_account_that_is_not_configured_any_more_can_be_let
     with pytest.raises(IncidentError, match="a worker still tells it; try again in half a minute"):
         renamed.incident_detached(incident)
     record(ledger, held, UnknownOutcome(reason=Reason.SERVER_ERROR, detail="503"))
-    assert _offered(renamed, incident)
+    assert _offered(renamed, incident) == {"detach"}
     assert renamed.incident_detached(incident).state == "resolved"
     assert renamed.unconfigured(["new"]) == []
     assert told(ledger)[-1] == (tried, "cancelled")
@@ -163,6 +164,15 @@ def test_what_a_killed_worker_held_at_an_account_that_is_not_configured_any_more
     ledger.close()
 
 
+def test_the_page_of_an_incident_offers_nothing_that_would_wait_for_an_account_that_is_gone(ledger: Ledger) -> None:
+    settle(ledger, fires("never sent"))
+    waits, gone = newest(ledger), ledger_of(ledger.database, new=route("new"))
+    assert (_offered(ledger, waits), _offered(gone, waits)) == ({"resolve"}, {"resolve"})
+    record(ledger, claim(ledger), delivered())
+    assert _offered(ledger, waits) == {"resolve", "resend", "detach", "note"}
+    assert _offered(gone, waits) == {"detach"}
+
+
 def test_an_incident_that_was_sent_again_as_its_account_went_away_leaves_nothing_behind(ledger: Ledger) -> None:
     old = opened(ledger)
     new = ledger.incident_resent(old).incident
@@ -173,9 +183,10 @@ def test_an_incident_that_was_sent_again_as_its_account_went_away_leaves_nothing
     assert renamed.unconfigured(["new"]) == []
 
 
-def _offered(ledger: Ledger, incident: str) -> bool:
-    """Whether the incident's page has a form for it."""
-    return f"/incidents/{incident}/detach" in Browser(web_app(ledger)).get(f"/incidents/{incident}").text
+def _offered(ledger: Ledger, incident: str) -> set[str]:
+    """What the incident's page has forms for."""
+    page = Browser(web_app(ledger)).get(f"/incidents/{incident}").text
+    return {*re.findall(f'action="/incidents/{incident}/([a-z]+)"', page)}
 
 
 def test_an_open_incident_sent_again_is_resolved_first_and_opened_anew(ledger: Ledger) -> None:

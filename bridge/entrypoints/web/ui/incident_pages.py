@@ -98,11 +98,14 @@ def _timeline(
 
 
 def _possible(incident: Mapping[str, Any], *, forsaken: bool) -> Mapping[str, bool]:
-    """Which of the forms make sense; the ledger has the last word. `forsaken`: its account is not configured."""
+    """Which of the forms make sense; the ledger has the last word.
+
+    `forsaken`: its account is not configured, so that nothing which has to be told there would ever end.
+    """
     state, quiet = incident["state"], incident["quiet_until"] is not None
     return {
-        "resolve": state in ("pending", "sending", "open") or quiet,
+        "resolve": state == "pending" or quiet or (not forsaken and state in ("sending", "open")),
         "detach": state in ("open", "folded", "resolving") or quiet or (forsaken and state == "sending"),
-        "resend": state in ("open", "dead") or quiet,
-        "note": state == "open",
+        "resend": not forsaken and (state in ("open", "dead") or quiet),
+        "note": not forsaken and state == "open",
     }
