@@ -11,13 +11,26 @@ from typing import Any
 from sqlalchemy import make_url
 
 SOCKET = ".s.PGSQL.5432"
+Carries = Callable[[socket.socket, socket.socket, threading.Event], None]  # from one to the other, until it is silent
+
+
+def carry(source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
+    """Pass on everything as it comes, to the end of either."""
+    with suppress(OSError):
+        while more := source.recv(65536):
+            if not silent.is_set():
+                target.sendall(more)
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
 
 
 class Relay:
     """Carries connections to a server; those that it has may fall silent, and be told nothing of it."""
 
-    def __init__(self, folder: Path, server: Path) -> None:
-        self._server = server
+    def __init__(self, folder: Path, server: Path, answers: Carries) -> None:
+        """`answers` carries what the server says to a client."""
+        self._server, self._answers = server, answers
         self._silent: list[threading.Event] = []
         self._clients: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -56,27 +69,17 @@ class Relay:
     def _connect(self, client: socket.socket, silent: threading.Event) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
             server.connect(str(self._server))
-            back = threading.Thread(target=_carry, args=(server, client, silent), daemon=True)
+            back = threading.Thread(target=self._answers, args=(server, client, silent), daemon=True)
             back.start()
-            _carry(client, server, silent)
+            carry(client, server, silent)
             back.join()
 
 
-def _carry(source: socket.socket, target: socket.socket, silent: threading.Event) -> None:
-    with suppress(OSError):
-        while more := source.recv(65536):
-            if not silent.is_set():
-                target.sendall(more)
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-
-
 @contextmanager
-def relayed(address: str) -> Iterator[tuple[Relay, str]]:
+def relayed(address: str, answers: Carries = carry) -> Iterator[tuple[Relay, str]]:
     """A relay to the server of this address, and the address that leads through it."""
     with TemporaryDirectory(prefix="ibrelay", dir="/tmp") as folder:  # a socket's path has to be short
         url = make_url(address)
-        relay = Relay(Path(folder), Path(str(url.query["host"]), SOCKET))
+        relay = Relay(Path(folder), Path(str(url.query["host"]), SOCKET), answers)
         yield relay, url.update_query_dict({"host": folder}).render_as_string(hide_password=False)
         relay.close()
