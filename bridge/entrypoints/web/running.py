@@ -11,6 +11,7 @@ from bridge.adapters import logs
 from bridge.adapters.http import Http
 from bridge.adapters.ledger.writer import Writer
 from bridge.adapters.queue import Queue
+from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.alarming import Watch, alarms_of
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.reloading import Reloader
@@ -23,6 +24,7 @@ from bridge.entrypoints.web.poker import Poker
 from bridge.entrypoints.web.reloads import reload_families
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.entrypoints.web.ui.workshop import Workshop
+from bridge.entrypoints.web.waiting import Waiting
 
 SWITCH_EVERY_S = 0.02
 """How often a thread that wants the interpreter lock asks for it. Every request that waits does, sixteen or sixty of
@@ -37,17 +39,32 @@ class WebProcess:
     def __init__(self, loaded: wiring.Loaded, bell: Bell | None = None) -> None:
         self._loaded, self._bell = loaded, bell
         self._running: tuple[Any, ...] | None = None
+        self._waiting: Waiting | None = None
 
     def start(self) -> Any:
-        """The WSGI application, with its ledger, writer thread and heartbeat running."""
-        settings = self._loaded.settings
+        """The WSGI application, with its ledger, writer thread and heartbeat running, or what waits for the ledger."""
         logs.configure("web")
         gc.freeze()
         gc.set_threshold(GC_EVERY)
         sys.setswitchinterval(SWITCH_EVERY_S)
+        try:
+            return self._application()
+        except LedgerUnavailable as error:
+            logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+            self._waiting = Waiting(self._application, error)
+            self._waiting.start()
+            return self._waiting
+
+    def _application(self) -> Any:
+        """The WSGI application with all that runs beside it. Raises LedgerUnavailable, with nothing left running."""
+        settings = self._loaded.settings
         ledger = wiring.ledger_of(self._loaded)
         rules = Keeper(self._loaded, ledger)
-        rules.look()
+        try:
+            rules.look()
+        except LedgerUnavailable:
+            ledger.close()
+            raise
         keeper, url = wiring.redis_of(settings)
         poker = Poker(Queue(url).poke)
         writer = Writer(ledger.settle, poker)
@@ -134,6 +151,8 @@ class WebProcess:
 
     def stop(self) -> None:
         """Write what waits, poke what was written, take the heartbeat back."""
+        if self._waiting is not None:
+            self._waiting.stop()
         if self._running is None:
             return
         pulse, writer, poker, keeper, watch, flushing, rounds = self._running
