@@ -319,7 +319,7 @@ def test_a_terminal_that_stops_whoever_writes_in_the_background_stops_none(up: U
     termios.tcsetattr(its, termios.TCSANOW, modes)
     up.start("talker: incident-bridge talk\nshell: echo talks > /dev/tty; exec sleep 60\n", terminal=its)
     eventually(lambda: len(up.notes("talked")) == 1)
-    eventually(lambda: command(up.pids("shell")[0]) == "sleep 60")
+    eventually(lambda: [command(pid) for pid in up.pids("shell")] == ["sleep 60"])
     up.process.terminate()
     up.process.wait(WITHIN_S)
     os.close(ours)
