@@ -17,9 +17,9 @@ from bridge.adapters.ledger.engine import PATIENCE, Database, LedgerMisnamed
 from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, SchemaError, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
-from bridge.entrypoints.web.health import Writable
+from bridge.entrypoints.web.health import NEEDED, Storing, Writable, not_ready
 from tests.e2e.processes import eventually
-from tests.ledgers import ACCOUNT, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url
+from tests.ledgers import ACCOUNT, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url, webhook
 from tests.relays import relayed
 
 ANSWER_WITHIN_S = 10.0
@@ -252,6 +252,46 @@ def test_that_it_takes_writes_no_more_is_said_half_a_second_later(takes_s: float
     while writable():
         ledger.now_s += 0.001
     assert 5.0 <= ledger.now_s <= 5.0 + 0.5 + takes_s
+
+
+def test_a_webhook_that_could_not_be_stored_is_said_until_one_can_or_for_half_a_minute(postgres_url: str) -> None:
+    """Of a server that has room for a small write and none for a webhook."""
+    ledger, now_s = open_ledger(postgres_url), [0.0]
+    storing = Storing(lambda prepare: ledger.settle([prepare()])[0][0], lambda: now_s[0])
+
+    def stores() -> None:
+        storing(lambda: webhook(ledger))
+
+    def missing() -> list[str]:
+        return not_ready(ledger, ledger.is_writable, storing.trouble)
+
+    for kind in NEEDED:
+        ledger.heartbeat(heartbeat(kind))
+    stores()
+    assert missing() == []
+    with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as server:
+        server.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE disk_full USING MESSAGE = 'no room left'; END$$"
+        )
+        server.execute("CREATE TRIGGER full_disk BEFORE INSERT ON events EXECUTE FUNCTION full_disk()")
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="no room left"):
+                stores()
+        assert ledger.is_writable()
+        (said,) = missing()
+        assert said.startswith("the last webhook could not be stored: the ledger did not answer: no room left")
+        now_s[0] += 29.0
+        assert missing() == [said]
+        now_s[0] += 1.0
+        assert missing() == []
+        with pytest.raises(LedgerUnavailable):
+            stores()
+        assert missing() == [said]
+        server.execute("DROP TRIGGER full_disk ON events")
+    stores()
+    assert missing() == []
+    ledger.close()
 
 
 def test_a_file_that_is_damaged_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:

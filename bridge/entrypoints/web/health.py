@@ -8,6 +8,8 @@ from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry, generate_latest
 
 from bridge.adapters.ledger import Ledger
+from bridge.adapters.ledger.receipts import Receipt
+from bridge.adapters.ledger.settle import Settled
 from bridge.domain.alarms import BEATS_WITHIN
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.access import Gate
@@ -18,8 +20,9 @@ from bridge.entrypoints.web.reloads import rules_told
 WRITABLE_WITHIN_S = 3.0
 TRY_RESTS = 50  # times as long as a try took, and at most so long:
 TRY_RESTS_MAX_S = 0.5
+REFUSED_WITHIN_S = 30.0  # as of heartbeats
 NEEDED = ("web", "worker", "clock")
-__all__ = ["Tally", "Writable", "blueprint", "not_ready"]
+__all__ = ["Storing", "Tally", "Writable", "blueprint", "not_ready"]
 
 
 def blueprint(
@@ -98,7 +101,40 @@ class Writable:
             self._answered.notify_all()
 
 
-def not_ready(ledger: Ledger, writable: Callable[[], bool]) -> list[str]:
+class Storing:
+    """Stores the webhooks of this process, and knows how the last one fared.
+
+    A ledger that takes small writes may take no webhooks all the same: PostgreSQL on a disk that is full has room left
+    in some pages and in none for others, and a table that an administrator locks is one of many.
+    """
+
+    def __init__(
+        self, settle: Callable[[Callable[[], Receipt]], Settled], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settle, self._monotonic = settle, monotonic
+        self._refused: tuple[float, str] | None = None
+
+    def __call__(self, prepare: Callable[[], Receipt]) -> Settled:
+        """As `settle`."""
+        try:
+            settled = self._settle(prepare)
+        except LedgerUnavailable as error:
+            self._refused = (self._monotonic(), str(error))
+            raise
+        self._refused = None
+        return settled
+
+    def trouble(self) -> str | None:
+        """Why the last webhook was not stored, when that was within the last 30 s."""
+        refused = self._refused
+        if refused is None or self._monotonic() - refused[0] >= REFUSED_WITHIN_S:
+            return None
+        return f"the last webhook could not be stored: {refused[1]}"
+
+
+def not_ready(
+    ledger: Ledger, writable: Callable[[], bool], trouble: Callable[[], str | None] = lambda: None
+) -> list[str]:
     """Sentences on what is missing; empty when the bridge can work."""
     try:
         kinds = {one["kind"] for one in ledger.alive(BEATS_WITHIN)}
@@ -107,4 +143,6 @@ def not_ready(ledger: Ledger, writable: Callable[[], bool]) -> list[str]:
     missing = [f"no heartbeat of a {kind} process in the last 30 s" for kind in NEEDED if kind not in kinds]
     if not writable():
         missing.append("the ledger does not take writes")
+    elif (refused := trouble()) is not None:
+        missing.append(refused)
     return missing

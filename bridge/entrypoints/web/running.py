@@ -68,6 +68,7 @@ class WebProcess:
         keeper, url = wiring.redis_of(settings)
         poker = Poker(Queue(url).poke)
         writer = Writer(ledger.settle, poker)
+        storing = health.Storing(writer.settle)
         pulse = Pulse(ledger, wiring.heartbeat("web"))
         pulse.start()
         watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
@@ -89,7 +90,7 @@ class WebProcess:
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
             ruling=rules.current,
-            settle=writer.settle,
+            settle=storing,
             new_id=ledger.new_id,
             body_max_bytes=settings.server.max_body_bytes,
             count=tally.count,
@@ -103,7 +104,7 @@ class WebProcess:
             keeper=rules,
             reloader=reloader,
         )
-        missing = partial(health.not_ready, ledger, health.Writable(ledger))
+        missing = partial(health.not_ready, ledger, health.Writable(ledger), storing.trouble)
         pages = ui.Ui(
             ledger=ledger,
             gate=gate,
