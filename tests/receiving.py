@@ -1,6 +1,7 @@
 """The receiver for tests: its real route, rules and writer over a ledger on disk, without a process around it."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -47,6 +48,7 @@ class Desk:
         database.close()
         self.settings = loaded.settings
         self.ledger: Ledger = wiring.open_ledger(loaded.settings)
+        self.ledger_ahead = timedelta(0)  # of this host's clock
         self.counted: list[tuple[str, str]] = []
         self.sources: dict[str, Source] = wiring.sources(loaded.settings, certificate)
         self._writer = Writer(self.ledger.settle, lambda _lanes: None)
@@ -55,6 +57,7 @@ class Desk:
             ruling=Keeper(loaded, self.ledger).current,
             settle=lambda prepare: self._writer.settle(lambda: noted(prepare())),
             new_id=self.ledger.new_id,
+            now=lambda: self.ledger.time_here() + self.ledger_ahead,
             body_max_bytes=BODY_MAX_BYTES,
             count=lambda source, what: self.counted.append((source, what)),
         )

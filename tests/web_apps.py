@@ -55,6 +55,7 @@ def web_app(
         ruling=Nothing,
         settle=lambda prepare: ledger.settle([prepare()])[0][0],
         new_id=ledger.new_id,
+        now=ledger.time_here,
         body_max_bytes=1,
         count=lambda source, what: None,
     )

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 ULID_CHARS = 26
@@ -35,15 +36,17 @@ def made_at(ulid: str) -> datetime | None:
 class Ulids:
     """A maker of ULIDs (48 bits of milliseconds, 80 random bits); every next one is greater. Make it after forking."""
 
-    def __init__(self) -> None:
+    def __init__(self, time_ns: Callable[[], int] = time.time_ns) -> None:
+        self._time_ns = time_ns
         self._lock = threading.Lock()
         self._last = 0
         self._random = b""
 
     def __call__(self) -> str:
         with self._lock:
-            value = (time.time_ns() // 1_000_000 << _RANDOM_BITS) | self._drawn()
-            if value <= self._last or value >> _RANDOM_BITS == self._last >> _RANDOM_BITS:
+            now_ms, last_ms = self._time_ns() // 1_000_000, self._last >> _RANDOM_BITS
+            value = (now_ms << _RANDOM_BITS) | self._drawn()
+            if now_ms <= last_ms:
                 value = self._last + 1 + (value & 0xFFFF)
             self._last = value
         return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])

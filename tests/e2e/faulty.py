@@ -105,6 +105,7 @@ def run_dying_web(loaded: wiring.Loaded, doom: Doom, bind: str) -> None:
             ruling=Keeper(loaded, ledger).current,
             settle=settle,
             new_id=ledger.new_id,
+            now=ledger.time_here,
             body_max_bytes=settings.server.max_body_bytes,
             count=lambda _source, _what: None,
         )

@@ -24,6 +24,7 @@ from bridge.destinations.pagerduty import PagerDuty
 from bridge.destinations.pagerduty_checkup import checkup as pagerduty_checkup
 from bridge.domain.checkup import Finding, Health
 from bridge.domain.delivery import HttpRequest, HttpResponse
+from bridge.entrypoints.cli.doctor import clocks
 from bridge.sandbox import SandboxServer, seed
 from tests.e2e.processes import INCIDENT_IO, NO_VALKEY, PAGERDUTY, eventually, with_shadow, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, Ran, run, spawn
@@ -160,6 +161,19 @@ def test_a_role_that_is_missing_is_named(server: SandboxServer, monkeypatch: pyt
 def test_a_clock_that_is_wrong_is_noticed(by: timedelta, says: str | None) -> None:
     answer = HttpResponse(status=200, headers={"date": "Mon, 05 Jan 2026 12:00:00 GMT"}, body=b"")
     found = lines(noticed(PART, answer, datetime(2026, 1, 5, 12, 0, tzinfo=UTC) + by))
+    assert found == ([] if says is None else [(Health.WARNING, says)])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "says"),
+    [
+        (timedelta(minutes=-10), "this machine's clock is 600 s ahead of the ledger's"),
+        (timedelta(minutes=10), "this machine's clock is 600 s behind the ledger's"),
+        (timedelta(seconds=5), None),
+    ],
+)
+def test_a_clock_that_is_not_the_ledgers_is_noticed(ahead: timedelta, says: str | None) -> None:
+    found = [(one.health, one.sentence) for one in clocks(ahead)]
     assert found == ([] if says is None else [(Health.WARNING, says)])
 
 

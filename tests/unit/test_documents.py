@@ -278,6 +278,7 @@ def test_the_http_table_names_every_route_and_no_other(tmp_path: Path) -> None:
         ruling=lambda: Ruling(book=NO_RULES, decide=lambda readings: ()),
         settle=lambda prepare: ledger.settle([prepare()])[0][0],
         new_id=Ulids(),
+        now=ledger.time_here,
         body_max_bytes=1,
         count=lambda source, what: None,
     )

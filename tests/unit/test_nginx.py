@@ -1,6 +1,7 @@
 """nginx's part, as shipped in deploy/, lets through what the receiver answers."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 from bridge.adapters.ledger import Settled
@@ -21,6 +22,7 @@ def methods_of_the_receiver() -> set[str]:
         ruling=Nothing,
         settle=_never,
         new_id=str,
+        now=datetime.now,
         body_max_bytes=1,
         count=lambda _source, _what: None,
     )

@@ -213,6 +213,20 @@ def test_without_a_delivery_id_the_same_body_is_another_event(desk: Desk) -> Non
     assert first["event"] != again["event"]
 
 
+@pytest.mark.parametrize(("body", "status"), [(TICKET, 202), (b"<ticket/>", 400)])
+def test_an_event_has_the_ledgers_time_and_its_signature_is_held_against_this_hosts(
+    body: bytes, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZENDESK_SECRET", ZENDESK_SECRET)
+    ahead = timedelta(hours=1)
+    with Desk(tmp_path, {"z": {"type": "zendesk", "auth": {"signing_secret": "${ZENDESK_SECRET}"}}}) as desk:
+        desk.ledger_ahead = ahead
+        answer = desk.post("z", body, from_zendesk(body, datetime.now(UTC)))
+        received_at = datetime.fromisoformat(desk.event(answer)["received_at"])
+    assert answer.status_code == status
+    assert abs(received_at - ahead - datetime.now(UTC)) < timedelta(minutes=1)
+
+
 def test_one_id_at_two_sources_is_two_deliveries(tmp_path: Path) -> None:
     sources = {name: {"type": "generic", "auth": "none"} for name in ("one", "two")}
     with Desk(tmp_path, sources) as desk:

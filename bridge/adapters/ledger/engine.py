@@ -8,10 +8,10 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ _WRITTEN = {  # what a commit has to write, and no table holds: one page, one re
     "postgresql": "SELECT txid_current()",
 }
 WRITE = "ib_write"  # execution option: this transaction writes
+CLOCKS_AGREE_NS = 1_000_000_000  # a server's clock and this host's: what an answer takes on its way is no difference
 
 
 class LedgerMisnamed(BridgeError):
@@ -83,11 +84,13 @@ class Transaction:
 class Database:
     """One ledger database as this process reaches it. Make it after forking."""
 
-    def __init__(self, url: str, engine: Engine | None = None) -> None:
+    def __init__(self, url: str, engine: Engine | None = None, *, host_ns: Callable[[], int] = time.time_ns) -> None:
         """`engine` is one without connections that knows the database already; see `in_child`.
 
-        Raises LedgerMisnamed.
+        `host_ns` is this host's clock. Raises LedgerMisnamed.
         """
+        self._host_ns = host_ns
+        self._ahead_ns = 0  # of the server's clock before this host's
         self.is_sqlite = url.startswith("sqlite")
         self.url = url
         self.file: Path | None = None  # of SQLite; made by make_file alone
@@ -113,7 +116,7 @@ class Database:
 
         It shares what the engine has learnt, and no connection, lock or descriptor.
         """
-        return Database(self.url, self.engine)
+        return Database(self.url, self.engine, host_ns=self._host_ns)
 
     @contextmanager
     def writing(self, meanwhile: Meanwhile | None = None) -> Iterator[Transaction]:
@@ -219,8 +222,26 @@ class Database:
     def now(self, connection: Connection) -> datetime:
         """The database's clock: the one time all processes on all hosts agree on. An SQLite file has its host's."""
         if self.is_sqlite:
-            return from_us(time.time_ns() // 1000)
-        return from_us(connection.execute(_NOW).scalar_one())
+            return from_us(self._host_ns() // 1000)
+        asked_ns = self._host_ns()
+        now_us = connection.execute(_NOW).scalar_one()
+        self._compared(now_us * 1000, asked_ns, self._host_ns())
+        return from_us(now_us)
+
+    def time_ns(self) -> int:
+        """The database's clock without asking: this host's, and how far the two were apart in the last transaction."""
+        return self._host_ns() + self._ahead_ns
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far the database's clock was before this host's in the last transaction; nothing where they agree."""
+        return timedelta(microseconds=self._ahead_ns // 1000)
+
+    def _compared(self, theirs_ns: int, asked_ns: int, answered_ns: int) -> None:
+        """Another host's clock said that, between these two instants of ours."""
+        if 0 <= answered_ns - asked_ns < CLOCKS_AGREE_NS:
+            ahead_ns = theirs_ns - answered_ns
+            self._ahead_ns = ahead_ns if abs(ahead_ns) > CLOCKS_AGREE_NS else 0
 
     def unhurried(self, transaction: Transaction) -> None:
         """Every statement of this transaction may take as long as it takes."""

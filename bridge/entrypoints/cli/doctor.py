@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.upgrade import SchemaError, odd_encoding
 from bridge.config.models import Settings
 from bridge.destinations.base import Destination
+from bridge.destinations.checkup import SKEW_MAX
 from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.incident_io_checkup import checkup as incident_io_checkup
 from bridge.destinations.pagerduty import PagerDuty
@@ -149,6 +150,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         with closing(wiring.open_ledger(settings)) as ledger:
             ledger.database.write_tried()
             yield from _room(file)
+            yield from clocks(ledger.database.ahead)
             yield from _processes(ledger, settings)
             yield from _paused(ledger, settings)
             yield from _not_configured(ledger, settings)
@@ -170,6 +172,14 @@ def _room(file: Path | None) -> Iterator[Finding]:
             "growing, but gives nothing back: how to do that is in deploy/README.md"
         )
         yield odd("ledger", f"{free >> 20} MiB are free on its disk", advice)
+
+
+def clocks(ahead: timedelta) -> Iterator[Finding]:
+    """What to say of a ledger's clock that is this far ahead of this machine's."""
+    if abs(ahead) > SKEW_MAX:
+        off = "behind" if ahead > timedelta(0) else "ahead of"
+        sentence = f"this machine's clock is {abs(ahead).total_seconds():.0f} s {off} the ledger's"
+        yield odd("ledger", sentence, "let NTP set both: waits and stored times go by the ledger's, signatures by ours")
 
 
 def _odd_letters(settings: Settings) -> str | None:

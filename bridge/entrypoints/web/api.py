@@ -82,7 +82,7 @@ def blueprint(api: Api) -> Blueprint:
 def _add_reads(routes: Blueprint, api: Api) -> None:
     @routes.get("/events")
     def events() -> Response:
-        return _list(api.ledger.events(asked.event_query()))
+        return _list(api.ledger.events(asked.event_query(api.ledger.time_here())))
 
     @routes.get("/events/<event_id>")
     def event(event_id: str) -> Response:

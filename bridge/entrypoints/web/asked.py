@@ -36,16 +36,16 @@ def content() -> dict[str, Any]:
     return found
 
 
-def event_query() -> EventQuery:
-    """The filters of the request's query. Raises Unclear."""
+def event_query(now: datetime) -> EventQuery:
+    """The filters of the request's query, ages in it counted from `now`. Raises Unclear."""
     return EventQuery(
         source=text("source"),
         state=text("state"),
         rule=text("rule"),
         outcome=text("outcome"),
         q=text("q"),
-        since=_instant(text("since")),
-        until=_instant(text("until"), "until"),
+        since=_instant(text("since"), now),
+        until=_instant(text("until"), now, "until"),
         account=text("account"),
         label=text("label"),
         **paging(),
@@ -78,14 +78,14 @@ def before() -> str | None:
     return said
 
 
-def _instant(said: str | None, name: str = "since") -> datetime | None:
+def _instant(said: str | None, now: datetime, name: str = "since") -> datetime | None:
     """RFC 3339, or an age such as 15m, 24h, 7d."""
     if said is None:
         return None
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     try:
         if said[-1] in units and said[:-1].isascii() and said[:-1].isdigit() and len(said) < 8:
-            return datetime.now(UTC) - timedelta(**{units[said[-1]]: int(said[:-1])})
+            return now - timedelta(**{units[said[-1]]: int(said[:-1])})
         instant = datetime.fromisoformat(said.replace(" ", "+"))
     except (ValueError, OverflowError):  # the latter: an age that leads to before the year 1
         example = "a time such as 2026-01-31T08:00:00Z or an age such as 24h"

@@ -60,6 +60,7 @@ class Receiver:
     ruling: Callable[[], Ruling]  # asked once for each webhook
     settle: Callable[[Callable[[], Receipt]], Settled]  # makes the receipt and puts it on disk
     new_id: Callable[[], str]
+    now: Callable[[], datetime]  # the ledger's clock, for what is stored
     body_max_bytes: int
     count: Callable[[str, str], None]  # (source, what): counted, not stored
 
@@ -163,7 +164,7 @@ def _receipt(
     return receipt(
         event_id=receiver.new_id(),
         source=source.name,
-        received_at=safe.received_at,
+        received_at=receiver.now(),
         headers=safe.headers,
         body=safe.body,
         packed_body=packed,
@@ -269,7 +270,7 @@ def _reject(
     rejected = receipt(
         event_id=event_id,
         source=source.name,
-        received_at=webhook.received_at,
+        received_at=receiver.now(),
         headers=webhook.headers,
         body=beginning,
         packed_body=zlib.compress(beginning, 1),

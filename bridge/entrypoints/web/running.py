@@ -92,6 +92,7 @@ class WebProcess:
             ruling=rules.current,
             settle=storing,
             new_id=ledger.new_id,
+            now=ledger.time_here,
             body_max_bytes=settings.server.max_body_bytes,
             count=tally.count,
         )

@@ -12,6 +12,7 @@ from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.names import NameBook
 from bridge.adapters.ledger.read_events import Payloads
+from bridge.adapters.ledger.schema import from_us
 from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.lane import Pace
 
@@ -30,7 +31,7 @@ class Base:
         self.database = database
         self.routes = dict(routes)
         self.paces: dict[str, Pace] = upkeep.routes_paces(self.routes)
-        self.new_id = Ulids()
+        self.new_id = Ulids(database.time_ns)
         self.names = NameBook()
         self._served = ""  # the last lane of a round that had no room for all
 
@@ -82,6 +83,10 @@ class Base:
         """The database's clock."""
         with self.database.reading() as transaction:
             return transaction.now
+
+    def time_here(self) -> datetime:
+        """The same without asking: this host's clock, and how far the two were apart in the last transaction."""
+        return from_us(self.database.time_ns() // 1000)
 
     def close(self) -> None:
         """Close the connections."""

@@ -179,7 +179,7 @@ def _add_pages(routes: Blueprint, ui: Ui) -> None:
     def events() -> str | tuple[str, int]:
         problem, page = None, Page(items=(), next=None)
         try:
-            page = _listed(ledger, asked.event_query())
+            page = _listed(ledger, asked.event_query(ledger.time_here()))
         except asked.Unclear as error:
             problem = str(error)
         if request.headers.get("X-Rows-Only"):

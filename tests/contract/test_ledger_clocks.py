@@ -1,0 +1,78 @@
+"""Hosts whose clocks differ, and one that is set back: the ledger's clock counts, whichever host somebody asks."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bridge.adapters.ids import Ulids, made_at
+from bridge.adapters.ledger import EventQuery, Ledger, tallies
+from bridge.adapters.ledger.tallies import SETTLES
+from tests.ledgers import MovedDatabase, fires, ledger_of, route, webhook
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+
+
+def host(url: str, off: timedelta) -> Ledger:
+    """A ledger as a host sees it whose clock is that far off."""
+    off_ns = int(off.total_seconds() * 1e9)
+    return ledger_of(MovedDatabase(url, host_ns=lambda: time.time_ns() + off_ns), pd=route())
+
+
+@pytest.mark.parametrize("off", [-10 * MINUTE, 10 * MINUTE], ids=["behind", "ahead"])
+def test_events_have_their_place_and_are_counted_though_the_clock_of_a_host_is_wrong(
+    postgres_url: str, off: timedelta
+) -> None:
+    hosts = (host(postgres_url, timedelta(0)), host(postgres_url, off))
+    hosts[0].tallied()
+    began = hosts[0].time()
+    for number in range(6):
+        on = hosts[number % 2]
+        on.settle([webhook(on, fires(str(number)))])
+    listed = [*hosts[0].events(EventQuery()).items, *hosts[0].incidents(limit=10).items]
+    assert len(listed) == 12
+    assert all(began - SECOND <= at(item["id"]) <= hosts[0].time() + SECOND for item in listed)
+    assert isinstance(hosts[0].database, MovedDatabase)
+    hosts[0].database.ahead = SETTLES + SECOND
+    hosts[0].tallied()
+    hosts[0].database.ahead = timedelta(days=2)  # beyond what a reader adds to the numbers
+    totals = hosts[0].totals()
+    assert totals[tallies.RECEIVED] == {("s", "accepted"): 6}
+    assert totals[tallies.HITS] == {("r",): 6}
+    for one in hosts:
+        one.close()
+
+
+@pytest.mark.parametrize("off", [-10 * MINUTE, 10 * MINUTE], ids=["behind", "ahead"])
+def test_the_time_here_is_the_servers_and_follows_it(postgres_url: str, off: timedelta) -> None:
+    off_ns = [int(off.total_seconds() * 1e9)]
+    ledger = ledger_of(MovedDatabase(postgres_url, host_ns=lambda: time.time_ns() + off_ns[0]), pd=route())
+    assert abs(ledger.time_here() - datetime.now(UTC)) < SECOND * 2
+    off_ns[0] = 0  # somebody sets the clock
+    ledger.time()
+    assert abs(ledger.time_here() - datetime.now(UTC)) < SECOND * 2
+    ledger.close()
+
+
+def test_the_time_here_is_the_hosts_where_there_is_no_server(tmp_path: object) -> None:
+    ledger = ledger_of(MovedDatabase(f"sqlite:///{tmp_path}/bridge.db"), pd=route())
+    assert abs(ledger.time_here() - datetime.now(UTC)) < SECOND
+    ledger.close()
+
+
+def at(ulid: str) -> datetime:
+    made = made_at(ulid)
+    assert made is not None
+    return made
+
+
+def test_a_small_step_back_keeps_the_ids_in_their_order() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    clock = [now]
+    new_id = Ulids(lambda: int(clock[0].timestamp() * 1e9))
+    ids = []
+    for back in range(0, 50, 5):
+        clock[0] = now - back * SECOND
+        ids.append(new_id())
+    assert sorted(ids) == ids
