@@ -12,6 +12,7 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _RANDOM_BITS = 80
 _RANDOM_BYTES = _RANDOM_BITS // 8
 _DRAWN_AT_ONCE = 256  # ids' worth of random bytes: each draw lets go of the interpreter lock
+_SET_BACK_MS = 60_000  # a clock that is this far behind the last id was set back, and is believed
 
 
 def earliest_at(instant: datetime) -> str:
@@ -34,7 +35,11 @@ def made_at(ulid: str) -> datetime | None:
 
 
 class Ulids:
-    """A maker of ULIDs (48 bits of milliseconds, 80 random bits); every next one is greater. Make it after forking."""
+    """A maker of ULIDs (48 bits of milliseconds, 80 random bits); every next one is greater. Make it after forking.
+
+    Unless the clock was set back by more than a minute: else this process's ids would say a time that is none, and go
+    before everybody else's, until it ends.
+    """
 
     def __init__(self, time_ns: Callable[[], int] = time.time_ns) -> None:
         self._time_ns = time_ns
@@ -46,7 +51,7 @@ class Ulids:
         with self._lock:
             now_ms, last_ms = self._time_ns() // 1_000_000, self._last >> _RANDOM_BITS
             value = (now_ms << _RANDOM_BITS) | self._drawn()
-            if now_ms <= last_ms:
+            if last_ms - _SET_BACK_MS < now_ms <= last_ms:
                 value = self._last + 1 + (value & 0xFFFF)
             self._last = value
         return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])

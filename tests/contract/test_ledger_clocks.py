@@ -76,3 +76,17 @@ def test_a_small_step_back_keeps_the_ids_in_their_order() -> None:
         clock[0] = now - back * SECOND
         ids.append(new_id())
     assert sorted(ids) == ids
+
+
+def test_ids_follow_a_clock_that_was_set_back_and_none_comes_twice() -> None:
+    now = datetime(2099, 1, 1, tzinfo=UTC)
+    clock = [now]
+    new_id = Ulids(lambda: int(clock[0].timestamp() * 1e9))
+    ids = [new_id() for _ in range(1000)]
+    clock[0] = now - timedelta(days=365)
+    right = [new_id() for _ in range(1000)]
+    assert {at(one) for one in right} == {clock[0]}
+    assert sorted(right) == right
+    clock[0] = now
+    ids += right + [new_id() for _ in range(1000)]
+    assert len(set(ids)) == 3000
