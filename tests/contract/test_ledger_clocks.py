@@ -4,11 +4,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import Connection, text
 
 from bridge.adapters.ids import Ulids, made_at
 from bridge.adapters.ledger import EventQuery, Ledger, tallies
 from bridge.adapters.ledger.tallies import SETTLES
-from tests.ledgers import MovedDatabase, fires, ledger_of, route, webhook
+from tests.ledgers import ACCOUNT, MovedDatabase, claim, delivered, fires, ledger_of, record, route, webhook
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -90,3 +91,81 @@ def test_ids_follow_a_clock_that_was_set_back_and_none_comes_twice() -> None:
     clock[0] = now
     ids += right + [new_id() for _ in range(1000)]
     assert len(set(ids)) == 3000
+
+
+class Moved:
+    """A ledger all of whose time is a clock that a test sets."""
+
+    def __init__(self, url: str) -> None:
+        self.ahead = timedelta(0)
+        self.ledger = ledger_of(_Everywhere(url, self), pd=route())
+
+    def comes_in(self, *titles: str) -> None:
+        """One event each, whose create is sent."""
+        for title in titles:
+            self.ledger.settle([webhook(self.ledger, fires(title))])
+            record(self.ledger, claim(self.ledger), delivered(title))
+
+    def upkeep(self) -> None:
+        assert self.ledger.claim(ACCOUNT) is None  # puts the lane's own instants right
+        self.ledger.tallied()
+
+    def numbers(self) -> tuple[int, int, int]:
+        """Events, hits and deliveries, as a reader is told."""
+        totals = self.ledger.totals()
+        finished = totals.get(tallies.FINISHED, {})
+        return (
+            totals[tallies.RECEIVED][("s", "accepted")],
+            totals[tallies.HITS][("r",)],
+            finished.get((ACCOUNT, "create", "delivered"), 0),
+        )
+
+    def bodies(self) -> tuple[int, int]:
+        """Bytes of bodies that are kept: as counted, and as they are."""
+        with self.ledger.database.reading() as transaction:
+            asked = text("SELECT coalesce(sum(length(body)), 0) FROM events")
+            kept = int(transaction.connection.execute(asked).scalar_one())
+        return self.ledger.totals()[tallies.BODIES][("s",)], kept
+
+
+class _Everywhere(MovedDatabase):
+    def __init__(self, url: str, of: Moved) -> None:
+        super().__init__(url)
+        self._of = of
+
+    def now(self, connection: Connection) -> datetime:
+        self.ahead = self._of.ahead
+        return super().now(connection)
+
+    def time_ns(self) -> int:
+        return time.time_ns() + int(self._of.ahead.total_seconds()) * 1_000_000_000
+
+
+@pytest.mark.parametrize("by", [timedelta(minutes=5), timedelta(hours=8), timedelta(days=26_000)], ids=str)
+def test_everything_is_counted_once_though_the_clock_was_ahead_and_is_set_back(ledger_url: str, by: timedelta) -> None:
+    on = Moved(ledger_url)
+    on.comes_in("before")
+    on.ahead = by
+    on.comes_in("a", "b", "c")
+    on.ahead += SETTLES + SECOND
+    on.upkeep()
+    assert on.numbers() == (4, 4, 4)
+    on.ahead = MINUTE
+    on.upkeep()
+    assert on.numbers() == (4, 4, 4)
+    on.comes_in("after", "that")
+    assert on.numbers() == (6, 6, 6)
+    on.ahead += MINUTE
+    on.upkeep()
+    assert on.numbers() == (6, 6, 6)
+    counted, kept = on.bodies()
+    assert counted == kept
+    if by < timedelta(days=1):
+        on.ahead = by + timedelta(hours=1)
+        on.upkeep()
+        assert on.numbers() == (6, 6, 6)
+        on.ahead += timedelta(days=2)  # beyond what a reader adds to the numbers
+        assert on.numbers() == (6, 6, 6)
+        counted, kept = on.bodies()
+        assert counted == kept
+    on.ledger.close()

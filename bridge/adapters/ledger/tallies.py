@@ -3,7 +3,8 @@
 Nobody counts while a webhook is settled or an attempt recorded. Upkeep goes through the rows behind a mark, a piece at
 a time, and adds what it finds; a reader adds what lies beyond the mark. So the numbers are the same whichever process
 is asked, survive every restart and every pruning, and cost a webhook nothing. Rows younger than SETTLES may still be
-missing, for an id is made before its transaction commits: the mark stays behind them.
+missing, for an id is made before its transaction commits: the mark stays behind them. Where the clock is set back, so
+is the mark: what it had passed is taken out of the numbers, and counted when its time comes.
 """
 
 import json
@@ -37,6 +38,7 @@ from bridge.domain.delivery import Reason
 SETTLES = timedelta(seconds=30)  # between the making of an id and the commit of its row, at most
 PIECE_ROWS = 5_000
 TAIL_ROWS = 20_000  # a reader counts no more beyond the mark; upkeep catches up
+TAIL_TIME = timedelta(days=1)  # nor further beyond now: of a clock that was ahead, and is set back by less
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 SPAN_CHARS = 7  # of an id: 33 s
 HOURS_KEPT = timedelta(days=32)
@@ -194,7 +196,10 @@ _COUNTED = {  # by the mark's name: how a stretch is counted, and the column tha
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one look found behind a mark, to be added if the mark still stands there."""
+    """What one look found behind a mark, to be added if the mark still stands there.
+
+    Of a mark that is set back, `end` is before `begin`, and what lies between goes out of the numbers.
+    """
 
     what: str
     stretch: _Stretch
@@ -206,6 +211,9 @@ def next_piece(transaction: Transaction, what: str) -> Piece | None:
     """Count the next rows of a table; None when nothing that is settled lies behind the mark. Reads only."""
     begin = _mark(transaction, what)
     settled = transaction.now - SETTLES
+    if begin > transaction.now:
+        back = _Stretch(begin, settled)
+        return Piece(what, back, _less(_COUNTED[what][0](transaction, _passed(back))), is_last=False)
     end = _end_of_piece(transaction, what, begin, settled, PIECE_ROWS)
     if end <= begin:
         return None
@@ -230,9 +238,20 @@ def add_piece(transaction: Transaction, piece: Piece) -> bool:
         connection.execute(insert(marks).values(what=piece.what, reached=new))
     counts = piece.counts
     if piece.what == "events":  # here, behind the mark's lock: pruning takes it, too, and lets go of bodies
-        counts = counts | _bodies(transaction, piece.stretch)
+        is_back = piece.stretch.end < piece.stretch.begin
+        bodies = _bodies(transaction, _passed(piece.stretch) if is_back else piece.stretch)
+        counts = counts | (_less(bodies) if is_back else bodies)
     add(transaction, counts)
     return True
+
+
+def _passed(back: _Stretch) -> _Stretch:
+    """What a mark had passed that is set back, as far as readers count it from now on. Beyond that it stays counted."""
+    return _Stretch(back.end, min(back.begin, back.end + SETTLES + TAIL_TIME))
+
+
+def _less(counts: Counts) -> Counts:
+    return {key: -number for key, number in counts.items()}
 
 
 def add(transaction: Transaction, counts: Mapping[tuple[str, datetime, tuple[str, ...]], int]) -> None:
@@ -379,7 +398,7 @@ def forget(transaction: Transaction) -> None:
 
 def _tail(transaction: Transaction, what: str, begin: datetime) -> tuple[Counts, bool]:
     """The counts beyond a mark, of a bounded number of rows, and whether that is all of them."""
-    latest = transaction.now + timedelta(days=1)
+    latest = transaction.now + TAIL_TIME
     end = _end_of_piece(transaction, what, begin, latest, TAIL_ROWS)
     if end <= begin:
         return {}, True
