@@ -22,7 +22,8 @@ from bridge.entrypoints.worker import Drainer, names_topic
 TICK_S = 0.25
 UPKEEP_S = 10.0
 LANES_S = 60.0  # what a process with an older configuration put into a lane that nobody drains waits no longer
-PRUNE_S = 600.0
+PRUNE_S = 600.0  # also after a start and after a jump of the time: by a wrong one all of the history is past its own
+JUMP_S = 60.0
 OUTSTANDING_MAX = 64
 DRAIN_ITSELF_AFTER_S = 10.0
 UNTAKEN_AFTER_S = 15.0  # for the same job at the head of the line; above the 12 s that a drain may take
@@ -48,6 +49,7 @@ class Clock:
     _first_at: float = 0.0
     _upkeep_at: float = field(default=0.0)
     _prune_at: float = field(default=0.0)
+    _apart_s: float | None = None  # the ledger's time and the steady one, in the last round
     _lanes_at: float = field(default=0.0)
 
     def run(self, stop: threading.Event) -> None:
@@ -150,9 +152,16 @@ class Clock:
         self.ledger.tallied()
         if self.bodies_max_bytes is not None:
             self.ledger.bodies_trimmed(self.bodies_max_bytes, self._owed())
+        if self._has_jumped():
+            self._prune_at = self.monotonic() + PRUNE_S
         if self.monotonic() >= self._prune_at:
             gone = self.ledger.pruned(*self.retention)
             self._prune_at = self.monotonic() + (UPKEEP_S if gone else PRUNE_S)  # there may be more
+
+    def _has_jumped(self) -> bool:
+        """Whether the ledger's time may be another one than it was: in the first round, and after a jump of it."""
+        before, self._apart_s = self._apart_s, self.ledger.time().timestamp() - self.monotonic()
+        return before is None or abs(self._apart_s - before) > JUMP_S
 
     def _owed(self) -> Mapping[str, str]:
         """What marks the events whose sender waits for a call of ours, by source."""

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from bridge.adapters import logs
 from bridge.adapters.http import Http
-from bridge.adapters.ledger import Claim, Ledger, Route
+from bridge.adapters.ledger import Claim, EventQuery, Ledger, Route
 from bridge.adapters.ledger.lanes import Recorded
 from bridge.adapters.ledger.recording import Finished
 from bridge.adapters.ledger.upgrade import upgrade
@@ -27,14 +27,14 @@ from bridge.domain.alert import Status
 from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
 from bridge.domain.delivery import AttemptResult, Delivery, HttpRequest, HttpResponse, NamedThing, NameRef, NoAnswer
 from bridge.domain.errors import LedgerUnavailable
-from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, LANES_S, Clock
+from bridge.entrypoints.clock import DRAIN_ITSELF_AFTER_S, LANES_S, UPKEEP_S, Clock
 from bridge.entrypoints.worker import NOT_BUILT_MAX, Drainer
 from bridge.sandbox import SandboxServer
 from tests.contract.test_ledger_names import MovedDatabase
 from tests.e2e.test_deliver import UNLIMITED, Bench
 from tests.e2e.test_names import MADE, as_json
 from tests.e2e.upstream import Answer, Call, Upstream
-from tests.ledgers import ends, fires, pace, services, settle, sqlite_url, states, told
+from tests.ledgers import ends, fires, ledger_of, pace, services, settle, sqlite_url, states, told, webhook
 
 pytestmark = pytest.mark.e2e
 SECRET = "u+S3cretOfTests9x"
@@ -199,6 +199,41 @@ def test_what_an_older_configuration_put_into_a_lane_that_nobody_drains_goes_out
             clock.tick(Event())
     assert [call.method for call in upstream.calls] == ["POST"]
     newer.close()
+
+
+def test_a_clock_that_is_wrong_for_some_minutes_costs_no_history(tmp_path: Path) -> None:
+    """At a start, and while it runs; a week after it came the event goes."""
+    database = MovedDatabase(sqlite_url(tmp_path))
+    ledger = ledger_of(database, pd=Route(lane="pd", pace=pace()))
+    ledger.settle([webhook(ledger)])
+    day, year = timedelta(days=1), timedelta(days=365)
+    elapsed = [0.0]
+
+    def started() -> Clock:
+        unreached = Queue("redis://127.0.0.1:1")
+        return Clock(ledger, unreached, Drainer(ledger, {}, Http()), (day, day), monotonic=lambda: elapsed[0])
+
+    def lasts(clock: Clock, minutes: float) -> bool:
+        """Whether the event is there still when so much time has passed."""
+        for _ in range(int(minutes * 6)):
+            elapsed[0] += UPKEEP_S
+            database.ahead += timedelta(seconds=UPKEEP_S)
+            clock.tick(Event())
+        return bool(ledger.events(EventQuery()).items)
+
+    database.ahead = year
+    clock = started()
+    clock.tick(Event())
+    assert lasts(clock, 5)
+    database.ahead -= year
+    assert lasts(clock, 30)
+    database.ahead += year
+    assert lasts(clock, 9)
+    database.ahead -= year
+    assert lasts(clock, 30)
+    database.ahead += 8 * day
+    assert not lasts(clock, 11)
+    ledger.close()
 
 
 def test_the_clock_outlives_a_round_that_breaks() -> None:
