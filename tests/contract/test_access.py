@@ -11,6 +11,8 @@ import pytest
 import structlog
 from argon2 import PasswordHasher
 from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 from sqlalchemy import text
 
 from bridge.adapters.ledger import EventQuery, Ledger
@@ -194,6 +196,41 @@ def test_a_session_ends_unused_and_ends_anyway(app: Flask, key: str, before: tim
     with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
         session[key] -= before.total_seconds()
     assert browser.get("/").location == "/login"
+
+
+class _Ahead(TimestampSigner):
+    """Of a web host whose clock is a minute ahead."""
+
+    def get_timestamp(self) -> int:
+        return super().get_timestamp() + 60
+
+
+def test_what_a_host_signed_whose_clock_is_ahead_is_good_at_the_others(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("operate", password("operate"))
+    assert browser.token()
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        session["since"] = session["seen"] = session["seen"] + 60
+        held = dict(session)
+    sessions = app.session_interface
+    assert isinstance(sessions, SecureCookieSessionInterface)
+    serializer = sessions.get_signing_serializer(app)
+    assert serializer is not None
+    serializer.signer = _Ahead
+    browser._client.set_cookie("session", str(serializer.dumps(held)), domain="127.0.0.1")
+    assert browser.get("/").status_code == 200
+    token = URLSafeTimedSerializer(str(app.secret_key), salt="wtf-csrf-token", signer=_Ahead).dumps(held["csrf_token"])
+    assert browser.post("/lanes/pd/pause", csrf_token=str(token)).status_code == 303
+
+
+def test_a_session_of_before_the_clock_was_set_back_is_over(app: Flask) -> None:
+    browser = Browser(app)
+    browser.log_in("view", password("view"))
+    with browser._client.session_transaction(base_url="http://127.0.0.1") as session:
+        session["since"] = session["seen"] = session["seen"] + timedelta(hours=1).total_seconds()
+    assert browser.get("/").location == "/login"
+    assert browser.log_in("view", password("view")).status_code == 303
+    assert browser.get("/").status_code == 200
 
 
 def test_the_live_tail_keeps_no_session_alive(app: Flask) -> None:

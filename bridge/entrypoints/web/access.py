@@ -26,6 +26,7 @@ from bridge.domain.access import Deed, How, Role, Who
 _OF_PROXIES = frozenset({"forwarded", "x-real-ip", "via"})  # and every X-Forwarded-…
 TAIL = "X-Rows-Only"  # of the live tail, which asks by itself: it keeps no session alive
 LOGIN_REMEMBERED_S = 300.0
+CLOCKS_DIFFER_BY_S = 300.0  # of web hosts; what began later than that is from before a clock was set back
 SEEN_AGAIN_S = 60.0  # a session's cookie says at most this often that it is used
 HASHES_AT_ONCE = 2  # argon2 takes 64 MiB a time
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -257,6 +258,8 @@ class Gate:
         now = time.time()
         since, seen = float(session.get("since", 0.0)), float(session.get("seen", 0.0))
         if now - since >= self.absolute.total_seconds() or now - seen >= self.idle.total_seconds():
+            return None
+        if max(since, seen) > now + CLOCKS_DIFFER_BY_S:
             return None
         if self.guards is not None and self.guards.has_session_ended(_digest(session["id"])):
             return None
