@@ -236,14 +236,26 @@ def after(state: LaneState, of: LaneClass, result: AttemptResult, now: datetime)
 
 
 def sane(pace: Pace, state: LaneState, now: datetime) -> LaneState:
-    """The lane with no stored instant further ahead than its maximum, so that a clock jump cannot freeze it."""
+    """The lane with no stored instant further ahead than its maximum, so that a clock jump cannot freeze it.
+
+    A wait that is over is forgotten: it would lie ahead again where the clock is set back.
+    """
+    bounded = _bounded(pace, state, now)
+    return replace(
+        bounded,
+        create_parked_until=_unless_over(bounded.create_parked_until, now),
+        update_parked_until=_unless_over(bounded.update_parked_until, now),
+    )
+
+
+def _bounded(pace: Pace, state: LaneState, now: datetime) -> LaneState:
     full = pace.burst + 1
     return replace(
         state,
         create_tat=min(state.create_tat, now + interval(pace, state, LaneClass.CREATE, now) * full),
         update_tat=min(state.update_tat, now + pace.update_interval * (UPDATE_BURST + 1)),
-        create_parked_until=_at_most(state.create_parked_until, now + PARK_MAX),
-        update_parked_until=_at_most(state.update_parked_until, now + PARK_MAX),
+        create_parked_until=_at_most(state.create_parked_until, now + _park_max(state.create_parked_why)),
+        update_parked_until=_at_most(state.update_parked_until, now + _park_max(state.update_parked_why)),
         probe_at=_at_most(state.probe_at, now + PROBE_MAX),
         armed_until=_at_most(state.armed_until, now + ARMED),
         slowed_at=_at_most(state.slowed_at, now),
@@ -257,7 +269,7 @@ def is_ahead(pace: Pace, state: LaneState, now: datetime) -> bool:
     `sane` alone does not end such a wait, for what it allows moves along with `now`: it has to be written down. A full
     bucket's instant may lie one slot further ahead, because a rate that comes back shortens the slots all the time.
     """
-    allowed = sane(pace, state, now + JUMP_NOTICED)
+    allowed = _bounded(pace, state, now + JUMP_NOTICED)
     slack = interval(pace, state, LaneClass.CREATE, now)
     return replace(allowed, create_tat=state.create_tat) != state or state.create_tat > allowed.create_tat + slack
 
@@ -332,6 +344,14 @@ def _may_probe(state: LaneState, now: datetime, in_flight: int) -> bool:
 
 def _probe_gap(failures: int) -> timedelta:
     return min(PROBE_MAX, PROBE_FIRST * (1 << min(max(0, failures - FAILING_AFTER), 8)))
+
+
+def _park_max(why: Reason | None) -> timedelta:
+    return PARK_REFUSED if why in (Reason.AUTH, Reason.FORBIDDEN) else PARK_MAX
+
+
+def _unless_over(instant: datetime | None, now: datetime) -> datetime | None:
+    return None if instant is None or instant <= now else instant
 
 
 def _at_most(instant: datetime | None, limit: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from bridge.adapters.ledger.names import PATIENCE
 from bridge.domain.alert import Severity
 from bridge.domain.decision import Policy
 from bridge.domain.delivery import Action, NameRef, NothingFound, Reason, TransientFailure, UnknownOutcome
-from bridge.domain.lane import LEASE, PARK_MAX, PROBE_MAX, Pace
+from bridge.domain.lane import LEASE, PARK_MAX, PARK_REFUSED, PROBE_MAX, Pace
 from bridge.domain.retry import BACKOFF_MAX
 from tests.ledgers import (
     MovedDatabase,
@@ -41,8 +41,8 @@ class Jumping:
         self.ledger = ledger_of(self.database, pd=route(of=of))
         self.database.ahead = DAY
 
-    def jumps_back(self) -> None:
-        self.database.ahead = timedelta(0)
+    def jumps_back(self, by: timedelta | None = None) -> None:
+        self.database.ahead = timedelta(0) if by is None else self.database.ahead - by
         self.ledger.waits_shortened()
 
     def later(self, by: timedelta) -> None:
@@ -160,6 +160,28 @@ def test_a_lane_parked_by_the_upstream_goes_on_after_the_longest_park(jumping: C
     record(on.ledger, claim(on.ledger), LIMITED)
     on.jumps_back()
     assert on.first_claim_within(PARK_MAX + SECOND * 20, SECOND * 20).attempt == 2
+
+
+def test_a_wait_that_was_over_before_the_clock_jumped_back_does_not_begin_again(
+    jumping: Callable[..., Jumping],
+) -> None:
+    on = jumping()
+    settle(on.ledger, fires("a"))
+    record(on.ledger, claim(on.ledger), LIMITED)
+    on.later(timedelta(minutes=10, seconds=1))
+    record(on.ledger, claim(on.ledger), delivered())
+    on.later(timedelta(seconds=10))
+    settle(on.ledger, fires("b"))
+    on.jumps_back(timedelta(minutes=5))
+    assert on.first_claim_within(SECOND * 2, SECOND).delivery.fields["title"] == "b is down"
+
+
+def test_a_refused_key_is_tried_again_after_a_minute(jumping: Callable[..., Jumping]) -> None:
+    on = jumping()
+    settle(on.ledger, fires("a"))
+    record(on.ledger, claim(on.ledger), TransientFailure(reason=Reason.AUTH, detail="401"))
+    on.jumps_back()
+    assert on.first_claim_within(PARK_REFUSED + SECOND * 10, SECOND * 5).attempt == 2
 
 
 def test_a_failing_lane_is_probed(jumping: Callable[..., Jumping]) -> None:
