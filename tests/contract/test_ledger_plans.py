@@ -65,3 +65,16 @@ def test_a_look_at_the_lanes_reads_what_is_under_way_and_beyond_that_goes_by_ind
     found = {step for _, step in plans.of_whole_tables()}
     assert found == {"SCAN deliveries USING INDEX deliveries_in_flight"}  # the index of what is being sent alone
     assert any("deliveries_waiting" in step for _, step in plans.steps)
+
+
+def test_whether_a_delivery_is_the_first_owed_of_its_series_is_not_looked_for_in_all_that_was_ever_told_of_it(
+    tmp_path: Path,
+) -> None:
+    ledger = ledgers.open_ledger(ledgers.sqlite_url(tmp_path))
+    plans = Plans(ledger)
+    ledgers.settle(ledger, ledgers.fires("a"))
+    assert ledger.due_lanes(64)
+    ledgers.claim(ledger)
+    ledger.close()
+    found = {step for _, step in plans.steps if " earlier " in step}
+    assert found == {"SEARCH earlier USING INDEX deliveries_owed (series=? AND no<?)"}

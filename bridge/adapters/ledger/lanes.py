@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, or_, select, update
+from sqlalchemy import bindparam, exists, literal_column, or_, select, update
 
 from bridge.adapters.ledger import probes, renewals
 from bridge.adapters.ledger.changes import Changes, Route
@@ -20,7 +20,7 @@ from bridge.adapters.ledger.compiled import Statement
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.names import NameBook
 from bridge.adapters.ledger.rows import Row, incident_from, is_worded, lane_from, lane_row
-from bridge.adapters.ledger.schema import deliveries, incidents, lanes, series
+from bridge.adapters.ledger.schema import UNFINISHED, deliveries, incidents, lanes, series
 from bridge.domain.decision import KeyRule
 from bridge.domain.delivery import (
     Action,
@@ -67,10 +67,8 @@ _earlier = deliveries.alias("earlier")
 UNBLOCKED = ~exists().where(
     _earlier.c.series == deliveries.c.series,
     _earlier.c.no < deliveries.c.no,
-    or_(
-        and_(_earlier.c.state == DeliveryState.PENDING.value, _earlier.c.action != Action.CHECK.value),
-        _earlier.c.state == DeliveryState.SENDING.value,
-    ),
+    _earlier.c.state.in_([literal_column(f"'{state}'") for state in UNFINISHED]),  # as its partial index says
+    or_(_earlier.c.action != Action.CHECK.value, _earlier.c.state == DeliveryState.SENDING.value),
 )
 """First in its series: a resolve never overtakes its create, nor a new episode the end of the last one. A question
 holds nobody up.

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from bridge.adapters.ledger.engine import Database, Transaction
 from bridge.domain.errors import BridgeError
 
-HEAD = "0010"  # the version this code works with; the newest file in migrations/versions
+HEAD = "0011"  # the version this code works with; the newest file in migrations/versions
 _ADVISORY_LOCK = 0x1B_1B_1B
 _ENCODING = "UTF8"
 _IS_THERE = {  # SQLAlchemy's inspector would say so as well, and cost every process most of a megabyte
