@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from bridge.adapters.ledger import Ledger
 from bridge.domain.alert import Alert, Severity, Status
@@ -166,6 +166,30 @@ def test_those_that_hold_are_listed_before_those_that_are_over_page_by_page(ledg
     rest = ledger.silences(limit=2, before=first.next)
     assert [one["id"] for one in rest.items] == [newer.id]
     assert rest.next is None
+
+
+def test_page_by_page_every_silence_is_listed_once_and_no_page_reads_the_others(ledger: Ledger) -> None:
+    ids = [ledger.silence_added(silence(ledger, reason=f"part {number}"))["id"] for number in range(9)]
+    for number in (1, 4, 5, 8):
+        ledger.silence_ended(ids[number], "somebody")
+    asked: list[str] = []
+
+    @event.listens_for(ledger.database.engine, "before_cursor_execute")
+    def _noted(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+        asked.append(sql)
+
+    found: list[str] = []
+    before: str | None = None
+    while True:
+        page = ledger.silences(limit=2, before=before)
+        found += [one["id"] for one in page.items]
+        before = page.next
+        if before is None:
+            break
+    assert found == [ids[number] for number in (7, 6, 3, 2, 0, 8, 5, 4, 1)]
+    of_pages = [sql for sql in asked if "silences.reason" in sql]
+    assert len(of_pages) == 5
+    assert all("LIMIT" in sql for sql in of_pages)
 
 
 def test_silences_that_were_over_before_the_history_begins_are_let_go(ledger: Ledger) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, case, delete, insert, or_, select, update
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import books
@@ -113,15 +113,16 @@ def one(transaction: Transaction, silence_id: str) -> dict[str, Any] | None:
 def listed(transaction: Transaction, *, limit: int, before: str | None) -> Page:
     """Silences, those that are not over first, newest first in each; paged by the id of the last one."""
     connection, now = transaction.connection, transaction.now
-    is_over = or_(silences.c.ended_at.is_not(None), silences.c.ends_at <= now)
-    rows = list(connection.execute(select(silences).order_by(is_over, silences.c.id.desc())).mappings())
-    ids = [row["id"] for row in rows]
-    first = ids.index(before) + 1 if before in ids else 0
-    shown = rows[first : first + limit]
+    is_over = case((or_(silences.c.ended_at.is_not(None), silences.c.ends_at <= now), 1), else_=0)
+    wanted = select(silences).order_by(is_over, silences.c.id.desc()).limit(limit + 1)
+    after = connection.execute(select(is_over).where(silences.c.id == before)).scalar()
+    if after is not None:
+        wanted = wanted.where(or_(is_over > after, and_(is_over == after, silences.c.id < before)))
+    rows = list(connection.execute(wanted).mappings())
+    shown = rows[:limit]
     hidden = _hidden(transaction, min((row["starts_at"] for row in shown), default=now))
-    more = len(rows) > first + limit
     items = tuple(_item(row, now, hidden) for row in shown)
-    return Page(items=items, next=items[-1]["id"] if more and items else None)
+    return Page(items=items, next=items[-1]["id"] if len(rows) > limit and items else None)
 
 
 def prune(transaction: Transaction, history: timedelta) -> int:
