@@ -112,7 +112,7 @@ def _upkeep(file: Path) -> None:
     steps: tuple[tuple[str, Callable[[Transaction], object]], ...] = (
         ("bodies past their time", lambda t: pruning.bodies_past(t, timedelta(days=7))),
         ("events past their time", lambda t: pruning.events_past(t, timedelta(days=29))),
-        ("incidents past their time", lambda t: pruning.incidents_past(t, timedelta(days=29))),
+        ("incidents past their time", _let_go_of_incidents),
         ("a crowded source", lambda t: pruning.bodies_beyond(t, "datadog", 1000, frozenset())),
     )
     for name, step in steps:
@@ -142,6 +142,12 @@ def _upkeep(file: Path) -> None:
             times.append((time.monotonic() - begun) * 1000)
         print(f"upkeep, {name}: {statistics.median(times):.1f} ms")
     ledger.close()
+
+
+def _let_go_of_incidents(transaction: Transaction) -> int:
+    kept_for = timedelta(days=29)
+    old = pruning.incidents_past(transaction, kept_for)[: pruning.STEP_INCIDENTS]
+    return pruning.forget_incidents(transaction, kept_for, old)
 
 
 @contextmanager

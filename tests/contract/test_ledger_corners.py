@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from bridge.adapters.ledger import Claimed, Ledger, world
+from bridge.adapters.ledger import Claimed, Ledger, pruning, world
 from bridge.adapters.ledger.engine import WRITE
 from bridge.adapters.ledger.schema import deliveries, series
 from bridge.domain.alert import Severity, Status
@@ -40,6 +40,7 @@ from tests.ledgers import (
     ends,
     fires,
     ledger_of,
+    open_ledger,
     pace,
     record,
     route,
@@ -666,13 +667,47 @@ def test_old_looks_are_looked_for_while_others_write(moved: Moved) -> None:
     assert looked == [False]
 
 
+def test_incidents_past_their_time_are_looked_for_while_others_write(moved: Moved) -> None:
+    looked: list[bool] = []  # whether under the lock that everybody writes by
+
+    def sent(connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "incidents.live IS" in statement and "incidents.id IN" not in statement:
+            looked.append(connection.get_execution_options().get(WRITE, False))
+
+    opened(moved.ledger, "a")
+    settle(moved.ledger, ends("a"))
+    record(moved.ledger, claim(moved.ledger), delivered("P1"))
+    ledger = moved.later(timedelta(days=98))
+    event.listen(ledger.database.engine, "before_cursor_execute", sent)
+    ledger.pruned(timedelta(days=7), timedelta(days=90))
+    event.remove(ledger.database.engine, "before_cursor_execute", sent)
+    assert looked == [False]
+    assert states(ledger) == []
+
+
+def test_between_two_steps_of_a_pruning_others_are_let_in(moved: Moved, ledger_url: str) -> None:
+    for number in range(pruning.STEP_EVENTS + 1):
+        settle(moved.ledger, fires(f"a {number}"))
+    other = open_ledger(ledger_url)
+    rests: list[list[str]] = []
+
+    def rest(_seconds: float) -> None:
+        rests.append(settle(other, fires(f"b {len(rests)}")))
+
+    ledger = moved.later(timedelta(days=98))
+    assert ledger.pruned(timedelta(days=7), timedelta(days=90), rest) > pruning.STEP_EVENTS
+    other.close()
+    assert len(rests) > 2
+    assert all(outcome == ["opened"] for outcome in rests)
+
+
 def test_what_an_incident_still_owes_is_looked_for_by_its_own_key(moved: Moved) -> None:
     on_sqlite = moved.ledger.database.is_sqlite
     ask, asks_each = ("EXPLAIN QUERY PLAN", "CORRELATED") if on_sqlite else ("EXPLAIN", "SubPlan")
     plans: list[str] = []
 
     def sent(connection: Connection, _cursor: Any, statement: str, given: Any, *_more: Any) -> None:
-        if statement.startswith("SELECT incidents.id, incidents.series"):
+        if statement.startswith("SELECT incidents.id") and "incidents.live IS" in statement:
             with closing(connection.connection.driver_connection.cursor()) as cursor:
                 plans.extend(row[-1] for row in cursor.execute(f"{ask} {statement}", given))
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.adapters.ledger import Ledger
-from bridge.adapters.ledger.pruning import incidents_past
+from bridge.adapters.ledger.pruning import forget_incidents, incidents_past
 from bridge.domain.alert import Seen, Sighted
 from bridge.domain.decision import Decided
 from bridge.domain.delivery import Action
@@ -164,7 +164,8 @@ def test_an_event_about_an_incident_that_is_pruned_in_that_moment_is_about_none_
     moved.later(timedelta(days=98))
     with ThreadPoolExecutor() as pool, ExitStack() as pruning:
         transaction = pruning.enter_context(moved.ledger.database.writing())
-        assert incidents_past(transaction, timedelta(days=90)) == 1
+        ids = incidents_past(transaction, timedelta(days=90))
+        assert forget_incidents(transaction, timedelta(days=90), ids) == 1
         event = pool.submit(told, moved.ledger, says(Seen.CLOSED, moved.now()))
         if not moved.ledger.database.is_sqlite:
             eventually(lambda: waits_for_a_lock(moved.ledger), 5.0)

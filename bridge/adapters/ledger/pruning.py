@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from bridge.adapters.ids import earliest_at
 from bridge.adapters.ledger import audit, tallies
@@ -33,6 +33,7 @@ from bridge.domain.incident import IncidentState
 STEP_BODIES = 500
 STEP_EVENTS = 100
 STEP_INCIDENTS = 50
+SOUGHT_INCIDENTS = 500  # of one look
 STEP_CHECKS = 200
 STEP_AUDIT = 2000
 _KEPT = (*UNFINISHED, DeliveryState.DEAD.value)
@@ -113,28 +114,22 @@ def events_past(transaction: Transaction, kept_for: timedelta) -> int:
     return len(ids)
 
 
-def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
-    """The oldest incidents that are over, with all that was told of them and what only they needed; how many went."""
-    connection, before = transaction.connection, transaction.now - kept_for
-    over = incidents.c.state.in_((IncidentState.RESOLVED.value, IncidentState.CANCELLED.value))
-    owing = select(deliveries.c.id).where(deliveries.c.incident_id == incidents.c.id, deliveries.c.state.in_(_KEPT))
-    # with an offset PostgreSQL asks each incident; else it makes a join, and goes through all deliveries for a step
-    kept = owing.offset(0).exists()
-    found = {
-        row.id: row.series
-        for row in connection.execute(
-            select(incidents.c.id, incidents.c.series)
-            .where(
-                incidents.c.id < earliest_at(before),
-                over,
-                incidents.c.live.is_(False),
-                func.coalesce(incidents.c.resolved_at, incidents.c.opened_at) < before,
-                ~kept,
-            )
-            .order_by(incidents.c.id)
-            .limit(STEP_INCIDENTS)
-        )
-    }
+def incidents_past(transaction: Transaction, kept_for: timedelta) -> list[str]:
+    """The oldest incidents that are over and past their time, SOUGHT_INCIDENTS at most; none that still owes anything.
+
+    Open ones, and those whose dead letters nobody looks at, stay in front of them for years, and each is passed by:
+    ask without the lock that everybody writes by.
+    """
+    statement = select(incidents.c.id).where(*_over(transaction.now - kept_for))
+    return list(transaction.connection.execute(statement.order_by(incidents.c.id).limit(SOUGHT_INCIDENTS)).scalars())
+
+
+def forget_incidents(transaction: Transaction, kept_for: timedelta, ids: Collection[str]) -> int:
+    """Let go of these incidents, as far as they are over still, with all that was told of them and what only they
+    needed; how many went."""
+    connection = transaction.connection
+    still = select(incidents.c.id, incidents.c.series).where(*_over(transaction.now - kept_for))
+    found = {row.id: row.series for row in connection.execute(still.where(incidents.c.id.in_(ids)))}
     ids = list(found)
     if ids:
         of_them = select(deliveries.c.id).where(deliveries.c.incident_id.in_(ids))
@@ -148,6 +143,21 @@ def incidents_past(transaction: Transaction, kept_for: timedelta) -> int:
         _forget_problems(connection, problem_ids, transaction.now - max(kept_for, REPEATS_KNOWN_FOR))
         _forget_series(connection, set(found.values()))
     return len(ids)
+
+
+def _over(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Incidents that were over before that, with every delivery, and no dead letter."""
+    over = incidents.c.state.in_((IncidentState.RESOLVED.value, IncidentState.CANCELLED.value))
+    owing = select(deliveries.c.id).where(deliveries.c.incident_id == incidents.c.id, deliveries.c.state.in_(_KEPT))
+    # with an offset PostgreSQL asks each incident; else it makes a join, and goes through all deliveries for a step
+    kept = owing.offset(0).exists()
+    return (
+        incidents.c.id < earliest_at(before),
+        over,
+        incidents.c.live.is_(False),
+        func.coalesce(incidents.c.resolved_at, incidents.c.opened_at) < before,
+        ~kept,
+    )
 
 
 def checks_past(transaction: Transaction, kept_for: timedelta) -> list[str]:

@@ -16,6 +16,7 @@ from bridge.domain.incident import Incident
 
 TRIM_STEPS_MAX = 20  # of each source, in one round
 PRUNE_FOR_S = 1.0  # in one round, and at least a step of each kind
+LET_IN_S = 0.002  # between two steps: the file lock goes to whoever asks first, and the others have yet to wake up
 TALLY_FOR_S = 0.5  # in one round, and at least a piece of each table
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -137,16 +138,17 @@ class ForClock(Base):
                 return
         self._written(upkeep.shorten_waits)
 
-    def pruned(self, bodies: timedelta, history: timedelta) -> int:
+    def pruned(self, bodies: timedelta, history: timedelta, rest: Callable[[float], None] = time.sleep) -> int:
         """Bodies and history past their retention are gone, a bounded number at a time; how many rows.
 
-        In steps of one transaction each, between which others write; after PRUNE_FOR_S the rest is left for another.
+        In steps of one transaction each, between which others write; after PRUNE_FOR_S what is left waits for another
+        round. `rest` is how it pauses between two steps.
         """
         until = time.monotonic() + PRUNE_FOR_S
         steps: tuple[tuple[Callable[[], int], int], ...] = (
             (partial(self._written, partial(pruning.bodies_past, kept_for=bodies)), pruning.STEP_BODIES),
             (partial(self._written, partial(pruning.events_past, kept_for=history)), pruning.STEP_EVENTS),
-            (partial(self._written, partial(pruning.incidents_past, kept_for=history)), pruning.STEP_INCIDENTS),
+            (partial(self._incidents_pruned, history, until, rest), pruning.SOUGHT_INCIDENTS),
             (partial(self._checks_pruned, history), pruning.STEP_CHECKS),
             (partial(self._written, partial(pruning.rest_past, kept_for=history)), pruning.STEP_AUDIT),
             (partial(self._written, partial(silences.prune, history=history)), pruning.STEP_AUDIT),
@@ -156,8 +158,21 @@ class ForClock(Base):
             while True:
                 went = step()
                 gone += went
+                rest(LET_IN_S)
                 if went < whole or time.monotonic() > until:
                     break
+        return gone
+
+    def _incidents_pruned(self, kept_for: timedelta, until: float, rest: Callable[[float], None]) -> int:
+        with self.database.reading() as transaction:
+            old = pruning.incidents_past(transaction, kept_for)
+        gone = 0
+        for start in range(0, len(old), pruning.STEP_INCIDENTS):
+            some = old[start : start + pruning.STEP_INCIDENTS]
+            gone += self._written(partial(pruning.forget_incidents, kept_for=kept_for, ids=some))
+            rest(LET_IN_S)
+            if time.monotonic() > until:
+                break
         return gone
 
     def _checks_pruned(self, kept_for: timedelta) -> int:
@@ -178,6 +193,7 @@ class ForClock(Base):
                 step = partial(pruning.bodies_beyond, source=source, most_bytes=most_bytes, owed=kept)
                 if not self._written(step):
                     break
+                time.sleep(LET_IN_S)
 
     def tallied(self) -> None:
         """What came in and what became of it is counted, up to half a minute ago; after a long pause in several calls.
