@@ -70,8 +70,8 @@ class RetentionModel(Model):
     bodies: Duration = Field(default=timedelta(days=7), description="How long raw bodies are kept.")
     history: Duration = Field(
         default=timedelta(days=90),
-        description="How long events (7d at least), closed incidents and looks at open ones are kept, incidents from "
-        "their end; with a dead letter until a person has seen to it.",
+        description="How long events and replaced rule books (7d at least), closed incidents and looks at open ones "
+        "are kept, incidents from their end; with a dead letter until a person has seen to it.",
     )
     bodies_max: Size = Field(
         default=1024 * 1024 * 1024,

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from bridge.adapters.ledger import InForce, Ledger, Origin, StoredBook
 from bridge.domain.alarms import CauseKind
 from bridge.domain.delivery import Reason, TransientFailure
 from tests.contract.test_ledger_alarms import WAITS, alive
+from tests.contract.test_ledger_truth import Moved
 from tests.ledgers import ACCOUNT, claim, fires, record, settle
 
 PROBLEM = {"file": "rules/a.yaml", "line": 3, "column": 7, "grade": "error", "message": "unknown", "hint": "mend it"}
@@ -132,3 +134,21 @@ def test_a_lane_that_waits_for_its_rate_waits_on(ledger: Ledger) -> None:
     record(ledger, claim(ledger), TransientFailure(reason=Reason.RATE_LIMITED, detail="429", retry_after_s=60.0))
     assert ledger.parked_probed() == frozenset()
     assert ledger.claim(ACCOUNT) is None
+
+
+def test_a_book_is_kept_as_long_as_events_that_it_decided_and_the_one_in_force_however_old(moved: Moved) -> None:
+    first, second, third = (book(name) for name in ("one", "two", "three"))
+    moved.ledger.book_taken(first, origin(digest="d1"))
+    moved.later(timedelta(days=60)).book_taken(second, origin(digest="d2"))
+    moved.later(timedelta(days=80)).pruned(timedelta(days=7), timedelta(days=90))
+    assert moved.ledger.book(first.hash) == first, "in force until 80 days ago"
+    moved.later(timedelta(days=20)).pruned(timedelta(days=7), timedelta(days=90))
+    assert moved.ledger.book(first.hash) is None
+    assert moved.ledger.book(second.hash) == second, "in force"
+    moved.ledger.book_taken(third, origin(digest="d3"))
+    moved.ledger.book_taken(first, origin(digest="d4"))
+    moved.later(timedelta(days=80)).book_taken(third, origin(digest="d5"))
+    moved.later(timedelta(days=20)).pruned(timedelta(days=7), timedelta(days=90))
+    assert moved.ledger.book(second.hash) is None
+    assert moved.ledger.book(first.hash) == first, "put in force once more"
+    assert moved.ledger.book(third.hash) == third

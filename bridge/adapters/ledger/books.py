@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bridge.adapters.ledger.compiled import Statement
@@ -107,6 +107,7 @@ def take(transaction: Transaction, book: StoredBook, origin: Origin) -> bool:
     values: dict[str, Any] = {"checked_at": now, "refused_at": None, "refused_by": None, "refused": None}
     is_new = before != book
     if is_new:
+        connection.execute(update(rule_books).where(rule_books.c.hash == row["book"]).values(stored_at=now))
         _put(transaction, book)
         values |= {"book": book.hash, "book_no": row["book_no"] + 1, "taken_at": now, "taken_by": storable(origin.by)}
     connection.execute(update(in_force).values(values))
@@ -156,6 +157,18 @@ def keep(transaction: Transaction, book: StoredBook) -> None:
     _put(transaction, book)
 
 
+def forget(transaction: Transaction, before: datetime, most: int) -> int:
+    """Let go of books that were in force last, or put on record last, before an instant; how many went.
+
+    The one in force stays, and whoever puts an old one in force again meanwhile has made it young.
+    """
+    in_use = select(in_force.c.book).where(in_force.c.book.is_not(None))
+    old = rule_books.c.stored_at < before, rule_books.c.hash.not_in(in_use)
+    oldest = select(rule_books.c.hash).where(*old).order_by(rule_books.c.stored_at).limit(most)
+    gone = delete(rule_books).where(rule_books.c.hash.in_(oldest), *old)
+    return int(transaction.connection.execute(gone).rowcount)
+
+
 def silences_changed(transaction: Transaction) -> None:
     """Every process reads the silences again."""
     row = _locked(transaction)
@@ -173,9 +186,8 @@ def _locked(transaction: Transaction) -> Mapping[str, Any]:
 def _put(transaction: Transaction, book: StoredBook) -> None:
     row = {"hash": book.hash, "stored_at": transaction.now, "content": book.content, "files": book.files}
     statement = _dialect(transaction).insert(rule_books)
-    transaction.connection.execute(
-        statement.on_conflict_do_update(index_elements=["hash"], set_={"files": statement.excluded.files}), row
-    )
+    fresh = {name: statement.excluded[name] for name in ("stored_at", "files")}
+    transaction.connection.execute(statement.on_conflict_do_update(index_elements=["hash"], set_=fresh), row)
 
 
 def _note(transaction: Transaction, origin: Origin) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from bridge.adapters.ids import earliest_at
-from bridge.adapters.ledger import audit, tallies
+from bridge.adapters.ledger import audit, books, tallies
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.schema import (
     IDS_AT_ONCE,
@@ -36,6 +36,7 @@ STEP_INCIDENTS = 50
 SOUGHT_INCIDENTS = 500  # of one look
 STEP_CHECKS = 200
 STEP_AUDIT = 2000
+STEP_BOOKS = 20
 _KEPT = (*UNFINISHED, DeliveryState.DEAD.value)
 """Deliveries that go with their incident only once they are over: a dead letter waits for a person, however long."""
 REPEATS_KNOWN_FOR = timedelta(days=7)  # at least: a sender's repeat is answered with the first event
@@ -186,6 +187,11 @@ def forget_checks(transaction: Transaction, ids: Collection[str]) -> int:
     connection = transaction.connection
     connection.execute(delete(attempts).where(attempts.c.delivery_id.in_(ids)))
     return int(connection.execute(delete(deliveries).where(deliveries.c.id.in_(ids))).rowcount)
+
+
+def books_past(transaction: Transaction, kept_for: timedelta) -> int:
+    """Rule books that no event of the history was decided by any more; how many went."""
+    return books.forget(transaction, transaction.now - max(kept_for, REPEATS_KNOWN_FOR), STEP_BOOKS)
 
 
 def rest_past(transaction: Transaction, kept_for: timedelta) -> int:

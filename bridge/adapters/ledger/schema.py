@@ -314,7 +314,7 @@ rule_books = Table(
     "rule_books",
     metadata,
     Column("hash", Text, primary_key=True),
-    Column("stored_at", Instant, nullable=False),
+    Column("stored_at", Instant, nullable=False),  # or until when it was in force last
     Column("content", Text, nullable=False),
     Column("files", Text),  # JSON: config.rule_files.RuleFiles, every text it is compiled from; null before 0007
 )

@@ -150,6 +150,7 @@ class ForClock(Base):
             (partial(self._written, partial(pruning.events_past, kept_for=history)), pruning.STEP_EVENTS),
             (partial(self._incidents_pruned, history, until, rest), pruning.SOUGHT_INCIDENTS),
             (partial(self._checks_pruned, history), pruning.STEP_CHECKS),
+            (partial(self._written, partial(pruning.books_past, kept_for=history)), pruning.STEP_BOOKS),
             (partial(self._written, partial(pruning.rest_past, kept_for=history)), pruning.STEP_AUDIT),
             (partial(self._written, partial(silences.prune, history=history)), pruning.STEP_AUDIT),
         )
