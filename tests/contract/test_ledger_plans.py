@@ -78,3 +78,12 @@ def test_whether_a_delivery_is_the_first_owed_of_its_series_is_not_looked_for_in
     ledger.close()
     found = {step for _, step in plans.steps if " earlier " in step}
     assert found == {"SEARCH earlier USING INDEX deliveries_owed (series=? AND no<?)"}
+
+
+def test_the_numbers_for_ever_are_not_looked_for_among_those_of_every_hour(tmp_path: Path) -> None:
+    ledger = ledgers.open_ledger(ledgers.sqlite_url(tmp_path))
+    plans = Plans(ledger)
+    ledger.totals()
+    ledger.close()
+    found = {step for sql, step in plans.steps if "FROM tallies" in sql and " tallies" in step}
+    assert found == {"SEARCH tallies USING PRIMARY KEY (what=? AND hour=?)"}

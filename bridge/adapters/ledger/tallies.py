@@ -56,6 +56,7 @@ FOLDED = "folded"  # account -> creates that another incident carries
 WAITED = "waited"  # account, bound in seconds (inf) -> creates by their wait for the first attempt
 WAITED_US = "waited_us"  # account -> microseconds they waited, all together
 REFUSED = "refused"  # source, why -> requests refused and not stored; added by the web processes
+KINDS = (RECEIVED, BODIES, OUTCOMES, HITS, ATTEMPTS, FINISHED, FOLDED, WAITED, WAITED_US, REFUSED)
 
 Labels = tuple[str, ...]
 Counts = dict[tuple[str, datetime, Labels], int]  # what, hour, labels
@@ -290,7 +291,8 @@ def add_now(transaction: Transaction, what: str, numbers: Mapping[tuple[str, ...
 def totals(transaction: Transaction) -> dict[str, dict[Labels, int]]:
     """Every number for ever, up to now: what -> labels -> number."""
     kept = select(tallies.c.what, tallies.c.labels, tallies.c.hour, tallies.c.number, literal(0))
-    rows, reached = _as_of_one_instant(transaction, kept.where(tallies.c.hour == EVER))
+    # each kind is named, for the key begins with it: else every scrape goes through all the hours of a month
+    rows, reached = _as_of_one_instant(transaction, kept.where(tallies.c.what.in_(KINDS), tallies.c.hour == EVER))
     found: dict[str, dict[Labels, int]] = {}
     _gather(found, ((what, tuple(json.loads(labels)), number) for what, labels, _, number, _ in rows))
     for what in _COUNTED:
