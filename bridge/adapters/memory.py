@@ -1,4 +1,4 @@
-"""Memory that forked processes share, and how it stays shared.
+"""Memory that forked processes share, how it stays shared, and how that of threads does not grow.
 
 A forked child shares every page of its parent's until one of them writes to it. What a program frees while it imports
 leaves thousands of holes of a few bytes all over its heap; a child's first small blocks go into them, one here, one
@@ -9,6 +9,7 @@ import ctypes
 import sys
 
 LARGEST_HOLE = 2_040  # bytes; what is larger is a page or so by itself
+_ARENA_MAX = -8  # M_ARENA_MAX, mallopt(3)
 _STEP = 16  # malloc's blocks are multiples of it
 _SMALLEST = 24
 
@@ -44,3 +45,13 @@ def holes_filled() -> int:
             filled += 1
             left -= size
     return filled
+
+
+def one_arena() -> bool:
+    """Have all threads share one heap of malloc's, and so do processes forked later; False without glibc.
+
+    It gives threads that meet a heap each, eight times as many as there are processors, and what one of them has freed
+    no other uses: each grew as large as the largest page it ever made. Python's threads take turns anyway.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc is not None and hasattr(libc, "mallinfo2") and libc.mallopt(_ARENA_MAX, 1) == 1

@@ -38,3 +38,41 @@ def test_what_comes_after_it_lies_behind_what_was_there() -> None:
 def test_without_glibc_it_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     assert memory.holes_filled() == 0
+
+
+HEAPS = """
+import ctypes, sys, threading
+from bridge.adapters.memory import one_arena
+
+if sys.argv[1] == "one":
+    one_arena()
+libc = ctypes.CDLL(None)
+libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+meet, found = threading.Barrier(16), []
+
+def work():
+    meet.wait()
+    found.append(libc.malloc(1000) >> 26)  # a heap that is not the first one begins at a multiple of 64 MiB
+    meet.wait()
+
+threads = [threading.Thread(target=work) for _ in range(16)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(set(found)))
+"""
+
+
+def test_threads_share_one_heap_that_is_asked_for_and_have_one_each_else() -> None:
+    command = [sys.executable, "-c", HEAPS]
+    one, many = (subprocess.check_output([*command, word], text=True) for word in ("one", "many"))
+    if not has_mallinfo2:  # only glibc gives threads heaps of their own
+        return
+    assert int(one) <= 2  # it may lie across such a multiple
+    assert int(many) > 2
+
+
+def test_without_glibc_heaps_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert not memory.one_arena()

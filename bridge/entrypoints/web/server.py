@@ -24,7 +24,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import ThreadWorker
 
-from bridge.adapters import cpu
+from bridge.adapters import cpu, memory
 from bridge.domain.errors import BridgeError
 
 PROCESSES = 2
@@ -369,6 +369,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until told to stop."""
+        memory.one_arena()
         _Parent(self, self._on_hangup).run()
 
     def load(self) -> Any:
