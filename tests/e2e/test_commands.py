@@ -537,7 +537,8 @@ def test_an_upgrade_names_the_processes_that_ran_under_it(tmp_path: Path) -> Non
     ledger.close()
     assert run(tmp_path, "db", "upgrade").err == "", "nothing was upgraded"
     with closing(sqlite3.connect(tmp_path / "var" / "bridge.db", isolation_level=None)) as before:
-        before.execute("UPDATE alembic_version SET version_num = '0009'")  # 0010 makes an index anew
+        before.execute("UPDATE alembic_version SET version_num = '0009'")  # 0010 makes an index anew,
+        before.execute("DROP INDEX deliveries_owed")  # 0011 one that was not there
     ran = spawn(tmp_path, "db", "upgrade", "--config", str(config))
     assert (ran.code, ran.out) == (FINE, f"the ledger went from version 0009 to {HEAD}\n")
     assert ran.err.startswith("clock@host-b:7 ran a moment ago, with the version before: ")
