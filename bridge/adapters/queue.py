@@ -359,13 +359,13 @@ def run_worker(
             worker = _Worker(connection, name, job_timeout_s)
             while not stop.is_set():
                 worker.look_after()
-                if lost_at is not None:
-                    logs.get().info(logs.QUEUE_BACK, away_s=round(time.monotonic() - lost_at, 1))
-                    lost_at, failures = None, 0
                 if not is_able():
                     stop.wait(UNABLE_REST_S)
                     continue
                 job = worker.take()
+                if lost_at is not None:  # not before: a Redis may take what it is told, and refuse to give a job
+                    logs.get().info(logs.QUEUE_BACK, away_s=round(time.monotonic() - lost_at, 1))
+                    lost_at, failures = None, 0
                 if job is not None:
                     worker.execute_job(job)
             with suppress(redis.RedisError):

@@ -429,6 +429,25 @@ def test_a_worker_waits_for_a_redis_that_is_away_without_a_fuss(tmp_path: Path) 
         keeper.stop()
 
 
+def test_a_redis_that_gives_no_jobs_is_not_counted_as_back_because_it_answers(
+    queue: Queue, client: "redis.Redis", crew: Crew
+) -> None:
+    """A user who may do everything but take a job, as an access list has it: the worker tries at its own pace."""
+    worker = crew.start()
+    client.execute_command("ACL", "SETUSER", "default", "-blmove")
+    try:
+        eventually(lambda: len(crew.events("queue_lost")) == 1)
+        before = cpu_s(worker.pid)
+        time.sleep(3.0)
+        assert cpu_s(worker.pid) - before < 0.5
+        queue.poke("a")
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+blmove")
+    assert (len(crew.events("queue_lost")), crew.events("queue_back")) == (1, [])
+    eventually(lambda: "ended:a" in crew.notes(worker))
+    assert len(crew.events("queue_lost")) == len(crew.events("queue_back")) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_told_to_stop_finishes_its_job_and_takes_no_other(
     queue: Queue, client: "redis.Redis", crew: Crew, number: signal.Signals
