@@ -14,6 +14,7 @@ from sqlalchemy import make_url, text
 
 from bridge.adapters.ledger import Claimed, Heartbeat, Ledger
 from bridge.adapters.ledger.engine import PATIENCE, Database, LedgerMisnamed
+from bridge.adapters.ledger.truth import pass_over
 from bridge.adapters.ledger.upgrade import _ADVISORY_LOCK, HEAD, SchemaError, upgrade
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.beating import Pulse
@@ -192,6 +193,33 @@ def test_a_role_that_may_not_make_tables_is_told_so_with_what_to_do(address: str
     with psycopg.connect(address.replace("+psycopg", "")) as administrator:
         administrator.execute("DROP OWNED BY guest")
         administrator.execute("DROP ROLE guest")
+
+
+@pytest.mark.parametrize(
+    ("aside", "back"),
+    [
+        ("ALTER TABLE incidents RENAME TO aside", "ALTER TABLE aside RENAME TO incidents"),
+        ("ALTER TABLE events RENAME source TO aside", "ALTER TABLE events RENAME aside TO source"),
+        ("ALTER TABLE sweeps DROP CONSTRAINT sweeps_pkey", "ALTER TABLE sweeps ADD PRIMARY KEY (account)"),
+    ],
+)
+def test_a_ledger_whose_backup_is_being_put_back_is_unavailable_until_it_is_whole(
+    address: str, aside: str, back: str
+) -> None:
+    ledger = open_ledger(address)
+
+    def work() -> None:
+        settle(ledger, fires("p"))
+        with ledger.database.writing() as transaction:
+            pass_over(transaction, [ACCOUNT])
+
+    with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as administrator:
+        administrator.execute(aside)
+        with pytest.raises(LedgerUnavailable, match=r"^the ledger is not whole: .*; where a backup is being put back"):
+            work()
+        administrator.execute(back)
+    work()
+    ledger.close()
 
 
 @pytest.mark.parametrize("option", ["sslmod=require", "autocommit=1"])

@@ -42,6 +42,9 @@ OWNS = "let the role that the address names own the database, or the schema of i
 NO_WRITES = "the ledger takes no writes: its server is read-only"
 READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 NOT_ALLOWED = ("42501", "3F000")  # SQLSTATE insufficient_privilege, invalid_schema_name
+# SQLSTATE undefined_table, undefined_column, and invalid_column_reference: ON CONFLICT without its unique index
+NOT_WHOLE = ("42P01", "42703", "42P10")
+PUT_BACK = "where a backup is being put back it can be used again once that is done; else put one back"
 # A server whose machine or network is gone says nothing, and TCP by itself waits for a quarter of an hour for it, two
 # hours where it has nothing to send. What the address says of these (libpq's own words) goes before.
 PATIENCE = {
@@ -285,6 +288,8 @@ class Database:
                 raise LedgerUnavailable(NO_WRITES) from error
             if _sqlstate(error) in NOT_ALLOWED:
                 raise LedgerUnavailable(f"the ledger refuses its role: {_first_line(error)}; {OWNS}") from error
+            if _sqlstate(error) in NOT_WHOLE:
+                raise LedgerUnavailable(f"the ledger is not whole: {_first_line(error)}; {PUT_BACK}") from error
             if _is_damaged(error):
                 raise LedgerUnavailable(f"{self.file} {DAMAGED}") from error
             if not getattr(error, "connection_invalidated", False):
