@@ -14,6 +14,7 @@ import structlog
 EVENT_REJECTED = "webhook_rejected"
 EVENT_ACCEPTED = "webhook_accepted"
 LEDGER_UNAVAILABLE = "ledger_unavailable"
+LEDGER_BACK = "ledger_back"
 SENDER_UNVERIFIABLE = "sender_unverifiable"
 SUBSCRIPTION_CONFIRMED = "subscription_confirmed"
 SUBSCRIPTION_FAILED = "subscription_failed"

@@ -19,11 +19,14 @@ from typing import Any, Self
 
 import redis
 import requests
+from sqlalchemy import select
 
 from bench.load import free_port
 from bridge.adapters.ledger.engine import Database
+from bridge.adapters.ledger.schema import heartbeats
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.adapters.valkey import _socket_path, server_program
+from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox import Rates, SandboxServer
 from bridge.sandbox.calls import scripted_in
 from bridge.sandbox.pages import state_of, title_of
@@ -151,6 +154,7 @@ class Bridge:
         self.sandbox = SandboxServer(port=free_port(), rates=rates, journal=folder / "upstream.jsonl")
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._start, self._env = tuple(start), dict(env or {})
+        self._address = str(settings.get("ledger", f"sqlite:///{self.ledger}"))
         self._started: list[subprocess.Popen[bytes]] = []
 
     # -- its life
@@ -223,6 +227,20 @@ class Bridge:
         process = self.running.pop(name)
         process.terminate()
         return process.wait(STOP_WITHIN_S)
+
+    def web_children(self) -> list[int]:
+        """The web processes, once there are all of them and each has begun to work: its heartbeat is in the ledger."""
+        parent, found = self.running["web"].pid, list[int]()
+
+        def are_at_work() -> bool:
+            database = Database(self._address)
+            with closing(database), database.reading() as transaction:
+                beats = transaction.connection.execute(select(heartbeats.c.pid).where(heartbeats.c.kind == "web"))
+                found[:] = children_of(parent)
+                return len(found) == PROCESSES and set(found) <= set(beats.scalars())
+
+        self.eventually(are_at_work)
+        return found
 
     def kill_web_child(self) -> None:
         """kill -9 of one of the web process's children; its parent starts another."""

@@ -5,6 +5,7 @@ other tests run meanwhile.
 """
 
 import os
+import resource
 import signal
 import sqlite3
 import sys
@@ -25,6 +26,7 @@ import requests
 from bench.load import free_port
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.ledger.upgrade import upgrade
+from bridge.entrypoints.web.server import PROCESSES
 from bridge.sandbox.pages import title_of
 from tests.e2e.faulty import AFTER_CLAIM, AFTER_COMMIT, AFTER_SEND
 from tests.e2e.living import children_of
@@ -291,6 +293,28 @@ def _missing(bridge: Bridge) -> list[str]:
     return missing
 
 
+FILES_LEFT = {"for the parent": 0, "for the child": 3}  # 3: its heartbeat's, and not enough to start
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets one process limit another's files")
+@pytest.mark.parametrize("short", FILES_LEFT)
+def test_a_web_child_that_finds_no_files_left_is_started_later_and_takes_no_neighbour_along(
+    bridge: Bridge, short: str
+) -> None:
+    parent, was = bridge.running["web"].pid, bridge.web_children()
+    limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+    opened = len(list(Path(f"/proc/{parent}/fd").iterdir()))
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (opened + FILES_LEFT[short], limits[1]))
+    os.kill(was[0], signal.SIGKILL)
+    bridge.eventually(lambda: bridge.said("web").count("a web process cannot be started, and is tried again") >= 2)
+    for n in range(10):
+        assert bridge.post(alert(f"meanwhile {n}")).status_code == 202
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+    bridge.eventually(lambda: len(children_of(parent)) == PROCESSES)
+    _exactly_one_each(bridge, [f"meanwhile {n}" for n in range(10)])
+    assert was[1] in children_of(parent)
+
+
 # -- the verdicts
 
 
@@ -309,6 +333,7 @@ def on_postgresql() -> Iterator[tuple[Bridge, Any]]:
         (Path(folder) / "bridge").mkdir()
         try:
             with Bridge(Path(folder) / "bridge", ledger=address) as bridge:
+                bridge.web_children()  # one that is still to start would meet what the test does next
                 yield bridge, server
         finally:
             server.cleanup()
@@ -349,6 +374,7 @@ def test_web_children_killed_while_postgresql_is_away_answer_503_until_it_is_bac
             assert "the ledger did not answer" in ready.json()["missing"][0]
             assert requests.get(f"{bridge.url}/healthz", timeout=10).status_code == 200
         server.start()
+        bridge.eventually(lambda: bridge.said("web").count('"ledger_back"') == len(old))
         bridge.deliver(alert("during"))
         bridge.arrives("during")
         _exactly_one_each(bridge, ["before", "during"])

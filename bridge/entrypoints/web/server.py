@@ -24,8 +24,9 @@ from gunicorn.glogging import Logger
 from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import ThreadWorker
 
-from bridge.adapters import cpu, memory
+from bridge.adapters import cpu, logs, memory
 from bridge.domain.errors import BridgeError
+from bridge.entrypoints.web.shortage import is_shortage
 
 PROCESSES = 2
 THREADS = 128
@@ -41,6 +42,7 @@ CONNECTIONS_MAX = 2000  # of a process
 FILES_OF_OUR_OWN = 256  # what a process may have open beside them: the ledger's, by as many threads as read at once
 CONNECTIONS_MIN = 64
 AHEAD_MAX = 2  # connections that a process may have more than the one with the fewest
+START_AGAIN_AFTER_S = 1.0
 
 
 class PatientSocket:
@@ -143,10 +145,17 @@ class Shares:
     """How many connections each process has, by its place: made before the fork, seen by all."""
 
     def __init__(self, processes: int) -> None:
-        self._counts = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")[:processes]
+        shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("i")
+        self._counts, self._served = shared[:processes], shared[processes : processes + 1]
+
+    @property
+    def served(self) -> bool:
+        """Whether any process ever came to serve."""
+        return bool(self._served[0])
 
     def report(self, place: int, number: int) -> None:
-        """This many has the process at that place."""
+        """This many has the process at that place, which serves."""
+        self._served[0] = True
         if place < len(self._counts):
             self._counts[place] = number
 
@@ -188,11 +197,12 @@ def _timeval(seconds: float) -> bytes:
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]
-    """The threaded worker with PatientSockets, and without two habits of gunicorn's.
+    """The threaded worker with PatientSockets, and without some habits of gunicorn's.
 
     gunicorn's waits for a client to hang up in its main thread, where it keeps everybody else from connecting. And one
     that stops goes on listening until its last client is done: who connects meanwhile waits for nothing, and after a
-    kill of the parent its orphans keep the next one from starting.
+    kill of the parent its orphans keep the next one from starting. (A third: with one child that cannot start it ends
+    all that serve.)
 
     Connections that stay are shared out, too: whoever wakes first would take them all (60 of 64, measured), and the
     other CPU had nothing to do.
@@ -201,6 +211,17 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     alive: bool
     place: int
     shares: Shares
+
+    def init_process(self) -> None:
+        """Start and serve. Where files or memory are short while others serve, end in a way that is no end for them."""
+        try:
+            super().init_process()
+        except Exception as error:
+            if self.booted or not (self.shares.served and is_shortage(error)):
+                raise
+            _not_started(error)
+            time.sleep(START_AGAIN_AFTER_S)
+            os._exit(os.EX_TEMPFAIL)  # with whatever threads it has begun; gunicorn starts another in its place
 
     def init_signals(self) -> None:
         """Hear signals as a child does; those that came since the fork come now."""
@@ -248,6 +269,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return self.alive
 
 
+def _not_started(error: Exception) -> None:
+    """Say so; it is tried again."""
+    reason = f"a web process cannot be started, and is tried again: {type(error).__name__}: {error}"
+    logs.get().error(logs.TASK_FAILED, task="start", reason=reason)
+
+
 _REFUSED = re.compile(r"(Invalid request from ip=\S*: [^:'\"]*).*", re.DOTALL)
 
 
@@ -279,8 +306,8 @@ class CannotListen(BridgeError):
 class _Parent(Arbiter):  # type: ignore[misc]
     """gunicorn's parent, whose SIGHUP reloads the rules: its own would end every child and start others."""
 
-    def __init__(self, app: Any, on_hangup: Callable[[], None]) -> None:
-        self._on_hangup = on_hangup
+    def __init__(self, app: Any, on_hangup: Callable[[], None], shares: Shares) -> None:
+        self._on_hangup, self._shares = on_hangup, shares
         super().__init__(app)
 
     def start(self) -> None:
@@ -301,10 +328,20 @@ class _Parent(Arbiter):  # type: ignore[misc]
         self._on_hangup()
 
     def spawn_worker(self) -> Any:
-        """Fork a child, which hears no signal to end until it can: its parent's handlers would swallow it."""
+        """Fork a child, which hears no signal to end until it can: its parent's handlers would swallow it.
+
+        Where there is no file or process to be had for it, it is tried again each second, and those that serve go on.
+        """
+        umask = os.umask(0)
+        os.umask(umask)
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
         try:
             return super().spawn_worker()
+        except OSError as error:  # in the parent: a child leaves with SystemExit
+            os.umask(umask)  # gunicorn has set its own, and not come to set it back
+            if not (self._shares.served and is_shortage(error)):
+                raise
+            _not_started(error)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
 
@@ -370,7 +407,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until told to stop."""
         memory.one_arena()
-        _Parent(self, self._on_hangup).run()
+        _Parent(self, self._on_hangup, self._shares).run()
 
     def load(self) -> Any:
         """Called in each child: the WSGI application."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from bridge.adapters import logs
 from bridge.domain.errors import LedgerUnavailable
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.receiver import answer
+from bridge.entrypoints.web.shortage import is_shortage
 
 TRY_EVERY_S = 1.0
 STOP_WITHIN_S = 2.0
@@ -45,16 +47,18 @@ class Waiting:
         return self._serve(environ, start_response)
 
     def _run(self) -> None:
+        since = time.monotonic()
         while not self._stop.wait(TRY_EVERY_S):
             try:
                 self._serve = self._make()
             except LedgerUnavailable as error:
                 self._why = str(error)
                 logs.get().error(logs.LEDGER_UNAVAILABLE, reason=self._why)
-            except Exception:  # noqa: BLE001 - the outermost frame of the thread; the program and the ledger do not fit
+            except Exception as error:  # noqa: BLE001 - the outermost frame of the thread; the program and the ledger do not fit
                 logs.get().error(logs.TASK_FAILED, task="start", exc_info=True)
-                os._exit(Arbiter.WORKER_BOOT_ERROR)
+                os._exit(os.EX_TEMPFAIL if is_shortage(error) else Arbiter.WORKER_BOOT_ERROR)
             else:
+                logs.get().info(logs.LEDGER_BACK, away_s=round(time.monotonic() - since, 1))
                 return
 
     def _refusing(self) -> Application:
