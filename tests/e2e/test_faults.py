@@ -13,12 +13,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -336,7 +337,8 @@ def on_postgresql() -> Iterator[tuple[Bridge, Any]]:
                 bridge.web_children()  # one that is still to start would meet what the test does next
                 yield bridge, server
         finally:
-            server.cleanup()
+            with suppress(psutil.NoSuchProcess):  # a test has stopped it, and it goes at this very moment
+                server.cleanup()
 
 
 def test_a_postgresql_that_restarts_costs_503s_and_nothing_else() -> None:
