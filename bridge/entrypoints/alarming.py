@@ -7,7 +7,6 @@ minute; every alarm is in the log as well, whether there is somebody to tell or 
 import hashlib
 import json
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from bridge.config.models import Settings
 from bridge.destinations.base import Destination
 from bridge.domain.alarms import SILENCES, Cause, CauseKind
 from bridge.domain.delivery import Action, Delivered, Delivery, HttpRequest, HttpResponse, KeyIsOpen
-from bridge.domain.errors import LedgerUnavailable
 from bridge.domain.names import Found, find
 
 Tell = Callable[[Cause], str | None]  # None: somebody was told; else why not
@@ -158,29 +156,3 @@ def alarms_of(settings: Settings, ledger: Ledger, http: Http) -> Alarms:
         tell = ToAccount(destination=wiring.destinations(settings)[settings.alarms.account], ledger=ledger, http=http)
     max_waits = {name: account.max_wait for name, account in settings.accounts.items()}
     return Alarms(ledger, max_waits, tell)
-
-
-class Watch:
-    """A thread of a web process that tells alarms while no clock does."""
-
-    def __init__(self, alarms: Alarms, every_s: float = LOOK_EVERY_S) -> None:
-        self._alarms, self._every_s = alarms, every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
-
-    def start(self) -> None:
-        """Look now and then; the first time late enough for a clock that starts along with it."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """The process ends."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                self._alarms.look_without_clock()
-            except LedgerUnavailable as error:
-                logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
-            except Exception:  # noqa: BLE001 - the outermost frame of the thread
-                logs.get().error(logs.TASK_FAILED, task="alarms", exc_info=True)

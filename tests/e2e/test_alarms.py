@@ -17,7 +17,8 @@ from bridge.destinations.incident_io import IncidentIo
 from bridge.destinations.pagerduty import PagerDuty
 from bridge.domain.alarms import Cause, CauseKind
 from bridge.domain.delivery import NamedThing
-from bridge.entrypoints.alarming import Alarms, ToAccount, ToAddress, Watch
+from bridge.entrypoints.alarming import Alarms, ToAccount, ToAddress
+from bridge.entrypoints.repeating import Repeating
 from bridge.sandbox import SandboxServer
 from tests.e2e.processes import eventually
 from tests.ledgers import ACCOUNT, heartbeat, open_ledger, sqlite_url
@@ -135,7 +136,8 @@ def test_an_account_gets_one_incident_while_it_is_open(ledger: Ledger, vendor: s
 
 
 def test_a_web_process_tells_it_when_no_clock_does(ledger: Ledger, chat: Chat) -> None:
-    watch = Watch(Alarms(ledger, WAITS, address(chat), quiet_s=0, listen_s=0), every_s=0.05)
+    alarms = Alarms(ledger, WAITS, address(chat), quiet_s=0, listen_s=0)
+    watch = Repeating("alarms", alarms.look_without_clock, 0.05)
     watch.start()
     try:
         eventually(lambda: len(chat.told) == 2)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -17,6 +18,7 @@ from bridge import __version__
 from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger, tallies
 from bridge.domain.errors import LedgerUnavailable
+from bridge.entrypoints.repeating import Repeating
 
 AGE_S = 1.0  # a scrape may be this old: several in one second cost one
 FLUSH_EVERY_S = 10.0
@@ -67,26 +69,17 @@ class Flushing:
     """A thread that gives a process's tally to the ledger every ten seconds, and once more at its end."""
 
     def __init__(self, tally: Tally, ledger: Ledger) -> None:
-        self._tally, self._ledger = tally, ledger
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tally", daemon=True)
+        self._flush = partial(tally.flush, ledger)
+        self._rounds = Repeating("tally", self._flush, FLUSH_EVERY_S)
 
     def start(self) -> None:
         """From now on."""
-        self._thread.start()
+        self._rounds.start()
 
     def stop(self) -> None:
         """The process ends."""
-        self._stop.set()
-        self._thread.join(timeout=2.0)
-        self._tally.flush(self._ledger)
-
-    def _run(self) -> None:
-        while not self._stop.wait(FLUSH_EVERY_S):
-            try:
-                self._tally.flush(self._ledger)
-            except Exception:  # noqa: BLE001 - the outermost frame of the thread
-                logs.get().error(logs.TASK_FAILED, task="tally", exc_info=True)
+        self._rounds.stop()
+        self._flush()
 
 
 class Collector:

@@ -12,9 +12,10 @@ from bridge.adapters.http import Http
 from bridge.adapters.ledger.writer import Writer
 from bridge.adapters.queue import Queue
 from bridge.domain.errors import LedgerUnavailable
-from bridge.entrypoints.alarming import Watch, alarms_of
+from bridge.entrypoints.alarming import LOOK_EVERY_S, alarms_of
 from bridge.entrypoints.beating import Pulse
 from bridge.entrypoints.reloading import Reloader
+from bridge.entrypoints.repeating import Repeating
 from bridge.entrypoints.web import api, health, receiver, ui
 from bridge.entrypoints.web.access import gate_of
 from bridge.entrypoints.web.app import create_app
@@ -71,7 +72,7 @@ class WebProcess:
         storing = health.Storing(writer.settle)
         pulse = Pulse(ledger, wiring.heartbeat("web"))
         pulse.start()
-        watch = Watch(alarms_of(settings, ledger, Http(pool=1)))
+        watch = Repeating("alarms", alarms_of(settings, ledger, Http(pool=1)).look_without_clock, LOOK_EVERY_S)
         watch.start()
 
         def took(lanes: frozenset[str]) -> None:
