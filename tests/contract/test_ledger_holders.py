@@ -16,7 +16,9 @@ from bridge.domain.lane import GONE_AFTER
 from tests.ledgers import MovedDatabase, claim, delivered, fires, ledger_of, record, route, settle, states
 
 SECOND = timedelta(seconds=1)
-CLAIMS = "import sys; from tests.ledgers import *; claim(ledger_of(MovedDatabase(sys.argv[1]), pd=route()))"
+ELSEWHERE = "import sys; from tests.ledgers import *; ledger = ledger_of(MovedDatabase(sys.argv[1]), pd=route()); "
+CLAIMS = ELSEWHERE + "claim(ledger)"
+FETCHES = ELSEWHERE + "assert ledger.fetch_begun('pd', 'service')"
 
 
 class Widow:
@@ -27,9 +29,9 @@ class Widow:
         self.ledger: Ledger = ledger_of(self.database, pd=route())
         settle(self.ledger, fires("a"))
 
-    def claimed_elsewhere(self) -> None:
+    def elsewhere(self, work: str) -> None:
         root = Path(__file__).parent.parent.parent
-        subprocess.run([sys.executable, "-c", CLAIMS, self.database.url], cwd=root, check=True)
+        subprocess.run([sys.executable, "-c", work, self.database.url], cwd=root, check=True)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def widow(ledger_url: str) -> Iterator[Widow]:
 
 
 def test_the_lease_of_a_dead_process_ends_when_its_call_must_have(widow: Widow) -> None:
-    widow.claimed_elsewhere()
+    widow.elsewhere(CLAIMS)
     assert states(widow.ledger) == ["sending"]
     widow.database.ahead += GONE_AFTER - SECOND * 3
     assert widow.ledger.due_lanes(64) == []
@@ -48,6 +50,23 @@ def test_the_lease_of_a_dead_process_ends_when_its_call_must_have(widow: Widow) 
     assert widow.ledger.due_lanes(64) == ["pd"]
     again = claim(widow.ledger)
     assert (again.attempt, again.delivery.phase) == (2, Phase.LOOK_UP), "its call may have worked: that is asked first"
+
+
+def test_a_list_that_a_dead_process_was_fetching_is_gone_on_with_as_soon(widow: Widow) -> None:
+    """Pages of that account wait for it."""
+    widow.elsewhere(FETCHES)
+    widow.database.ahead += GONE_AFTER - SECOND * 3
+    assert widow.ledger.fetches_asked() == []
+    widow.database.ahead += SECOND * 3
+    assert widow.ledger.fetches_asked() == [("pd", "service")]
+    assert widow.ledger.fetch_begun("pd", "service")
+
+
+def test_a_list_that_a_living_process_fetches_is_left_to_it(widow: Widow) -> None:
+    assert widow.ledger.fetch_begun("pd", "service")
+    widow.database.ahead += GONE_AFTER + SECOND
+    assert widow.ledger.fetches_asked() == []
+    assert not widow.ledger.fetch_begun("pd", "service")
 
 
 def test_the_lease_of_a_living_process_is_left_to_it(widow: Widow) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, MappingResult, and_, insert, or_, select, update
 
+from bridge.adapters.holders import is_gone
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.rows import Row, dumps
 from bridge.adapters.ledger.schema import name_fetches
 from bridge.domain.delivery import NamedThing, PermanentFailure, Reason, TransientFailure
-from bridge.domain.lane import LEASE
+from bridge.domain.lane import GONE_AFTER, LEASE
 from bridge.domain.text import storable
 
 REFRESH_AFTER = timedelta(hours=1)
@@ -126,6 +127,22 @@ def ask(transaction: Transaction, accounts: Collection[str]) -> list[tuple[str, 
 def any_due(transaction: Transaction, accounts: Collection[str]) -> bool:
     """Whether `ask` has anything to ask for."""
     return transaction.connection.execute(_due(accounts, transaction.now)).first() is not None
+
+
+def leases_of_gone(transaction: Transaction) -> list[str]:
+    """Tokens of leases whose holder has died on this machine, as long ago as is waited for where it held a delivery.
+
+    Sooner, a list that ends whoever reads it would end one worker after the other.
+    """
+    now, column = transaction.now, name_fetches.c
+    held = select(column.lease_token).where(column.lease_until > now, column.lease_until < now + LEASE - GONE_AFTER)
+    return [token for token in transaction.connection.execute(held).scalars() if is_gone(token)]
+
+
+def end_leases(transaction: Transaction, tokens: Sequence[str]) -> None:
+    """These leases are over now: the next `ask` has the lists gone on with."""
+    held = name_fetches.c.lease_token.in_(tokens)
+    transaction.connection.execute(update(name_fetches).where(held).values(lease_token=None, lease_until=None))
 
 
 def begin(transaction: Transaction, account: str, kind: str, token: str) -> Fetch | None:

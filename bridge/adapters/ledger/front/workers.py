@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from bridge.adapters.holders import holder
 from bridge.adapters.ledger import claiming, fetches, names, probes, recording
 from bridge.adapters.ledger.claiming import Claim, NamesNeeded
 from bridge.adapters.ledger.engine import Transaction
@@ -65,7 +66,7 @@ class ForWorkers(Base):
                 return None
             if not probes.may_fetch(transaction.connection, account, transaction.now):
                 return None
-            return fetches.begin(transaction, account, kind, self.new_id())
+            return fetches.begin(transaction, account, kind, f"{holder()}:{self.new_id()}")
 
         return self._written(begun)
 
@@ -90,9 +91,16 @@ class ForWorkers(Base):
     def fetches_asked(self) -> list[tuple[str, str]]:
         """(account, kind) of the lists that somebody is to fetch now; nobody else is told so for a while."""
         with self.database.reading() as transaction:
-            if not fetches.any_due(transaction, self.routes):
+            widowed = fetches.leases_of_gone(transaction)
+            if not widowed and not fetches.any_due(transaction, self.routes):
                 return []
-        return self._written(lambda transaction: fetches.ask(transaction, self.routes))
+
+        def asked(transaction: Transaction) -> list[tuple[str, str]]:
+            if widowed:
+                fetches.end_leases(transaction, widowed)
+            return fetches.ask(transaction, self.routes)
+
+        return self._written(asked)
 
     def fetch_wished(self, account: str, kind: str) -> None:
         """Somebody needs this list, and no delivery has asked for it: the clock has it fetched."""
