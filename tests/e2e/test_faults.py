@@ -4,6 +4,7 @@ Two recoveries take a lease of 30 s. They begin in fixtures and are judged by th
 other tests run meanwhile.
 """
 
+import itertools
 import os
 import resource
 import signal
@@ -304,8 +305,7 @@ def test_a_web_child_that_finds_no_files_left_is_started_later_and_takes_no_neig
 ) -> None:
     parent, was = bridge.running["web"].pid, bridge.web_children()
     limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
-    opened = len(list(Path(f"/proc/{parent}/fd").iterdir()))
-    resource.prlimit(parent, resource.RLIMIT_NOFILE, (opened + FILES_LEFT[short], limits[1]))
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (_limit_that_leaves(parent, FILES_LEFT[short]), limits[1]))
     os.kill(was[0], signal.SIGKILL)
     bridge.eventually(lambda: bridge.said("web").count("a web process cannot be started, and is tried again") >= 2)
     for n in range(10):
@@ -314,6 +314,13 @@ def test_a_web_child_that_finds_no_files_left_is_started_later_and_takes_no_neig
     bridge.eventually(lambda: len(children_of(parent)) == PROCESSES)
     _exactly_one_each(bridge, [f"meanwhile {n}" for n in range(10)])
     assert was[1] in children_of(parent)
+
+
+def _limit_that_leaves(pid: int, number: int) -> int:
+    """The limit of descriptors under which a process may open so many more; those it has may leave gaps."""
+    opened = {int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    free = (descriptor for descriptor in itertools.count() if descriptor not in opened)
+    return next(itertools.islice(free, number, None))
 
 
 # -- the verdicts
