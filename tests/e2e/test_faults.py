@@ -295,25 +295,30 @@ def _missing(bridge: Bridge) -> list[str]:
     return missing
 
 
-FILES_LEFT = {"for the parent": 0, "for the child": 3}  # 3: its heartbeat's, and not enough to start
+SHORT: dict[str, Callable[[int], int]] = {  # to the limit of descriptors that makes it so
+    "for the parent": lambda _pid: 3,  # it has these three; that of the killed child's heartbeat is above them
+    "for the child": lambda pid: _limit_that_leaves(pid, 3),  # enough for the parent, and too few to start
+}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets one process limit another's files")
-@pytest.mark.parametrize("short", FILES_LEFT)
+@pytest.mark.parametrize("short", SHORT)
 def test_a_web_child_that_finds_no_files_left_is_started_later_and_takes_no_neighbour_along(
     bridge: Bridge, short: str
 ) -> None:
     parent, was = bridge.running["web"].pid, bridge.web_children()
-    limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
-    resource.prlimit(parent, resource.RLIMIT_NOFILE, (_limit_that_leaves(parent, FILES_LEFT[short]), limits[1]))
+    limits, umask = resource.prlimit(parent, resource.RLIMIT_NOFILE), _umask_of(parent)
+    resource.prlimit(parent, resource.RLIMIT_NOFILE, (SHORT[short](parent), limits[1]))
     os.kill(was[0], signal.SIGKILL)
     bridge.eventually(lambda: bridge.said("web").count("a web process cannot be started, and is tried again") >= 2)
     for n in range(10):
         assert bridge.post(alert(f"meanwhile {n}")).status_code == 202
     resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+    assert ("exited with code 75" in bridge.said("web")) == (short == "for the child")
     bridge.eventually(lambda: len(children_of(parent)) == PROCESSES)
     _exactly_one_each(bridge, [f"meanwhile {n}" for n in range(10)])
     assert was[1] in children_of(parent)
+    assert _umask_of(parent) == umask, "gunicorn sets its own as it tries, and leaves it where that fails"
 
 
 def _limit_that_leaves(pid: int, number: int) -> int:
@@ -321,6 +326,11 @@ def _limit_that_leaves(pid: int, number: int) -> int:
     opened = {int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir()}
     free = (descriptor for descriptor in itertools.count() if descriptor not in opened)
     return next(itertools.islice(free, number, None))
+
+
+def _umask_of(pid: int) -> str:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Umask:"))
+    return line
 
 
 # -- the verdicts
