@@ -34,27 +34,45 @@ def read_server(loading: FileLoading, file: FileModel) -> ServerSettings:
     )
 
 
+class BadAddress(ValueError):
+    """What is wrong with a ledger's address, and what to write."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what)
+        self.what, self.advice = what, advice
+
+
 def read_ledger(loading: FileLoading, text: str, root: Path) -> str:
     """The ledger's address as SQLAlchemy reads it; a SQLite file is named from `root`."""
     at: YamlPath = ("ledger",)
-    kinds = "sqlite:///var/bridge.db or postgresql+psycopg://user@host/name"
-    kind, separator, rest = text.partition("://")
     if at in loading.expanded.broken:
         return text
+    try:
+        url = ledger_url(text, root)
+    except BadAddress as error:
+        loading.error(at, error.what, error.advice)
+        return text
+    if not url.startswith("sqlite"):
+        _warn_of_password(loading, at)
+    return url
+
+
+def ledger_url(text: str, root: Path) -> str:
+    """What `ledger:` takes, as SQLAlchemy reads it; a SQLite file is named from `root`. Raises BadAddress."""
+    kinds = "sqlite:///var/bridge.db or postgresql+psycopg://user@host/name"
+    kind, separator, rest = text.partition("://")
     if kind == "sqlite":
         name = rest.removeprefix("/")
         if rest == name or not name or name.endswith(("/", ":memory:")) or "?" in name:
             hint = "write three slashes and a path: sqlite:///var/bridge.db"
-            loading.error(at, "the SQLite ledger's address names no file", hint)
+            raise BadAddress("the SQLite ledger's address names no file", hint)
         return f"sqlite:///{root / name}"
     if kind in ("postgres", "postgresql", "postgresql+psycopg"):
         if not rest or url_of(text) is None:
-            loading.error(at, "the PostgreSQL ledger's address cannot be read", f"write it as {kinds}")
-        _warn_of_password(loading, at)
+            raise BadAddress("the PostgreSQL ledger's address cannot be read", f"write it as {kinds}")
         return f"postgresql+psycopg://{rest}"
     what = "the ledger's address cannot be read" if not separator else "the ledger cannot be kept in this database"
-    loading.error(at, what, f"write it as {kinds}")
-    return text
+    raise BadAddress(what, f"write it as {kinds}")
 
 
 def read_redis(loading: FileLoading, text: str) -> str:

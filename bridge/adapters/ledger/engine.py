@@ -287,9 +287,9 @@ class Database:
                 self.engine.dispose()  # of before a failover: whoever takes writes now has the next connection
                 raise LedgerUnavailable(NO_WRITES) from error
             if _sqlstate(error) in NOT_ALLOWED:
-                raise LedgerUnavailable(f"the ledger refuses its role: {_first_line(error)}; {OWNS}") from error
+                raise LedgerUnavailable(f"the ledger refuses its role: {first_line(error)}; {OWNS}") from error
             if _sqlstate(error) in NOT_WHOLE:
-                raise LedgerUnavailable(f"the ledger is not whole: {_first_line(error)}; {PUT_BACK}") from error
+                raise LedgerUnavailable(f"the ledger is not whole: {first_line(error)}; {PUT_BACK}") from error
             if _is_damaged(error):
                 raise LedgerUnavailable(f"{self.file} {DAMAGED}") from error
             if not getattr(error, "connection_invalidated", False):
@@ -309,7 +309,7 @@ class Database:
         return f"the ledger {self.file} did not answer: {said}" + (f"; {advice}" if advice else "")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """What the database said, without the statement."""
     return str(getattr(error, "orig", error)).partition("\n")[0]
 
@@ -374,7 +374,7 @@ def _require_known(address: URL) -> None:
     try:
         make_conninfo(**dict.fromkeys(address.query, ""))
     except ProgrammingError as error:
-        said = _first_line(error)  # 'invalid connection option "x"'
+        said = first_line(error)  # 'invalid connection option "x"'
         raise LedgerMisnamed(f"the address of 'ledger:' cannot be: {said}; mend it and start again") from error
 
 

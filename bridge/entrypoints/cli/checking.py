@@ -65,7 +65,7 @@ class Known:
 
         try:
             with traffic(self.settings, self.folder, Stretch(last=last)) as held:
-                shown = Progress(held.number) if progress else None
+                shown = Progress("events", held.number) if progress else None
                 for event, webhook in held.webhooks:
                     readings = readings_of(self.sources, webhook)
                     if readings is not None:

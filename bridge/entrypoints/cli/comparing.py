@@ -113,7 +113,7 @@ def _compared(
 ) -> int:
     """Put all the traffic through both books; answers how many webhooks could not be read."""
     unread = 0
-    progress = Progress(stored.number)
+    progress = Progress("events", stored.number)
     for event, webhook in stored.webhooks:
         readings = readings_of(sources, webhook)
         if readings is None:
@@ -237,7 +237,7 @@ def export(
     differs = _Differs(wiring.sources(loaded.settings), loaded.book, wiring.destinations(loaded.settings))
     number = 0
     with traffic(loaded.settings, None, stretch) as stored:
-        progress = Progress(stored.number)
+        progress = Progress("events", stored.number)
         for event, webhook in stored.webhooks:
             sample = redactor.sample(webhook, event)
             place = folder / webhook.source

@@ -1,4 +1,4 @@
-"""Commands around setting up: init, check, passwd, db upgrade."""
+"""Commands around setting up: init, check, passwd."""
 
 import gc
 import shlex
@@ -16,7 +16,6 @@ from bridge.adapters.files import replace_bytes
 from bridge.config.folders import visible
 from bridge.domain.errors import ConfigError, Problem
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell, unused_config_option
-from bridge.entrypoints.cli.groups import Group
 from bridge.entrypoints.cli.tables import counted, problems_printed
 
 GITIGNORE = "# the ledger, which holds what senders wrote, and the key of the sessions\nvar/\n"
@@ -206,33 +205,3 @@ def _asked_twice() -> str:
             return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
         except GetPassWarning as error:
             raise click.UsageError("there is no terminal to ask at: give it on standard input, with --stdin") from error
-
-
-@click.group(cls=Group)
-def db() -> None:
-    """Look after the ledger's schema."""
-
-
-@db.command("upgrade")
-@config_option
-def db_upgrade(config: Path) -> int:
-    """Apply the missing migrations. Safe to repeat; a newer schema is refused and left alone."""
-    from bridge import wiring
-    from bridge.adapters.ledger import Ledger
-    from bridge.adapters.ledger.upgrade import upgrade
-    from bridge.domain.alarms import BEATS_WITHIN
-
-    database = wiring.open_database(wiring.load_settings(config, receives=False))
-    try:
-        before, after = upgrade(database)
-        left = [] if before in (None, after) else [one["process"] for one in Ledger(database, {}).alive(BEATS_WITHIN)]
-    finally:
-        database.close()
-    unchanged = f"the ledger is at version {after} already"
-    tell(unchanged if before == after else f"the ledger went from version {before or 'none'} to {after}")
-    if left:
-        say(
-            f"{', '.join(left)} ran a moment ago, with the version before: whatever of it still runs does not start "
-            "again once it ends, for the ledger is newer; restart it with this version now"
-        )
-    return 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bridge.config.names_lock import Known
 
 SAID_EVERY_S = 0.2  # on a terminal
-SAID_EVERY_EVENTS = 5_000  # elsewhere
+SAID_EVERY = 5_000  # elsewhere
 UNDATED = datetime(1970, 1, 1, tzinfo=UTC)  # of a file that is not named after an event
 
 last_option = click.option("--last", type=click.IntRange(min=1), help="Only the newest N events.")
@@ -156,19 +156,25 @@ def _webhook_in(path: Path) -> tuple[str, Webhook]:
 class Progress:
     """How far a long run is, on stderr: one line that moves on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, number: int) -> None:
-        self.number, self.done = number, 0
+    def __init__(self, what: str, number: int = 0) -> None:
+        """`what` is counted, in the plural; of how many there are `reached` may tell more."""
+        self.what, self.number, self.done = what, number, 0
         self._began = self._said = time.monotonic()
         self._moves = sys.stderr.isatty()
 
     def step(self) -> None:
-        """One event more."""
-        self.done += 1
+        """One more."""
+        self.reached(self.done + 1, self.number)
+
+    def reached(self, done: int, number: int) -> None:
+        """So many of so many."""
+        passed = done // SAID_EVERY > self.done // SAID_EVERY
+        self.done, self.number = done, number
         if self._moves:
             if time.monotonic() - self._said >= SAID_EVERY_S:
                 self._said = time.monotonic()
                 click.echo(f"\r{self._sentence()}", err=True, nl=False)
-        elif self.done % SAID_EVERY_EVENTS == 0:
+        elif passed:
             say(self._sentence())
 
     def end(self) -> None:
@@ -177,7 +183,7 @@ class Progress:
 
     def _sentence(self) -> str:
         rate = self.done / max(1e-9, time.monotonic() - self._began)
-        return f"{self.done:,} of {max(self.number, self.done):,} events, {rate:,.0f}/s"
+        return f"{self.done:,} of {max(self.number, self.done):,} {self.what}, {rate:,.0f}/s"
 
 
 def since_instant(text: str) -> datetime:
