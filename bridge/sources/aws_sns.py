@@ -20,7 +20,10 @@ verifying signatures, delivery retries). What is decided here:
   end; an event may affect several accounts, each of them a problem of its own
   (https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html; read 2026-11).
 - What other services tell, and which of it is a problem: aws_events.py.
-- Another EventBridge event, or another JSON message, is read as the generic source reads its object.
+- Another EventBridge event, or another JSON message, is read as the generic source reads its object. An event is about
+  its `resources`: the detail need not name them, as that of an ECS service does not
+  (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html; read 2026-11). So they are in
+  its title and, with account and region, in its key, unless the detail has an id of its own.
 - A test, a launch or a termination that EC2 Auto Scaling tells of, and a mail of SES that went well, are Notices; a
   launch that failed pages, once for its group, and so do bounces.
 - A plain text is known by topic, subject and text: the same words again are the same problem. A message attribute
@@ -66,6 +69,7 @@ from bridge.sources.texts import (
     links_of,
     paragraphs,
     scalar_pairs,
+    texts_in,
 )
 
 SIGNATURE = "sns_signature"
@@ -89,6 +93,7 @@ _NOT_SHOWN = frozenset(
     {"Signature", "SigningCertURL", "SigningCertUrl", "UnsubscribeURL", "UnsubscribeUrl", "SubscribeURL", "Token"}
 )
 _RECORDS_MAX = 1_000
+_RESOURCES_SHOWN = 3
 _CONFIGURED = "CloudWatch Alarm Configuration Change"
 _KINDS = ("Event", "notificationType", "eventType")
 _NO_PROBLEM = {
@@ -274,22 +279,20 @@ class AwsSns:
             detail = _health(message, health)
         if (group := key_of(message.get("AutoScalingGroupARN"))) is not None and not event:
             detail = {**message, "key": identity(key_of(message.get("Event")) or "", group)}
-        kind, origin = text_of(message.get("detail-type")), text_of(message.get("source"))
-        subject = kind if event else text_of(envelope.get("Subject"))
-        if event and kind == _GUARD_DUTY:
+        resources = _resources(message) if event else []
+        subject = _event_title(message, resources) if event else text_of(envelope.get("Subject"))
+        if event and message["detail-type"] == _GUARD_DUTY:
             detail = {**detail, "severity": _guard_duty_severity(detail.get("severity"))}
         headline = _headline(detail if event else message)
         reading = reading_anyway(self.name, self.type, detail, titles=(headline, subject))
         if isinstance(reading, Notice):
             return replace(reading, payload=payload)
-        own = {"event": kind, "event_source": origin, **_where(envelope)} if event else _where(envelope)
+        own = {**_origin(message), "resource": ",".join(resources)} if event else {}
         return replace(
             reading,
-            fingerprint=identity("event", origin or "", kind or "", reading.fingerprint)
-            if event
-            else reading.fingerprint,
+            fingerprint=_event_fingerprint(message, resources, reading.fingerprint) if event else reading.fingerprint,
             reported_at=reading.reported_at or instant_of(message.get("time")) or instant_of(envelope.get("Timestamp")),
-            labels=layered_labels(reading.labels.items(), own.items(), _attributes(envelope)),
+            labels=layered_labels(reading.labels.items(), own.items(), _where(envelope).items(), _attributes(envelope)),
             payload=payload,
         )
 
@@ -332,6 +335,27 @@ def _origin(event: Mapping[str, Any]) -> dict[str, str | None]:
     names = {"event": "detail-type", "event_source": "source", "account": "account", "region": "region"}
     is_event = text_of(event.get("detail-type")) is not None
     return {label: text_of(event.get(name)) for label, name in names.items()} if is_event else {}
+
+
+def _resources(event: Mapping[str, Any]) -> list[str]:
+    """What an event is about, in an order that is always the same."""
+    return sorted(texts_in(event.get("resources")))
+
+
+def _event_title(event: Mapping[str, Any], resources: list[str]) -> str:
+    """What happened, and to what: of an ARN only what stands behind region and account."""
+    what = line(text_of(event["detail-type"]) or "")
+    named = ", ".join(arn.split(":", 5)[-1] for arn in resources[:_RESOURCES_SHOWN])
+    return f"{what} ({named})" if named else what
+
+
+def _event_fingerprint(event: Mapping[str, Any], resources: list[str], told: str) -> str:
+    """An event by its detail's own id; without one also by where it happened and to what."""
+    kind = (text_of(event.get("source")) or "", text_of(event["detail-type"]) or "")
+    if told.startswith("key:"):
+        return identity("event", *kind, told)
+    where = [key_of(event.get(name)) for name in ("account", "region")]
+    return identity("event", *kind, digest_of([where, resources]), told)
 
 
 def _no_problem(message: Mapping[str, Any]) -> str | None:

@@ -655,6 +655,35 @@ def test_an_event_of_rds_is_titled_with_what_happened_to_what() -> None:
     )
 
 
+def about(*resources: Any, **changes: Any) -> dict[str, Any]:
+    """An event whose detail does not say what it is about."""
+    told = event("Disk Array Degraded", shelf="upper", phase="degraded")
+    return {**told, "resources": list(resources), **changes}
+
+
+def test_an_event_is_about_its_resources_and_of_where_it_happened() -> None:
+    arns = [f"arn:aws:storage:eu-central-1:210987654321:array/{name}" for name in ("a", "b")]
+    told = [about(arns[0]), about(arns[1]), about(*arns), about(), about(arns[0], account="1"), about(region="x")]
+    assert len({readings_of(one)[0].fingerprint for one in told}) == len(told)
+    (alert,) = readings_of(about(*arns))
+    assert alert.fingerprint == readings_of(in_envelope(about(*reversed(arns), id="another")))[0].fingerprint
+    assert alert.title == "Disk Array Degraded (array/a, array/b)"
+    assert alert.labels["resource"] == ",".join(arns)
+    (elsewhere,) = readings_of(in_envelope(about(*arns, account="111122223333", region="us-east-1")))
+    assert (elsewhere.labels["account"], elsewhere.labels["region"]) == ("111122223333", "us-east-1")
+
+
+def test_an_event_whose_detail_has_an_id_is_known_by_it_whatever_it_is_about() -> None:
+    first, second = ({**event("Macie Finding", id="f-1", title="A key is public"), "resources": [one]} for one in "ab")
+    assert readings_of(first)[0].fingerprint == readings_of(second)[0].fingerprint
+
+
+@pytest.mark.parametrize("resources", [None, "arn", [None, 1, "", {}], {}])
+def test_an_event_about_nothing_that_can_be_read_pages(resources: Any) -> None:
+    (alert,) = readings_of({**about(), "resources": resources})
+    assert (alert.status, alert.title) == (Status.FIRING, "Disk Array Degraded")
+
+
 def test_the_subject_never_outranks_the_alarm() -> None:
     (alert,) = readings_of(message(Subject='OK: "cpu" in EU', Message=json.dumps(alarm())))
     assert (alert.status, alert.title) == (Status.FIRING, "cpu")
