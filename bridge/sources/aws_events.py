@@ -12,6 +12,8 @@ Facts, and what is decided of them:
 - Security Hub: each finding of an event is a problem, by its Id; it is over when it is resolved, suppressed, archived
   or has passed (https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html,
   https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html; own knowledge).
+- Inspector: a finding is one problem by its ARN, as one vulnerability has a finding on each machine; CLOSED and
+  SUPPRESSED end it (https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html; own knowledge).
 - DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
   (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
@@ -75,8 +77,7 @@ def _findings(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | No
 
 
 def _finding(finding: Mapping[str, Any]) -> Mapping[str, Any]:
-    resources = finding.get("Resources")
-    resource = resources[0] if isinstance(resources, list) and resources and isinstance(resources[0], dict) else {}
+    resource = _first_of(finding.get("Resources"))
     name, title = text_of(resource.get("Id")), text_of(finding.get("Title"))
     is_over = (
         text_of(block_at(finding, "Workflow").get("Status")) in ("RESOLVED", "SUPPRESSED")
@@ -100,6 +101,28 @@ def _finding(finding: Mapping[str, Any]) -> Mapping[str, Any]:
             "compliance": block_at(finding, "Compliance").get("Status"),
         },
     }
+
+
+def _vulnerability(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | None:
+    """A finding of Inspector."""
+    if (arn := key_of(detail.get("findingArn"))) is None:
+        return None
+    resource = _first_of(detail.get("resources"))
+    name, title, status = text_of(resource.get("id")), text_of(detail.get("title")), _state(detail, "status")
+    told = {
+        "fingerprint": arn,
+        "title": f"{title} ({name})" if title and name else title,
+        "status": "resolved" if status in ("CLOSED", "SUPPRESSED") else "firing",
+        "severity": detail.get("severity"),
+        "description": detail.get("description"),
+        "labels": {"resource": name, "resource_type": resource.get("type"), "finding_status": status},
+    }
+    return (told,)
+
+
+def _first_of(values: Any) -> Mapping[str, Any]:
+    """The first object of a list; an empty one where there is none."""
+    return values[0] if isinstance(values, list) and values and isinstance(values[0], dict) else {}
 
 
 def _run(event: Mapping[str, Any], service: str, name: str | None, state: str | None, run: Any) -> Told | str | None:
@@ -137,6 +160,7 @@ def _state(detail: Mapping[str, Any], name: str) -> str | None:
 _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | str | None]] = {
     "CodePipeline Pipeline Execution State Change": _pipeline,
     "CodeBuild Build State Change": _build,
+    "Inspector2 Finding": _vulnerability,
     "Security Hub Findings - Imported": _findings,
     "Security Hub Findings - Custom Action": _findings,
 }

@@ -608,6 +608,43 @@ def test_an_event_without_a_finding_that_can_be_read_pages(findings: Any) -> Non
     assert alert.status is Status.FIRING
 
 
+def vulnerability(machine: str, status: Any = "ACTIVE", **changes: Any) -> dict[str, Any]:
+    told = {
+        "findingArn": f"arn:aws:inspector2:eu-central-1:210987654321:finding/of-{machine}",
+        "title": "CVE-2026-0001 - libexample",
+        "description": "A library reads past its end.",
+        "severity": "CRITICAL",
+        "status": status,
+        "resources": [{"id": machine, "type": "AWS_EC2_INSTANCE"}],
+        "updatedAt": "Mon Jan 05 10:00:36.951 UTC 2026",
+    }
+    return event("Inspector2 Finding", **{**told, **changes})
+
+
+@pytest.mark.parametrize("end", ["CLOSED", "SUPPRESSED"])
+def test_one_vulnerability_on_two_machines_is_two_problems_with_an_end_each(end: str) -> None:
+    first, second, over, suspect = (
+        readings_of(one)[0]
+        for one in (
+            vulnerability("i-1"),
+            in_envelope(vulnerability("i-2")),
+            vulnerability("i-1", end),
+            vulnerability("i-2", None),
+        )
+    )
+    assert first.fingerprint == over.fingerprint != second.fingerprint == suspect.fingerprint
+    assert [one.status for one in (first, second, suspect)] == [Status.FIRING] * 3
+    assert over.status is Status.RESOLVED
+    assert (first.title, first.severity) == ("CVE-2026-0001 - libexample (i-1)", Severity.CRITICAL)
+    assert first.labels["resource_type"] == "AWS_EC2_INSTANCE"
+
+
+@pytest.mark.parametrize("broken", [{"resources": "x"}, {"resources": []}, {"findingArn": None}])
+def test_a_finding_of_inspector_that_lacks_something_pages(broken: dict[str, Any]) -> None:
+    (alert,) = readings_of(vulnerability("i-1", **broken))
+    assert (alert.status, alert.title.split(" (")[0]) == (Status.FIRING, "CVE-2026-0001 - libexample")
+
+
 def test_an_insight_of_devops_guru_is_one_problem_until_it_is_closed() -> None:
     def insight(kind: str, number: str = "i-1") -> dict[str, Any]:
         told = {"AccountId": "210987654321", "Region": "eu-central-1", "MessageType": kind, "InsightId": number}
