@@ -9,6 +9,9 @@ Facts, and what is decided of them:
   recovers, a later one does. FAILED fires, SUCCEEDED resolves, a run under way or stopped is a Notice
   (https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html,
   https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html; own knowledge).
+- A notification rule of the developer tools (CodePipeline, CodeBuild, CodeDeploy) posts the same event through SNS
+  without version and id, its kind as `detailType`
+  (https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html; read in part 2026-11).
 - Security Hub: each finding of an event is a problem, by its Id; it is over when it is resolved, suppressed, archived
   or has passed (https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-cwe-event-formats.html,
   https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html; own knowledge).
@@ -32,6 +35,13 @@ Told = tuple[Mapping[str, Any], ...]
 _NAMES_MAX = 100  # of one message that are looked at
 _FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
 _UNDER_WAY = words("STARTED RESUMED IN_PROGRESS STOPPING STOPPED CANCELED CANCELLED SUPERSEDED")
+
+
+def as_event(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A notification of the developer tools as the event it was made of; any other message as it is."""
+    if "detail-type" in message or text_of(message.get("detailType")) is None or not block_at(message, "detail"):
+        return message
+    return {**message, "detail-type": message["detailType"]}
 
 
 def told_by_service(message: Mapping[str, Any]) -> Told | str | None:

@@ -52,7 +52,7 @@ from bridge.domain.alert import Alert, Link, Notice, Reading, Status, Webhook
 from bridge.domain.delivery import HttpRequest
 from bridge.domain.errors import DecodeError, SignatureError, Unverifiable
 from bridge.sources.absent import key_of, text_of
-from bridge.sources.aws_events import told_by_service
+from bridge.sources.aws_events import as_event, told_by_service
 from bridge.sources.base import Auth, Certificate, Setting, SignatureAuth, TextsSetting
 from bridge.sources.body import block_at, json_in, kind_of, object_in, says_anything
 from bridge.sources.generic import reading_anyway
@@ -224,16 +224,17 @@ class AwsSns:
             return self._of_object(message, envelope, payload)
         return (self._of_text(text_of(message) or "", envelope, payload),)
 
-    def _of_object(self, message: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> tuple[Reading, ...]:
+    def _of_object(self, told: Mapping[str, Any], envelope: Mapping[str, Any], payload: Any) -> tuple[Reading, ...]:
+        message = as_event(told)
         if not says_anything(message):
             return (self._notice("the message says nothing", payload),)
         if (why := _no_problem(message)) is not None:
             return (self._notice(why, payload),)
-        told = told_by_service(message)
-        if isinstance(told, str):
-            return (self._notice(told, payload),)
-        if told is not None:
-            return tuple(self._of_service(one, message, envelope, payload) for one in told)
+        problems = told_by_service(message)
+        if isinstance(problems, str):
+            return (self._notice(problems, payload),)
+        if problems is not None:
+            return tuple(self._of_service(one, message, envelope, payload) for one in problems)
         return (self._of_other(message, envelope, payload),)
 
     def _of_service(

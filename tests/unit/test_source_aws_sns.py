@@ -562,6 +562,29 @@ def test_a_pipeline_or_build_that_fails_is_one_problem_until_a_later_run_succeed
     )
 
 
+def by_rule(told: dict[str, Any]) -> dict[str, Any]:
+    """An event as a notification rule of the developer tools posts it."""
+    kept = {name: told[name] for name in ("account", "region", "source", "time", "detail")}
+    return {**kept, "detailType": told["detail-type"], "additionalAttributes": {}, "resources": ["arn:aws:any:1"]}
+
+
+@pytest.mark.parametrize("run", [pipeline, build])
+def test_a_notification_rule_tells_of_the_same_problem_as_the_event_it_is_made_of(run: Any) -> None:
+    failed, over = (readings_of(in_envelope(by_rule(run(state))))[0] for state in ("FAILED", "SUCCEEDED"))
+    (alert,) = readings_of(run("FAILED"))
+    assert failed.fingerprint == over.fingerprint == alert.fingerprint
+    assert (failed.status, failed.title) == (Status.FIRING, alert.title)
+    assert over.status is Status.RESOLVED
+    assert failed.payload["Message"]["detailType"] == failed.labels["event"]
+    assert isinstance(readings_of(in_envelope(by_rule(run("STARTED"))))[0], Notice)
+
+
+@pytest.mark.parametrize("broken", [{"detailType": None}, {"detail": "x"}, {"detail": {}}])
+def test_a_notification_rule_that_tells_nothing_of_a_run_pages(broken: dict[str, Any]) -> None:
+    (alert,) = readings_of(in_envelope({**by_rule(pipeline("FAILED")), **broken}))
+    assert alert.status is Status.FIRING
+
+
 @pytest.mark.parametrize("state", ["STARTED", "IN_PROGRESS", "SUPERSEDED", "STOPPED"])
 @pytest.mark.parametrize("run", [pipeline, build])
 def test_a_run_under_way_pages_nobody(run: Any, state: str) -> None:
