@@ -14,7 +14,9 @@ activity-log-alerts-webhook.md; read 2026-11). What is decided here:
   status come from the tracking id and from stage and status, in both schemas. Its root cause report (RCA) and
   cancelled maintenance end it. Resource Health likewise, by the resource.
 - Older metric alerts: rule, resource and dimensions; Activated is firing, Resolved and Deactivated are resolved. They
-  tell no episode. Older log alerts: rule, workspace and dimensions; always firing. Older activity log alerts:
+  tell no episode. Older log alerts: rule, workspace and dimensions; always firing, with `schemaId` and `data` around
+  them or, of Log Analytics and the test of an action group, without
+  (articles/azure-monitor/alerts/alerts-non-common-schema-definitions.md; read 2026-11). Older activity log alerts:
   correlation id, operation and resource, so that "Started" and "Succeeded" of one operation are one problem.
 - Severity: Sev0 critical, Sev1 error, Sev2 warning, Sev3 and Sev4 info; without one the level or its word. Azure sends
   Sev4 for every activity log alert of the common schema: the label `level` tells more.
@@ -85,12 +87,12 @@ class AzureMonitor(SharedSecret):
 
 
 def _reading(source: str, payload: Mapping[str, Any]) -> Reading:
-    told = payload if block_at(payload, "context") else block_at(payload, "data")
+    told = payload if block_at(payload, "context") or _is_log(payload) else block_at(payload, "data")
     if block_at(payload, "data", "essentials"):
         return _common(source, payload)
     if block_at(told, "context", "activityLog"):
         return _activity_log(source, payload, told)
-    if text_of(told.get("AlertRuleName")) or text_of(told.get("SearchQuery")):
+    if _is_log(told):
         return _log(source, payload, told)
     if not block_at(told, "context"):
         return _other(source, payload, told)
@@ -195,7 +197,9 @@ def _health(log: Mapping[str, Any], resource: str | None) -> _Health | None:
         return _Health(fingerprint=identity("service-health", tracking.lower()), is_over=is_over, title=title)
     resource = key_of(log.get("resourceId")) or key_of(resource)
     if operation.startswith("microsoft.resourcehealth/") and resource is not None:
-        is_over = status == "resolved" or "/resolved/" in operation
+        is_over = (
+            "resolved" in (status, *operation.split("/")) or _word(about.get("currentHealthStatus")) == "available"
+        )
         return _Health(fingerprint=identity("resource-health", resource.lower()), is_over=is_over, title=title)
     return None
 
@@ -230,6 +234,10 @@ def _activity_log(source: str, payload: Mapping[str, Any], told: Mapping[str, An
         ends_at=reported_at if status is Status.RESOLVED else None,
         payload=payload,
     )
+
+
+def _is_log(told: Mapping[str, Any]) -> bool:
+    return text_of(told.get("AlertRuleName")) is not None or text_of(told.get("SearchQuery")) is not None
 
 
 def _log(source: str, payload: Mapping[str, Any], told: Mapping[str, Any]) -> Alert:

@@ -188,6 +188,18 @@ def test_an_older_log_alert_always_fires_and_is_known_by_its_rule_and_dimensions
     assert log("a", 1).fingerprint == log("a", 2).fingerprint != log("b", 1).fingerprint
 
 
+def test_an_older_log_alert_comes_with_its_schema_or_without() -> None:
+    def log(end: str) -> dict[str, Any]:
+        told = {"AlertRuleName": "quiet", "WorkspaceId": "w-1", "Severity": "1", "Description": "Nobody reports."}
+        return {**told, "SearchQuery": "Heartbeat", "SearchIntervalEndtimeUtc": end, "ResultCount": len(end)}
+
+    bare, later = (alert_of(log(f"2026-01-05T10:0{minute}:00Z")) for minute in (0, 5))
+    assert bare.fingerprint == later.fingerprint
+    assert bare.fingerprint == alert_of({"schemaId": "Microsoft.Insights/LogAlert", "data": log("x")}).fingerprint
+    assert (bare.title, bare.severity, bare.status) == ("quiet", Severity.ERROR, Status.FIRING)
+    assert bare.reported_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
 def test_autoscale_reports_no_problem() -> None:
     reading = reading_of({"status": "Activated", "operation": "Scale Out", "context": {"name": "as1"}})
     assert isinstance(reading, Notice)
