@@ -12,7 +12,8 @@ activity-log-alerts-webhook.md; read 2026-11). What is decided here:
   activity log) never resolve, and each firing is an alert of its own; a rule may join them by originAlertId.
 - Service Health is told in updates of one tracking id, each "Fired" under an alert id of its own: fingerprint and
   status come from the tracking id and from stage and status, in both schemas. Its root cause report (RCA) and
-  cancelled maintenance end it. Resource Health likewise, by the resource.
+  cancelled maintenance end it. Resource Health likewise, by the resource: it is over when it is Resolved or the
+  resource is Available, which an update that comes later repeats.
 - Older metric alerts: rule, resource and dimensions; Activated is firing, Resolved and Deactivated are resolved. They
   tell no episode. Older log alerts: rule, workspace and dimensions; always firing, with `schemaId` and `data` around
   them or, of Log Analytics and the test of an action group, without

@@ -170,6 +170,16 @@ def test_the_health_of_a_resource_is_one_problem_in_both_schemas() -> None:
         assert old.fingerprint == new.fingerprint == f"resource-health:{VM.lower()}"
 
 
+@pytest.mark.parametrize(
+    ("now", "status"),
+    [("Available", Status.RESOLVED), ("Degraded", Status.FIRING), ("Unknown", Status.FIRING), (None, Status.FIRING)],
+)
+def test_an_update_on_a_resource_that_is_available_again_fires_nothing(now: Any, status: Status) -> None:
+    log = health("Microsoft.Resourcehealth/healthevent/Updated/action", "Updated", currentHealthStatus=now)
+    assert alert_of(common("Fired", context=log)).status is status
+    assert alert_of(activity({**log, "resourceId": VM})).status is status
+
+
 def test_the_steps_of_one_operation_are_one_problem_and_two_operations_are_two() -> None:
     def step(status: str, correlation: str) -> str:
         log = {"operationName": "VM/delete", "resourceId": VM, "correlationId": correlation, "status": status}
