@@ -9,6 +9,9 @@ Facts, and what is decided of them:
   recovers, a later one does. FAILED fires, SUCCEEDED resolves, a run under way or stopped is a Notice
   (https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html,
   https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html; own knowledge).
+- CodeDeploy and Glue likewise: the problem is a deployment group, or a job (states of a job:
+  https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html, read 2026-11; states of a
+  deployment: https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-cloudwatch-events.html, own knowledge).
 - A notification rule of the developer tools (CodePipeline, CodeBuild, CodeDeploy) posts the same event through SNS
   without version and id, its kind as `detailType`
   (https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html; read in part 2026-11).
@@ -34,7 +37,12 @@ Told = tuple[Mapping[str, Any], ...]
 
 _NAMES_MAX = 100  # of one message that are looked at
 _FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
-_UNDER_WAY = words("STARTED RESUMED IN_PROGRESS STOPPING STOPPED CANCELED CANCELLED SUPERSEDED")
+_UNDER_WAY = words(
+    "STARTED RESUMED IN_PROGRESS STOPPING STOPPED CANCELED CANCELLED SUPERSEDED"
+    " START STOP READY CREATED QUEUED INPROGRESS"  # of CodeDeploy
+    " STARTING RUNNING"  # of Glue
+)
+_WENT_WELL = ("SUCCEEDED", "SUCCESS")
 
 
 def as_event(message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -144,7 +152,7 @@ def _run(event: Mapping[str, Any], service: str, name: str | None, state: str | 
     told = {
         "fingerprint": identity(service, *where, name),
         "title": f"{service} {name}",
-        "status": "resolved" if state == "SUCCEEDED" else "firing",
+        "status": "resolved" if state in _WENT_WELL else "firing",
         "description": f"{state}: {text_of(run) or name}",
         "labels": {"name": name, "state": state},
     }
@@ -162,6 +170,17 @@ def _build(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | 
     return _run(event, "CodeBuild", name, state, detail.get("build-id"))
 
 
+def _deployment(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    application, group = key_of(detail.get("application")), key_of(detail.get("deploymentGroup"))
+    name = f"{application}/{group}" if application and group else None
+    return _run(event, "CodeDeploy", name, _state(detail, "state"), detail.get("deploymentId"))
+
+
+def _job(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    told = _run(event, "Glue", key_of(detail.get("jobName")), _state(detail, "state"), detail.get("message"))
+    return told if not isinstance(told, tuple) else tuple({**one, "severity": detail.get("severity")} for one in told)
+
+
 def _state(detail: Mapping[str, Any], name: str) -> str | None:
     state = text_of(detail.get(name))
     return None if state is None else state.upper()
@@ -170,6 +189,8 @@ def _state(detail: Mapping[str, Any], name: str) -> str | None:
 _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | str | None]] = {
     "CodePipeline Pipeline Execution State Change": _pipeline,
     "CodeBuild Build State Change": _build,
+    "CodeDeploy Deployment State-change Notification": _deployment,
+    "Glue Job State Change": _job,
     "Inspector2 Finding": _vulnerability,
     "Security Hub Findings - Imported": _findings,
     "Security Hub Findings - Custom Action": _findings,

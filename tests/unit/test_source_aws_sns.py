@@ -545,7 +545,16 @@ def build(state: str, run: str = "r-1", name: str = "shop") -> dict[str, Any]:
     return event("CodeBuild Build State Change", **told)
 
 
-@pytest.mark.parametrize("run", [pipeline, build])
+def deployment(state: str, run: str = "r-1", name: str = "shop") -> dict[str, Any]:
+    kind = "CodeDeploy Deployment State-change Notification"
+    return event(kind, application="web", deploymentGroup=name, deploymentId=run, state=state)
+
+
+def job(state: str, run: str = "r-1", name: str = "shop") -> dict[str, Any]:
+    return event("Glue Job State Change", jobName=name, jobRunId=run, state=state, severity="ERROR", message="No disk")
+
+
+@pytest.mark.parametrize("run", [pipeline, build, deployment, job])
 def test_a_pipeline_or_build_that_fails_is_one_problem_until_a_later_run_succeeds(run: Any) -> None:
     failed, again, over = (
         readings_of(run(state, number))[0]
@@ -555,11 +564,24 @@ def test_a_pipeline_or_build_that_fails_is_one_problem_until_a_later_run_succeed
     assert [one.status for one in (failed, again, over)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
     assert failed.fingerprint == readings_of(in_envelope(run("FAILED")))[0].fingerprint
     assert failed.fingerprint != readings_of(run("FAILED", name="other"))[0].fingerprint
-    assert (failed.title.split()[-1], failed.labels["state"], failed.labels["region"]) == (
+    assert (failed.title.split()[-1].removeprefix("web/"), failed.labels["state"], failed.labels["region"]) == (
         "shop",
         "FAILED",
         "eu-central-1",
     )
+
+
+def test_a_job_of_glue_tells_why_and_how_bad_and_a_deployment_that_succeeds_is_over() -> None:
+    (failed,) = readings_of(in_envelope(job("FAILED")))
+    assert (failed.title, failed.description, failed.severity) == ("Glue shop", "FAILED: No disk", Severity.ERROR)
+    assert readings_of(deployment("SUCCESS"))[0].status is Status.RESOLVED
+    assert readings_of(deployment("FAILURE"))[0].status is Status.FIRING
+
+
+@pytest.mark.parametrize("lacks", [{"application": None}, {"deploymentGroup": ""}, {"state": None}])
+def test_a_deployment_of_nothing_that_can_be_read_pages(lacks: dict[str, Any]) -> None:
+    told = deployment("FAILURE")
+    assert readings_of({**told, "detail": {**told["detail"], **lacks}})[0].status is Status.FIRING
 
 
 def by_rule(told: dict[str, Any]) -> dict[str, Any]:
@@ -585,8 +607,8 @@ def test_a_notification_rule_that_tells_nothing_of_a_run_pages(broken: dict[str,
     assert alert.status is Status.FIRING
 
 
-@pytest.mark.parametrize("state", ["STARTED", "IN_PROGRESS", "SUPERSEDED", "STOPPED"])
-@pytest.mark.parametrize("run", [pipeline, build])
+@pytest.mark.parametrize("state", ["STARTED", "IN_PROGRESS", "SUPERSEDED", "STOPPED", "START", "READY", "RUNNING"])
+@pytest.mark.parametrize("run", [pipeline, build, deployment, job])
 def test_a_run_under_way_pages_nobody(run: Any, state: str) -> None:
     assert isinstance(readings_of(run(state))[0], Notice)
     assert readings_of(run("TIMED_OUT"))[0].status is Status.FIRING
