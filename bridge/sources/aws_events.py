@@ -20,6 +20,14 @@ Facts, and what is decided of them:
   https://docs.aws.amazon.com/securityhub/latest/userguide/securityhub-findings-format.html; own knowledge).
 - Inspector: a finding is one problem by its ARN, as one vulnerability has a finding on each machine; CLOSED and
   SUPPRESSED end it (https://docs.aws.amazon.com/inspector/latest/user/eventbridge-integration.html; own knowledge).
+- ECS: a service is one problem by its ARN, which stands in `resources`, from WARN or ERROR to SERVICE_STEADY_STATE, and
+  its deployment another one from FAILED to COMPLETED; what else is INFO is a Notice
+  (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html,
+  …/ecs_service_deployment_events.html; read 2026-11).
+- Config: a resource that breaks a rule is one problem until it is COMPLIANT, or the rule no longer applies to it
+  (https://docs.aws.amazon.com/config/latest/developerguide/monitor-config-with-cloudwatchevents.html; own knowledge).
+- Run Command through SNS: the problem is a command, on one machine where it names one; what is under way is a Notice
+  (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-sns-examples.html; read 2026-11).
 - DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
   (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
@@ -31,7 +39,7 @@ from typing import Any
 from bridge.sources.absent import key_of, text_of
 from bridge.sources.body import block_at
 from bridge.sources.fields import spelled, words
-from bridge.sources.texts import identity
+from bridge.sources.texts import identity, texts_in
 
 Told = tuple[Mapping[str, Any], ...]
 
@@ -42,6 +50,8 @@ _UNDER_WAY = words(
     " START STOP READY CREATED QUEUED INPROGRESS"  # of CodeDeploy
     " STARTING RUNNING"  # of Glue
 )
+_COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
+_DEPLOYMENT = "SERVICE_DEPLOYMENT_"
 _WENT_WELL = ("SUCCEEDED", "SUCCESS")
 
 
@@ -57,6 +67,8 @@ def told_by_service(message: Mapping[str, Any]) -> Told | str | None:
     detail = block_at(message, "detail")
     if _insight_in(message) or _insight_in(detail):
         return _insight(message if _insight_in(message) else detail)
+    if "commandId" in message and "documentName" in message:
+        return _command(message)
     reader = _BY_KIND.get(text_of(message.get("detail-type")) or "")
     return None if reader is None else reader(message, detail)
 
@@ -143,14 +155,76 @@ def _first_of(values: Any) -> Mapping[str, Any]:
     return values[0] if isinstance(values, list) and values and isinstance(values[0], dict) else {}
 
 
+def _service(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """A service of ECS, or its deployment."""
+    resources, what = texts_in(event.get("resources")), _state(detail, "eventName")
+    if what is None or not resources:
+        return None
+    about = "deployment" if what.startswith(_DEPLOYMENT) else "service"
+    is_over = what in (f"{_DEPLOYMENT}COMPLETED", "SERVICE_STEADY_STATE")
+    how = text_of(detail.get("eventType"))
+    if how == "INFO" and not is_over:
+        return f"{what} of ECS says neither that anything is wrong nor that it is over"
+    told = {
+        "fingerprint": identity(about, *resources),
+        "title": f"ECS {about} {resources[0].rpartition(':')[2].removeprefix('service/')}",
+        "status": "resolved" if is_over else "firing",
+        "severity": None if is_over else how,
+        "description": ": ".join(text for text in (what, text_of(detail.get("reason"))) if text is not None),
+        "labels": {"service": resources[0], "cluster": detail.get("clusterArn"), "event_name": what},
+    }
+    return (told,)
+
+
+def _compliance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """Whether a resource keeps to a rule of AWS Config."""
+    rule, resource = key_of(detail.get("configRuleName")), key_of(detail.get("resourceId"))
+    state = text_of(block_at(detail, "newEvaluationResult").get("complianceType"))
+    if rule is None or resource is None or state is None:
+        return None
+    if state == "INSUFFICIENT_DATA":
+        return f"Config cannot say yet whether {resource} keeps to {rule}"
+    kind = text_of(detail.get("resourceType"))
+    told = {
+        "fingerprint": identity("config", *_where(event), rule, kind or "", resource),
+        "title": f"{resource} breaks the rule {rule}",
+        "status": "resolved" if state in ("COMPLIANT", "NOT_APPLICABLE") else "firing",
+        "description": text_of(block_at(detail, "newEvaluationResult").get("annotation")) or state,
+        "labels": {"rule": rule, "resource": resource, "resource_type": kind, "compliance": state},
+    }
+    return (told,)
+
+
+def _command(command: Mapping[str, Any]) -> Told | str | None:
+    """What Systems Manager tells of a command that it runs."""
+    number, state = key_of(command.get("commandId")), text_of(command.get("status"))
+    if number is None or state is None:
+        return None
+    name, machine = text_of(command.get("documentName")) or number, key_of(command.get("instanceId"))
+    if spelled(state) in _COMMAND_UNDER_WAY:
+        return f"the command {name} is {state}"
+    told = {
+        "fingerprint": identity("command", number, machine or ""),
+        "title": f"Command {name} on {machine}: {state}" if machine else f"Command {name}: {state}",
+        "status": "resolved" if spelled(state) == "success" else "firing",
+        "description": text_of(command.get("detailedStatus")) or state,
+        "labels": {"document": name, "instance": machine, "command": number, "state": state},
+    }
+    return (told,)
+
+
+def _where(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Account and region."""
+    return key_of(event.get("account")) or "", key_of(event.get("region")) or ""
+
+
 def _run(event: Mapping[str, Any], service: str, name: str | None, state: str | None, run: Any) -> Told | str | None:
     if name is None or state is None:
         return None
     if state in _UNDER_WAY:
         return f"a run of {name} that is {state} says neither that it works nor that it fails"
-    where = (key_of(event.get("account")) or "", key_of(event.get("region")) or "")
     told = {
-        "fingerprint": identity(service, *where, name),
+        "fingerprint": identity(service, *_where(event), name),
         "title": f"{service} {name}",
         "status": "resolved" if state in _WENT_WELL else "firing",
         "description": f"{state}: {text_of(run) or name}",
@@ -190,6 +264,9 @@ _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | s
     "CodePipeline Pipeline Execution State Change": _pipeline,
     "CodeBuild Build State Change": _build,
     "CodeDeploy Deployment State-change Notification": _deployment,
+    "Config Rules Compliance Change": _compliance,
+    "ECS Deployment State Change": _service,
+    "ECS Service Action": _service,
     "Glue Job State Change": _job,
     "Inspector2 Finding": _vulnerability,
     "Security Hub Findings - Imported": _findings,

@@ -690,6 +690,80 @@ def test_a_finding_of_inspector_that_lacks_something_pages(broken: dict[str, Any
     assert (alert.status, alert.title.split(" (")[0]) == (Status.FIRING, "CVE-2026-0001 - libexample")
 
 
+def service(what: str, how: str = "INFO", name: str = "api", kind: str = "ECS Service Action") -> dict[str, Any]:
+    told = event(kind, eventName=what, eventType=how, clusterArn="arn:cluster/prod", reason="why")
+    return {**told, "resources": [f"arn:aws:ecs:eu-central-1:210987654321:service/prod/{name}"]}
+
+
+def test_a_service_of_ecs_is_one_problem_until_it_is_steady_and_its_deployment_another() -> None:
+    failed = service("SERVICE_DEPLOYMENT_FAILED", "ERROR", kind="ECS Deployment State Change")
+    completed = service("SERVICE_DEPLOYMENT_COMPLETED", kind="ECS Deployment State Change")
+    cannot, other, again, steady, broken, deployed = (
+        readings_of(one)[0]
+        for one in (
+            service("SERVICE_TASK_START_IMPAIRED", "WARN"),
+            in_envelope(service("SERVICE_TASK_START_IMPAIRED", "WARN", "web")),
+            service("SERVICE_TASK_PLACEMENT_FAILURE", "ERROR"),
+            in_envelope(service("SERVICE_STEADY_STATE")),
+            failed,
+            completed,
+        )
+    )
+    assert cannot.fingerprint == again.fingerprint == steady.fingerprint
+    assert broken.fingerprint == deployed.fingerprint
+    assert len({one.fingerprint for one in (cannot, other, broken)}) == 3
+    assert [one.severity for one in (cannot, again, broken)] == [Severity.WARNING, Severity.ERROR, Severity.ERROR]
+    assert [one.status for one in (cannot, other, again, broken)] == [Status.FIRING] * 4
+    assert [one.status for one in (steady, deployed)] == [Status.RESOLVED] * 2
+    assert (cannot.title, broken.title) == ("ECS service prod/api", "ECS deployment prod/api")
+    assert broken.description == "SERVICE_DEPLOYMENT_FAILED: why"
+
+
+@pytest.mark.parametrize("what", ["TASKS_STOPPED", "SERVICE_DEPLOYMENT_IN_PROGRESS", "TASKSET_STEADY_STATE"])
+def test_what_an_ecs_service_tells_for_information_pages_nobody(what: str) -> None:
+    assert isinstance(readings_of(service(what))[0], Notice)
+    assert readings_of(service(what, "ERROR"))[0].status is Status.FIRING
+
+
+@pytest.mark.parametrize("lacks", [{"resources": []}, {"resources": "x"}, {"detail": {"eventType": "ERROR"}}])
+def test_an_ecs_service_that_is_not_named_pages(lacks: dict[str, Any]) -> None:
+    assert readings_of({**service("SERVICE_TASK_START_IMPAIRED", "WARN"), **lacks})[0].status is Status.FIRING
+
+
+def compliance(state: Any, resource: Any = "sg-1") -> dict[str, Any]:
+    told = {"configRuleName": "no-open-ports", "resourceType": "AWS::EC2::SecurityGroup", "resourceId": resource}
+    return event("Config Rules Compliance Change", **told, newEvaluationResult={"complianceType": state})
+
+
+def test_a_resource_that_breaks_a_rule_of_config_is_a_problem_until_it_keeps_to_it() -> None:
+    broken, other = (readings_of(compliance("NON_COMPLIANT", one))[0] for one in ("sg-1", "sg-2"))
+    kept, gone = (readings_of(in_envelope(compliance(one)))[0] for one in ("COMPLIANT", "NOT_APPLICABLE"))
+    assert broken.fingerprint == kept.fingerprint == gone.fingerprint != other.fingerprint
+    assert [one.status for one in (broken, kept, gone)] == [Status.FIRING, Status.RESOLVED, Status.RESOLVED]
+    assert (broken.title, broken.labels["compliance"]) == ("sg-1 breaks the rule no-open-ports", "NON_COMPLIANT")
+    assert isinstance(readings_of(compliance("INSUFFICIENT_DATA"))[0], Notice)
+    for unclear in (compliance(None), compliance("NON_COMPLIANT", None), compliance("a word of tomorrow")):
+        assert readings_of(unclear)[0].status is Status.FIRING
+
+
+def command(state: Any, machine: Any = "i-1", **changes: Any) -> dict[str, Any]:
+    told = {"commandId": "c-1", "documentName": "AWS-RunPatchBaseline", "instanceId": machine, "status": state}
+    return in_envelope({**told, "requestedDateTime": "2026-01-05T10:00:00Z", "eventTime": f"at {state}", **changes})
+
+
+def test_a_command_that_failed_is_a_problem_on_each_machine_and_one_under_way_is_none() -> None:
+    failed, other, whole = (readings_of(command("Failed", one))[0] for one in ("i-1", "i-2", None))
+    (over,) = readings_of(command("Success"))
+    assert failed.fingerprint == over.fingerprint
+    assert len({one.fingerprint for one in (failed, other, whole)}) == 3
+    assert [one.status for one in (failed, whole, over)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert failed.title == "Command AWS-RunPatchBaseline on i-1: Failed"
+    assert readings_of(command("TimedOut", detailedStatus="DeliveryTimedOut"))[0].description == "DeliveryTimedOut"
+    assert isinstance(readings_of(command("InProgress"))[0], Notice)
+    for unclear in (command(None), command("Failed", commandId=None)):
+        assert readings_of(unclear)[0].status is Status.FIRING
+
+
 def test_an_insight_of_devops_guru_is_one_problem_until_it_is_closed() -> None:
     def insight(kind: str, number: str = "i-1") -> dict[str, Any]:
         told = {"AccountId": "210987654321", "Region": "eu-central-1", "MessageType": kind, "InsightId": number}
