@@ -26,6 +26,8 @@ Facts, and what is decided of them:
   …/ecs_service_deployment_events.html; read 2026-11).
 - Config: a resource that breaks a rule is one problem until it is COMPLIANT, or the rule no longer applies to it
   (https://docs.aws.amazon.com/config/latest/developerguide/monitor-config-with-cloudwatchevents.html; own knowledge).
+- Step Functions: an execution is one problem, for others of its state machine run beside it; only its own redrive can
+  end well (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html; own knowledge).
 - Run Command through SNS: the problem is a command, on one machine where it names one; what is under way is a Notice
   (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-sns-examples.html; read 2026-11).
 - DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
@@ -52,6 +54,7 @@ _UNDER_WAY = words(
 )
 _COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
 _DEPLOYMENT = "SERVICE_DEPLOYMENT_"
+_WHY = ("error", "cause")
 _WENT_WELL = ("SUCCEEDED", "SUCCESS")
 
 
@@ -195,6 +198,26 @@ def _compliance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | s
     return (told,)
 
 
+def _execution(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """An execution of a state machine of Step Functions."""
+    arn, state = key_of(detail.get("executionArn")), _state(detail, "status")
+    machine = (text_of(detail.get("stateMachineArn")) or "").rpartition(":")[2]
+    if arn is None or state is None or not machine:
+        return None
+    name = text_of(detail.get("name")) or arn
+    if state in ("RUNNING", "PENDING_REDRIVE"):
+        return f"the execution {name} of {machine} is {state}"
+    told = {
+        "fingerprint": identity("execution", arn),
+        "title": f"Step Functions {machine} ({name})",
+        "status": "resolved" if state in _WENT_WELL else "firing",
+        "description": ": ".join(text for text in (state, *map(text_of, map(detail.get, _WHY))) if text is not None),
+        "starts_at": detail.get("startDate"),
+        "labels": {"state_machine": machine, "execution": name, "state": state},
+    }
+    return (told,)
+
+
 def _command(command: Mapping[str, Any]) -> Told | str | None:
     """What Systems Manager tells of a command that it runs."""
     number, state = key_of(command.get("commandId")), text_of(command.get("status"))
@@ -268,6 +291,7 @@ _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | s
     "ECS Deployment State Change": _service,
     "ECS Service Action": _service,
     "Glue Job State Change": _job,
+    "Step Functions Execution Status Change": _execution,
     "Inspector2 Finding": _vulnerability,
     "Security Hub Findings - Imported": _findings,
     "Security Hub Findings - Custom Action": _findings,

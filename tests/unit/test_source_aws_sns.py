@@ -746,6 +746,25 @@ def test_a_resource_that_breaks_a_rule_of_config_is_a_problem_until_it_keeps_to_
         assert readings_of(unclear)[0].status is Status.FIRING
 
 
+def execution(state: Any, name: Any = "e-1", **changes: Any) -> dict[str, Any]:
+    arn = f"arn:aws:states:eu-central-1:210987654321:execution:nightly:{name}"
+    told = {"executionArn": arn, "stateMachineArn": "arn:aws:states:eu-central-1:210987654321:stateMachine:nightly"}
+    told |= {"name": name, "status": state, "startDate": 1_767_607_200_000, "stopDate": None, "cause": "No disk"}
+    return event("Step Functions Execution Status Change", **{**told, **changes})
+
+
+def test_an_execution_of_step_functions_is_a_problem_that_only_its_own_redrive_ends() -> None:
+    failed, other, redriven = (
+        readings_of(one)[0] for one in (execution("FAILED"), execution("TIMED_OUT", "e-2"), execution("SUCCEEDED"))
+    )
+    assert failed.fingerprint == redriven.fingerprint != other.fingerprint
+    assert [one.status for one in (failed, other, redriven)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert (failed.title, failed.description) == ("Step Functions nightly (e-1)", "FAILED: No disk")
+    assert isinstance(readings_of(in_envelope(execution("RUNNING")))[0], Notice)
+    for unclear in (execution(None), execution("FAILED", executionArn=None), execution("FAILED", stateMachineArn=7)):
+        assert readings_of(unclear)[0].status is Status.FIRING
+
+
 def command(state: Any, machine: Any = "i-1", **changes: Any) -> dict[str, Any]:
     told = {"commandId": "c-1", "documentName": "AWS-RunPatchBaseline", "instanceId": machine, "status": state}
     return in_envelope({**told, "requestedDateTime": "2026-01-05T10:00:00Z", "eventTime": f"at {state}", **changes})
