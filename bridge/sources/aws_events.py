@@ -30,6 +30,8 @@ Facts, and what is decided of them:
   end well (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html; own knowledge).
 - Run Command through SNS: the problem is a command, on one machine where it names one; what is under way is a Notice
   (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-sns-examples.html; read 2026-11).
+- EC2: an instance that stopped or was terminated is one problem until it runs again; what leads there is a Notice
+  (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html; own knowledge).
 - DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
   (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
@@ -53,6 +55,7 @@ _UNDER_WAY = words(
     " STARTING RUNNING"  # of Glue
 )
 _COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
+_INSTANCE_UNDER_WAY = ("PENDING", "STOPPING", "SHUTTING-DOWN")
 _DEPLOYMENT = "SERVICE_DEPLOYMENT_"
 _WHY = ("error", "cause")
 _WENT_WELL = ("SUCCEEDED", "SUCCESS")
@@ -236,6 +239,22 @@ def _command(command: Mapping[str, Any]) -> Told | str | None:
     return (told,)
 
 
+def _instance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """A machine of EC2."""
+    machine, state = key_of(detail.get("instance-id")), _state(detail, "state")
+    if machine is None or state is None:
+        return None
+    if state in _INSTANCE_UNDER_WAY:
+        return f"the instance {machine} is {state}"
+    told = {
+        "fingerprint": identity("instance", *_where(event), machine),
+        "title": f"EC2 instance {machine} is {state.lower()}",
+        "status": "resolved" if state == "RUNNING" else "firing",
+        "labels": {"instance": machine, "state": state},
+    }
+    return (told,)
+
+
 def _where(event: Mapping[str, Any]) -> tuple[str, str]:
     """Account and region."""
     return key_of(event.get("account")) or "", key_of(event.get("region")) or ""
@@ -288,6 +307,7 @@ _BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | s
     "CodeBuild Build State Change": _build,
     "CodeDeploy Deployment State-change Notification": _deployment,
     "Config Rules Compliance Change": _compliance,
+    "EC2 Instance State-change Notification": _instance,
     "ECS Deployment State Change": _service,
     "ECS Service Action": _service,
     "Glue Job State Change": _job,

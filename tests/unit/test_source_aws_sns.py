@@ -765,6 +765,23 @@ def test_an_execution_of_step_functions_is_a_problem_that_only_its_own_redrive_e
         assert readings_of(unclear)[0].status is Status.FIRING
 
 
+def test_an_instance_that_stopped_is_a_problem_until_it_runs_again() -> None:
+    def instance(state: Any, machine: Any = "i-1") -> dict[str, Any]:
+        return event("EC2 Instance State-change Notification", **{"instance-id": machine, "state": state})
+
+    stopped, other, running = (
+        readings_of(instance(*one))[0] for one in (("stopped",), ("stopped", "i-2"), ("running",))
+    )
+    (gone,) = readings_of(in_envelope(instance("terminated")))
+    assert stopped.fingerprint == running.fingerprint == gone.fingerprint != other.fingerprint
+    assert [one.status for one in (stopped, gone, running)] == [Status.FIRING, Status.FIRING, Status.RESOLVED]
+    assert (stopped.title, stopped.labels["state"]) == ("EC2 instance i-1 is stopped", "STOPPED")
+    for under_way in ("pending", "stopping", "shutting-down"):
+        assert isinstance(readings_of(instance(under_way))[0], Notice)
+    for unclear in (instance(None), instance("stopped", None), instance("a word of tomorrow")):
+        assert readings_of(unclear)[0].status is Status.FIRING
+
+
 def command(state: Any, machine: Any = "i-1", **changes: Any) -> dict[str, Any]:
     told = {"commandId": "c-1", "documentName": "AWS-RunPatchBaseline", "instanceId": machine, "status": state}
     return in_envelope({**told, "requestedDateTime": "2026-01-05T10:00:00Z", "eventTime": f"at {state}", **changes})
