@@ -333,7 +333,7 @@ def _park(state: LaneState, of: LaneClass, until: datetime, why: Reason) -> Lane
 
 
 def _mended(state: LaneState) -> LaneState:
-    return state if state.failures == 0 and state.probe_at is None else replace(state, failures=0, probe_at=None)
+    return replace(state, failures=0, probe_at=None)
 
 
 def _may_probe(state: LaneState, now: datetime, in_flight: int) -> bool:

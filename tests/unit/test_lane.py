@@ -269,6 +269,15 @@ def test_any_usable_answer_ends_the_failing() -> None:
             assert (worse.failures, worse.probe_at) == (3, NOW + 10 * SECOND)
 
 
+def test_failures_that_are_not_in_a_row_make_no_lane_a_failing_one() -> None:
+    down = UnknownOutcome(reason=Reason.SERVER_ERROR, detail="503")
+    state = FRESH
+    for answer in (down, down, Delivered(reference=None), down, down):
+        state = after(state, CREATE, answer, NOW)
+    assert not is_failing(state)
+    assert is_failing(after(state, CREATE, down, NOW))
+
+
 def test_the_longer_of_two_waits_holds_and_so_does_its_reason() -> None:
     state = after(FRESH, CREATE, limited(900), NOW)
     refused = after(state, CREATE, TransientFailure(reason=Reason.AUTH, detail=""), NOW)
