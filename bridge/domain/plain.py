@@ -34,7 +34,7 @@ def plain_create(body: CreateBody, refusal: PermanentFailure, form: PlainForm) -
         return None
     kept = {name: value for name, value in body.fields.items() if name in form.keeps}
     taken = {name: text for name, text in form.defaults.items() if name in body.fields or name in form.required}
-    fields = _cut(kept, body, refusal, form) | taken
+    fields = _cut(kept, refusal, form) | taken
     own = [name for name in fields if fields[name] == body.fields.get(name)]
     names = tuple(
         ref if ref.field in own else replace(ref, text=fields[ref.field], fallback=None)
@@ -73,11 +73,11 @@ def _would_be_refused_again(body: CreateBody, refusal: PermanentFailure, form: P
     return names_something and form.defaults.get(name, body.fields[name]) == body.fields[name]
 
 
-def _cut(kept: dict[str, Any], body: CreateBody, refusal: PermanentFailure, form: PlainForm) -> dict[str, Any]:
+def _cut(kept: dict[str, Any], refusal: PermanentFailure, form: PlainForm) -> dict[str, Any]:
     """The text that was refused is too long, or holds what the upstream does not take: less of it, or none."""
     name = refusal.field
     text = kept.get(name or "")
-    if name is None or not isinstance(text, str) or any(ref.field == name for ref in body.names):
+    if name is None or not isinstance(text, str):
         return kept
     most = TITLE_CUT_CHARS if name in form.required else TEXT_CUT_CHARS
     if len(text) > most:

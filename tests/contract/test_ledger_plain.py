@@ -60,7 +60,7 @@ def letter(ledger: Ledger) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("reason", [Reason.BAD_REQUEST, Reason.PAYMENT_REQUIRED, Reason.NOT_FOUND])
 def test_a_refused_create_goes_out_once_more_with_what_it_needs(catching: Ledger, reason: Reason) -> None:
-    first = page(catching)
+    first = page(catching, notes=("title: cut to 5 characters",))
     assert first.delivery.ids == {"service": "P1", "priority": "PR1"}
     record(catching, first, PermanentFailure(reason=reason, detail=WORDS))
     plain = claim(catching)
@@ -69,10 +69,12 @@ def test_a_refused_create_goes_out_once_more_with_what_it_needs(catching: Ledger
     assert plain.delivery.phase is Phase.SEND
     assert plain.delivery.fields == {"title": "a is down", "service": "Catch-all", "body": "as it is"}
     assert plain.delivery.ids == {"service": "P9"}
-    said = "; ".join(plain.delivery.notes)
-    assert f"{WORDS} (rule at rules/a.yaml:3:9)" in said
-    assert "left out: priority: P1, urgency: high" in said
-    assert "service: Catch-all instead of S" in said
+    assert plain.delivery.notes == (
+        "title: cut to 5 characters",
+        f"the upstream refused the whole incident, so this is a plain one: {WORDS} (rule at rules/a.yaml:3:9)",
+        "left out: priority: P1, urgency: high",
+        "service: Catch-all instead of S",
+    )
     record(catching, plain, delivered())
     assert told(catching) == [("create", "delivered")]
     assert states(catching) == ["open"]
@@ -81,6 +83,22 @@ def test_a_refused_create_goes_out_once_more_with_what_it_needs(catching: Ledger
 def test_without_a_default_the_rules_own_service_stays(bare: Ledger) -> None:
     record(bare, page(bare), REFUSED)
     assert claim(bare).delivery.ids == {"service": "P1"}
+
+
+def test_every_default_of_the_account_stands_in_for_what_the_rule_said(ledger_url: str) -> None:
+    ledger = opened(ledger_url, defaults={"service": "Catch-all", "urgency": "low"})
+    record(ledger, page(ledger), REFUSED)
+    plain = claim(ledger).delivery
+    assert plain.fields == {"title": "a is down", "service": "Catch-all", "body": "as it is", "urgency": "low"}
+    ledger.close()
+
+
+def test_a_priority_that_was_refused_is_left_out_and_the_page_goes(bare: Ledger) -> None:
+    words = "HTTP 400: Priority not found"
+    record(bare, page(bare), PermanentFailure(reason=Reason.BAD_REQUEST, detail=words, field="priority"))
+    plain = claim(bare).delivery
+    assert (plain.fields.keys(), plain.ids) == (KEEPS, {"service": "P1"})
+    assert words in plain.notes[0]
 
 
 def test_a_second_refusal_is_final_and_stands_beside_the_line_of_the_rule(bare: Ledger) -> None:
@@ -151,6 +169,7 @@ def test_a_dead_plain_create_that_a_person_sends_again_is_still_the_last(bare: L
     assert again.delivery.fields.keys() == KEEPS
     record(bare, again, REFUSED)
     assert letter(bare)["attempts"] == 3
+    assert letter(bare)["detail"] == f"{WORDS} (rule at rules/a.yaml:3:9)"
 
 
 def test_a_key_that_is_spent_for_ever_gets_a_plain_one_beside_it(bare: Ledger) -> None:
