@@ -71,8 +71,7 @@ def as_native(value: Any, depth: int = 0) -> Any:
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """A value of a template as JSON, paid for. Raises UndefinedError, RenderError."""
-    separators = (",", ": ") if indent is not None else (", ", ": ")
-    return json.dumps(as_native(value), ensure_ascii=False, indent=indent, separators=separators)
+    return json.dumps(as_native(value), ensure_ascii=False, indent=indent)
 
 
 def as_text(value: Any) -> str:

@@ -345,6 +345,7 @@ def test_no_way_of_writing_lets_a_value_that_says_nothing_into_an_incident_key(t
         ("{{ payload.id }}{{ '-prod' if payload.k == 'prod' else '-dev' }}", "7-dev"),
         ("{{ payload.id }}{{ '-prod' if payload.k in ['prod'] else '' }}", "7"),
         ("{{ payload.id }}-{{ payload.k is defined }}", "7-false"),
+        ("{{ payload.id }}{{ '' if payload.k is undefined else '-' ~ payload.k }}", "7"),
     ],
 )
 def test_an_incident_key_may_say_what_stands_where_nothing_was_said(text: str, gives: str, value: Any) -> None:

@@ -68,6 +68,7 @@ def refusal(source: str) -> list[str]:
         ("{{ payload.items }} {{ payload.a.0.items }} {{ payload.0 }}", "5 data zero"),
         ("{{ payload.a.0.get('c', 'none') }}", "none"),
         ("{{ payload.values | default('none') }} {{ payload.values.b.c | d('-') }}", "none -"),
+        ("{{ payload.tags.1 }} {{ payload.tags.2 | default('none') }} {{ payload.tags[-3] | d('-') }}", "db none -"),
         ("{{ payload.keys is defined }} {{ alert.labels.get is undefined }}", "false true"),
         ("{{ payload.html.title | default('none') }} {{ payload.html.count[0] is defined }}", "none false"),
         ("{{ payload.a.0.keys() }} {{ payload.tags.0.upper() }}", '["b", "items"] WEB'),
@@ -104,6 +105,58 @@ def test_a_template_writes(source: str, written: str) -> None:
     assert text(source) == written
 
 
+@pytest.mark.parametrize(
+    ("called", "written"),
+    [
+        ("'a bC'.lower()", "a bc"),
+        ("'a bC'.upper()", "A BC"),
+        ("'a bC'.title()", "A Bc"),
+        ("'a bC'.capitalize()", "A bc"),
+        ("' a '.strip()", "a"),
+        ("' a '.lstrip()", "a "),
+        ("' a '.rstrip()", " a"),
+        ("'pg-1'.startswith('pg')", "true"),
+        ("'pg-1'.endswith('-1')", "true"),
+        ("'pg-1'.removeprefix('pg')", "-1"),
+        ("'pg-1'.removesuffix('1')", "pg-"),
+        ("'a-b-c'.find('b')", "2"),
+        ("'a-b-c'.count('-')", "2"),
+        ("'12'.isdigit()", "true"),
+        ("'a-b-c'.partition('-')", '["a", "-", "b-c"]'),
+        ("'a-b-c'.rpartition('-')", '["a-b", "-", "c"]'),
+        ("'a-b-c'.split('-')", '["a", "b", "c"]'),
+        ("alert.labels.items()", '[["team", "db"], ["tier", "3"]]'),
+        ("alert.labels.keys()", '["team", "tier"]'),
+        ("alert.labels.values()", '["db", "3"]'),
+        ("alert.labels.get('team')", "db"),
+    ],
+)
+def test_every_method_that_the_readme_names_can_be_called(called: str, written: str) -> None:
+    assert text(f"{{{{ {called} }}}}") == written
+    name = called.partition("(")[0].rpartition(".")[2]
+    assert f"`{name}" in (TEMPLATES / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [
+        ("index", "1 2 "),
+        ("index0", "0 1 "),
+        ("revindex", "2 1 "),
+        ("revindex0", "1 0 "),
+        ("first", "true false "),
+        ("last", "false true "),
+        ("length", "2 2 "),
+        ("depth", "1 1 "),
+        ("previtem", "- web "),
+        ("nextitem", "db - "),
+        ("cycle('a', 'b')", "a b "),
+    ],
+)
+def test_a_loop_says_where_it_is(field: str, written: str) -> None:
+    assert text(f"{{% for t in payload.tags %}}{{{{ loop.{field} | d('-') }}}} {{% endfor %}}") == written
+
+
 def test_payload_text_is_never_read_as_a_template() -> None:
     assert text("{{ payload.evil }}") == PAYLOAD["evil"]
     assert text("{% set x %}{{ payload.evil }}{% endset %}{{ x }}") == PAYLOAD["evil"]
@@ -130,6 +183,7 @@ def test_a_file_includes_imports_and_extends_others_of_the_same_folder() -> None
     assert renderer.template("outer.j2", PLACE).value(alert()) == "1 of lab"
     assert written("{% from 'macros.j2' import twice %}{{ twice(2) }}") == "4"
     assert written("{% import 'macros.j2' as m %}{{ m.twice(3) }}") == "6"
+    assert written("{% import 'base.j2' as whole %}{{ whole }}") == "[old]"
     assert written("{% extends 'base.j2' %}{% block b %}new and {{ super() }}{% endblock %}") == "[new and old]"
 
 
@@ -426,6 +480,23 @@ def test_a_hostile_payload_makes_no_template_run_long(source: str) -> None:
     assert time.thread_time() - began < 2
 
 
+LONG = ("payload.v + payload.v", "payload.v ~ payload.v", "payload.v * 2", "payload.v.upper()", "payload.v[1:]")
+
+
+@pytest.mark.parametrize("source", ["payload.v", "[payload.v]", *LONG])
+def test_a_long_text_is_written(source: str) -> None:
+    assert len(text(f"{{{{ {source} }}}}", alert(payload={"v": "x" * 90_000}))) == OUTPUT_MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{{ [payload.v] * 40 }}", *(f"{{% for i in range(40) %}}{{% set x = {one} %}}{{% endfor %}}" for one in LONG)],
+)
+def test_a_long_text_costs_its_length_each_time(source: str) -> None:
+    with pytest.raises(RenderError, match="it does too much for one alert"):
+        text(source, alert(payload={"v": "x" * 90_000}))
+
+
 def test_constants_are_not_evaluated_while_a_template_is_compiled() -> None:
     began = time.thread_time()
     Renderer({}).compile_text("{{ ('a' * 99999 * 99999) | upper | length }}", PLACE)
@@ -457,6 +528,30 @@ def test_one_render_does_not_pay_for_another() -> None:
 )
 def test_an_expression_gives_json(source: str, value: Any) -> None:
     assert Renderer({}).compile_expression(source, PLACE).value(alert()) == value
+
+
+def test_an_expression_pays_for_the_length_of_what_it_gives() -> None:
+    with pytest.raises(RenderError, match="it does too much for one alert"):
+        Renderer({}).compile_expression("[payload.v] * 40", PLACE).value(alert(payload={"v": "x" * 90_000}))
+
+
+def test_a_whole_alert_is_given_as_json() -> None:
+    assert Renderer({}).compile_expression("alert", PLACE).value(alert(payload={"a": 1})) == {
+        "source": "lab",
+        "source_type": "generic",
+        "fingerprint": "fp-1",
+        "status": "firing",
+        "title": "Disk full on pg-1",
+        "payload": {"a": 1},
+        "episode": None,
+        "reported_at": None,
+        "severity": "error",
+        "description": "",
+        "labels": {"team": "db", "tier": "3"},
+        "links": [{"text": "graph", "href": "https://example.com/g"}],
+        "starts_at": "2026-08-01T10:00:00Z",
+        "ends_at": None,
+    }
 
 
 @pytest.mark.parametrize("source", ["1 %}{{ 2", "alert.sevrity", "1 +", "a b", "", "2 ** 3"])
