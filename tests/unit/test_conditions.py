@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.alert import Alert, Severity, Status
 from bridge.domain.decision import Check
-from bridge.rules.conditions import CONDITIONS, Equals
+from bridge.rules.conditions import CONDITIONS, Contains, Equals
 from bridge.rules.match import AllOf, AnyOf, Condition, Not, On, Remembering, When, refusal
 from bridge.rules.paths import MISSING, parse
 from bridge.rules.patterns import PATTERN_SEES_CHARS
@@ -68,6 +68,7 @@ def on(path: str, wanted: Any, prefix: str = "") -> Condition:
         ("contains", "a", ["b", "a"]),
         ("contains", 1, [1]),
         ("contains", "key", {"key": None}),
+        ("contains", ["x", "key"], {"key": None}),
         ("regex", "^pg[-_]", "pg-main"),
         ("regex", "main", "pg-main"),
         ("regex", ["^a", "n$"], "pg-main"),
@@ -115,7 +116,7 @@ def test_an_operator_holds(operator: str, wanted: Any, actual: Any) -> None:
         ("contains", "1", [1]),
         ("contains", "1", 1),
         ("regex", "^main", "pg-main"),
-        ("regex", "a", True),
+        ("regex", "(?i)true", True),
         ("regex", "a", {"a": 1}),
         ("glob", "db", "db-1"),
         ("glob", "a.c", "abc"),
@@ -254,6 +255,14 @@ def test_of_a_long_value_that_many_alerts_share_a_condition_is_asked_once_per_we
             answers.append(condition.refused(alert(["a"] * 1_000)))  # equal, but another
         assert answers == [None] * 6
     assert counting.asked == 4
+
+
+def test_what_one_condition_says_of_a_long_value_is_no_answer_to_another() -> None:
+    words = "disk full on pg-main " * 20
+    asked = [On(name=word, path=parse("payload"), operator=Contains.read(word)) for word in ("disk", "nfs", "pg-main")]
+    with Remembering():
+        for _ in range(2):
+            assert [one.refused(alert(words)) is None for one in asked] == [True, False, True]
 
 
 def test_the_check_names_the_condition_and_shows_both_sides() -> None:

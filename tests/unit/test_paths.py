@@ -61,6 +61,8 @@ def test_a_path_reads_the_value_it_names(path: str, value: Any) -> None:
         "payload.a.b",
         "payload.a.-1",
         "payload.0.x",
+        "payload.0.0",
+        "payload.a.0.b.0",
         "episode",
         "ends_at",
         "description",
