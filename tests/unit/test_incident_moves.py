@@ -677,6 +677,7 @@ def test_an_episode_in_a_dead_ones_place_goes_on_counting_how_often_it_flaps_and
     assert step.telling == Telling(flaps=2, flapping_since=NOW)
     assert step.supersedes == superseded(dead)
     assert (superseded(dead).live, superseded(dead).firing) == (False, 0)
+    assert superseded(dead).reason == "superseded by a new episode"
 
 
 def test_the_picture_in_the_readme_is_drawn_from_the_moves(update_golden: bool) -> None:

@@ -132,7 +132,8 @@ def test_a_429_halves_the_rate_which_comes_back_over_ten_minutes() -> None:
     assert speed(state, NOW) == 0.5
     assert interval(PACE, state, CREATE, NOW) == timedelta(seconds=10)
     assert speed(state, NOW + timedelta(minutes=5)) == 0.75
-    assert speed(state, NOW + timedelta(minutes=10)) == 1.0
+    assert [speed(state, NOW + timedelta(minutes=m)) for m in (10, 11, 90)] == [1.0] * 3, "and never above"
+    assert speed(state, NOW - timedelta(minutes=1)) == 0.5, "whatever the clock does"
     assert interval(PACE, state, UPDATE, NOW) == PACE.update_interval
 
 

@@ -47,6 +47,14 @@ def test_the_end_of_another_episode_ends_nothing(ends: str | None, goes_on: str 
     assert why_ignored(alert("f", episode=ends), last, NOW) is None, "a new episode may begin"
 
 
+def test_the_end_of_an_episode_that_nobody_reported_counts_and_makes_its_late_begin_stale() -> None:
+    first = last_report(alert("f", Status.RESOLVED, episode="1", reported_at=NOW - timedelta(hours=1)), NOW)
+    end = alert("f", Status.RESOLVED, episode="2", reported_at=NOW)
+    assert why_ignored(end, first, NOW) is None
+    begin = alert("f", episode="2", reported_at=NOW - timedelta(minutes=1))
+    assert str(why_ignored(begin, last_report(end, NOW), NOW)).startswith("stale: ")
+
+
 BEGAN = NOW - timedelta(hours=1)
 
 

@@ -108,6 +108,14 @@ def test_no_kind_of_auth_a_source_takes_accepts_another_secret_or_none(kind: str
                 source.verify(posted(proof, body))
 
 
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_password_proves_nothing_under_another_user_name(kind: str) -> None:
+    body = sample_bytes(kind, sample_names(kind)[0])
+    own, other = (BasicAuth(username=name, passwords=SECRETS) for name in ("a sender", "another"))
+    with pytest.raises(SignatureError, match="basic credentials wrong"):
+        SOURCES[kind](name="one", auth=own).verify(posted(proof_of(kind, other, body, NOW), body))
+
+
 @pytest.mark.parametrize(
     "auth",
     [
