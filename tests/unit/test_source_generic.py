@@ -391,7 +391,10 @@ def test_a_body_as_victorops_takes_it_is_read_by_its_own_words() -> None:
     assert critical.starts_at == datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("beside", [{"priority": "P1"}, {"entity": "db-1"}, {"responders": [{"type": "team"}]}])
+@pytest.mark.parametrize(
+    "beside",
+    [{"priority": "P1"}, {"entity": "db-1"}, {"responders": [{"type": "team"}]}, {"visibleTo": [{"type": "team"}]}],
+)
 def test_a_body_as_opsgenie_takes_it_is_titled_by_its_message_and_known_by_its_alias(beside: dict[str, Any]) -> None:
     def told(alias: str, details: str = "x") -> Alert:
         about = {"description": "It is 97 % full\nsince noon", "details": {"now": details}, "tags": ["vip"]}
@@ -554,6 +557,7 @@ def circleci(status: str, run: str, name: str = "deploy") -> dict[str, Any]:
 
 def azure_devops(result: str, run: str, name: str = "deploy") -> dict[str, Any]:
     told = {"id": 4, "buildNumber": run, "status": "completed", "result": result, "definition": {"id": 1, "name": name}}
+    told |= {"sourceBranch": "refs/heads/main"}
     about = {"eventType": "build.complete", "publisherId": "tfs", "message": {"text": f"Build {run} {result}"}}
     return {"id": f"event-{run}", **about, "resource": told}
 
@@ -582,6 +586,23 @@ def test_a_job_of_ci_is_one_problem_from_a_run_that_fails_to_one_that_works(told
     assert failed.fingerprint == again.fingerprint == over.fingerprint
     assert failed.fingerprint != alert_of(**told(fails, "1", "test")).fingerprint
     assert failed.title != "Alert from lab"
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        (circleci("failed", "1") | {"job": {"name": "unit"}}, "github/acme/shop"),
+        (circleci("failed", "1") | {"job": {"name": "unit"}}, "main"),
+        (circleci("failed", "1") | {"job": {"name": "unit"}}, "unit"),
+        (azure_devops("failed", "1") | {"resourceContainers": {"project": {"id": "p-7"}}}, "p-7"),
+        (azure_devops("failed", "1"), "refs/heads/main"),
+        (rundeck("failed", "1"), "shop"),
+        (rundeck("failed", "1") | {"job": {"group": "nightly"}}, "nightly"),
+    ],
+)
+def test_a_job_of_the_same_name_elsewhere_is_another_problem(body: dict[str, Any], part: str) -> None:
+    elsewhere = json.loads(json.dumps(body).replace(f'"{part}"', '"another"'))
+    assert alert_of(**elsewhere).fingerprint != alert_of(**body).fingerprint
 
 
 @pytest.mark.parametrize(
