@@ -83,7 +83,7 @@ class FileLock:
         """The file is made when it is missing, and never removed: its holder may still have it open."""
         self.path = path
         self._threads = threading.Lock()
-        self._waiter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lock-waiter")
+        self._waiter = _one_thread()
         self._fd: int | None = None
         self._pid = -1
 
@@ -91,13 +91,21 @@ class FileLock:
     def held(self, meanwhile: Meanwhile) -> Iterator[None]:
         """Hold it; while somebody else does, a thread waits for it and `meanwhile` runs, until the lock is ours."""
         if not self._taken_at_once():
-            ours: Future[Any] = self._waiter.submit(self.__enter__)
-            meanwhile(ours)
-            ours.result()
+            self._waited_for(meanwhile)
         try:
             yield
         finally:
             self.__exit__(None, None, None)
+
+    def _waited_for(self, meanwhile: Meanwhile) -> None:
+        try:
+            ours: Future[Any] = self._waiter.submit(self.__enter__)
+        except RuntimeError:  # no thread is to be had; yet its line is kept, and would be worked with the next thread:
+            self._waiter = _one_thread()  # by somebody who takes the lock, and whom nobody asks to give it back
+            self.__enter__()
+            return
+        meanwhile(ours)
+        ours.result()
 
     def _taken_at_once(self) -> bool:
         if not self._threads.acquire(blocking=False):
@@ -145,3 +153,7 @@ class FileLock:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._pid = os.getpid()
         return self._fd
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="lock-waiter")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.adapters.files import SECRET_BYTES, FileLock, replace_text, secret_kept_in
+from tests.shortages import no_more_threads
 
 HOLD = """
 import sys
@@ -105,6 +106,28 @@ def test_it_waits_for_another_process_and_gets_it_when_that_one_is_killed(tmp_pa
         assert not had.wait(0.1)
         other.send_signal(signal.SIGKILL)
         assert had.wait(10)
+
+
+def test_without_a_thread_that_waits_for_it_it_is_waited_for_all_the_same_and_given_back(tmp_path: Path) -> None:
+    """A wish that is left behind for the next thread to come would take it, and nobody would give it back."""
+    lock = FileLock(tmp_path / "lock")
+    with holding(lock.path) as other:
+        threading.Timer(0.1, other.kill).start()
+        with no_more_threads(), lock.held(lambda _ours: None):
+            pass
+    assert taken(lock).wait(10)
+    had = threading.Event()
+
+    def take() -> None:
+        with lock.held(lambda _ours: None):
+            had.set()
+
+    with holding(lock.path) as other:
+        threading.Thread(target=take, daemon=True).start()
+        assert not had.wait(0.1)
+        other.communicate()
+        assert had.wait(10)
+    assert taken(lock).wait(10)
 
 
 def test_an_error_inside_gives_it_back(tmp_path: Path) -> None:
