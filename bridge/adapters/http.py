@@ -332,7 +332,10 @@ def _addresses(host: str, port: int, within_s: float) -> list[Any]:
         except UnicodeError:
             answer.put(OSError("the name is not a host name"))
 
-    threading.Thread(target=ask, name="name-lookup", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name="name-lookup", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(f"the name cannot be looked up: {error}") from error
     try:
         found = answer.get(timeout=max(0.0, within_s))
     except Empty:

@@ -23,6 +23,7 @@ from bridge import __version__
 from bridge.adapters import http as adapter
 from bridge.adapters.http import Http
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer, Reason
+from tests.shortages import no_more_threads
 
 DEADLINE_S = 0.6
 PATIENT_S = 5.0  # where a test is not about time
@@ -365,6 +366,16 @@ def test_a_refused_connection_was_surely_not_sent(http: Http) -> None:
     missing = no_answer(http.send(request(f"http://127.0.0.1:{port}/x")))
     assert (missing.reason, missing.sent) == (Reason.NOT_CONNECTED, False)
     assert missing.detail == f"127.0.0.1:{port}: could not connect: Connection refused"
+
+
+def test_without_a_thread_to_look_a_name_up_with_a_call_was_surely_not_sent(
+    http: Http, upstream: Callable[..., Upstream]
+) -> None:
+    server = upstream(ending_with(OK))
+    with no_more_threads():
+        missing = no_answer(http.send(request(server.url)))
+    assert (missing.reason, missing.sent) == (Reason.NOT_CONNECTED, False)
+    assert "the name cannot be looked up: can't start new thread" in missing.detail
 
 
 def test_a_connection_that_is_never_accepted_ends_in_time_and_was_not_sent(http: Http) -> None:
