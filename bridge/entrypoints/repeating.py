@@ -25,7 +25,8 @@ class Repeating:
     def stop(self) -> None:
         """The process ends: no further call, and one under way may take STOP_WITHIN_S."""
         self._stop.set()
-        self._thread.join(timeout=STOP_WITHIN_S)
+        if self._thread.ident is not None:  # else no thread was to be had, which is why the process ends
+            self._thread.join(timeout=STOP_WITHIN_S)
 
     def _run(self) -> None:
         if self._at_once:

@@ -22,6 +22,7 @@ from bridge.entrypoints.web.health import NEEDED, Storing, Writable, not_ready
 from tests.e2e.processes import eventually
 from tests.ledgers import ACCOUNT, delivered, fires, heartbeat, open_ledger, record, settle, sqlite_url, webhook
 from tests.relays import relayed
+from tests.shortages import no_more_threads
 
 ANSWER_WITHIN_S = 10.0
 
@@ -282,6 +283,16 @@ def test_that_it_takes_writes_no_more_is_said_half_a_second_later(takes_s: float
     assert 5.0 <= ledger.now_s <= 5.0 + 0.5 + takes_s
 
 
+def test_without_a_thread_to_try_it_with_it_is_not_ready_and_says_so_until_there_is_one(ledger: Ledger) -> None:
+    for kind in NEEDED:
+        ledger.heartbeat(heartbeat(kind))
+    writable = Writable(ledger)
+    with no_more_threads():
+        said = [not_ready(ledger, writable) for _ in range(2)]
+    assert said == 2 * [["whether the ledger takes writes cannot be tried: can't start new thread"]]
+    assert not_ready(ledger, writable) == []
+
+
 def test_a_webhook_that_could_not_be_stored_is_said_until_one_can_or_for_half_a_minute(postgres_url: str) -> None:
     """Of a server that has room for a small write and none for a webhook."""
     ledger, now_s = open_ledger(postgres_url), [0.0]
@@ -446,5 +457,14 @@ def test_a_process_that_works_is_not_taken_for_dead_because_one_heartbeat_broke(
     pulse = Pulse(ledger, heartbeat("worker"), every_s=0.05)
     pulse.start()
     eventually(lambda: [one["kind"] for one in ledger.alive(timedelta(seconds=30))] == ["worker"])
+    pulse.stop()
+    ledger.close()
+
+
+def test_a_heartbeat_that_no_thread_was_to_be_had_for_stops_like_any_other(tmp_path: Path) -> None:
+    ledger = open_ledger(sqlite_url(tmp_path))
+    pulse = Pulse(ledger, heartbeat("worker"))
+    with no_more_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        pulse.start()
     pulse.stop()
     ledger.close()

@@ -80,13 +80,21 @@ class Writable:
         self._holds_until = monotonic()
 
     def __call__(self) -> bool:
+        """Raises LedgerUnavailable where there is no thread to ask with."""
         with self._answered:
             last, takes = self._answer
             if self._monotonic() < self._holds_until:
                 return takes
             if self._asking.acquire(blocking=False):
-                threading.Thread(target=self._run, name="ledger-writable", daemon=True).start()
+                self._begin()
             return self._answered.wait_for(lambda: self._answer[0] > last, WRITABLE_WITHIN_S) and self._answer[1]
+
+    def _begin(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="ledger-writable", daemon=True).start()
+        except RuntimeError as error:
+            self._asking.release()
+            raise LedgerUnavailable(f"whether the ledger takes writes cannot be tried: {error}") from error
 
     def _run(self) -> None:
         began = self._monotonic()
@@ -141,7 +149,11 @@ def not_ready(
     except LedgerUnavailable as error:
         return [str(error)]
     missing = [f"no heartbeat of a {kind} process in the last 30 s" for kind in NEEDED if kind not in kinds]
-    if not writable():
+    try:
+        takes = writable()
+    except LedgerUnavailable as error:
+        return [*missing, str(error)]
+    if not takes:
         missing.append("the ledger does not take writes")
     elif (refused := trouble()) is not None:
         missing.append(refused)
