@@ -1,6 +1,7 @@
 """How the web processes share connections out, and what they make of those that end."""
 
 import errno
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
 from bridge.entrypoints.web.server import AHEAD_MAX, LEAVE_TIMES, PatientSocket, PatientWorker, Shares
+from tests.shortages import no_more_threads
 
 
 @pytest.fixture
@@ -68,6 +70,57 @@ def test_a_process_beyond_the_usual_number_counts_for_nobody() -> None:
     shares.report(1, 9)
     shares.report(2, 0)
     assert not shares.is_ahead(9)
+
+
+class Counting(PatientWorker):
+    """Handles a connection by remembering it, and finishes it by remembering what came of it."""
+
+    def handle(self, conn: Any) -> Any:
+        if conn == "broken":
+            raise ZeroDivisionError
+        return f"{conn} handled"
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        self.finished.append((conn, fs.exception() or fs.result()))
+
+
+def counting(threads: int) -> Counting:
+    made = Counting.__new__(Counting)
+    made.cfg, made.finished = SimpleNamespace(threads=threads), []
+    made.tpool, made.method_queue = made.get_thread_pool(), PollableMethodQueue()
+    made.method_queue.init()
+    return made
+
+
+def test_where_no_further_thread_is_to_be_had_those_there_are_answer_everybody() -> None:
+    worker = counting(threads=8)
+    with no_more_threads():
+        for number in range(20):
+            worker.enqueue_req(number)
+        for _ in range(20):
+            assert select.select([worker.method_queue], [], [], 10)[0]
+            worker.method_queue.run_callbacks(None, 1)
+    assert sorted(worker.finished) == [(number, f"{number} handled") for number in range(20)]
+    worker.tpool.shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        worker.enqueue_req(20)
+    worker.method_queue.close()
+
+
+def test_a_process_that_gets_no_thread_at_all_does_not_start() -> None:
+    with no_more_threads(), pytest.raises(RuntimeError, match="can't start new thread"):
+        counting(threads=8)
+
+
+def test_a_request_that_breaks_is_finished_too() -> None:
+    worker = counting(threads=1)
+    worker.enqueue_req("broken")
+    assert select.select([worker.method_queue], [], [], 10)[0]
+    worker.method_queue.run_callbacks(None)
+    (conn, error), *_ = worker.finished
+    assert (conn, type(error)) == ("broken", ZeroDivisionError)
+    worker.tpool.shutdown()
+    worker.method_queue.close()
 
 
 class MacSocket:

@@ -14,6 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -202,7 +203,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     gunicorn's waits for a client to hang up in its main thread, where it keeps everybody else from connecting. And one
     that stops goes on listening until its last client is done: who connects meanwhile waits for nothing, and after a
     kill of the parent its orphans keep the next one from starting. (A third: with one child that cannot start it ends
-    all that serve.)
+    all that serve. A fourth: it ends where no further thread is to be had.)
 
     Connections that stay are shared out, too: whoever wakes first would take them all (60 of 64, measured), and the
     other CPU had nothing to do.
@@ -241,6 +242,32 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             time.sleep(LEAVE_FOR_S)
         super().accept(listener)
         self.shares.report(self.place, self.nr_conns)
+
+    def get_thread_pool(self) -> Any:
+        """gunicorn's, with its first thread: a process that gets none cannot serve, and shows so as it starts."""
+        pool = super().get_thread_pool()
+        pool.submit(int)
+        return pool
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Give a request to the pool, whose threads work it when no further one is to be had.
+
+        gunicorn's own loop would end there, and every request under way with it.
+        """
+        try:
+            self.tpool.submit(self._answer, conn)
+        except RuntimeError as error:  # the pool has it in its line all the same
+            if not is_shortage(error):
+                raise
+
+    def _answer(self, conn: Any) -> None:
+        """In a thread of the pool."""
+        answered: Future[Any] = Future()
+        try:
+            answered.set_result(self.handle(conn))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is asked for, in the main thread
+            answered.set_exception(error)
+        self.method_queue.defer(self.finish_request, conn, answered)
 
     def handle(self, conn: Any) -> Any:
         """One request of a connection, in a thread of the pool; false when it was the last."""
