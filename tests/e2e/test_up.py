@@ -31,16 +31,32 @@ ALL = ("web", "worker.1", "worker.2", "clock", "sandbox")
 _LASTING = re.compile(r"serve|worker|clock|sandbox")  # as their command lines have it
 STARTS = """
 import signal, time
-from bridge.entrypoints.cli.up import _process_apart
+from bridge.entrypoints.cli.up import _called_apart
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 try:
-    with _process_apart() as apart:
-        apart.submit(int).result()
+    with _called_apart(int) as answer:
+        answer()
         print("ready", flush=True)
         while True:
             time.sleep(0.05)  # pause() would miss a signal that comes just before it
 except KeyboardInterrupt:
     print("stopped")
+"""
+WITHOUT_THREADS = """
+import threading
+from bridge.entrypoints.cli import main
+threading.stack_size(1 << 50)  # more than there is
+main()
+"""
+HELPER_KILLED = """
+import os
+from bridge.domain.errors import BridgeError
+from bridge.entrypoints.cli.up import _called_apart
+try:
+    with _called_apart(os.abort) as answer:
+        answer()
+except BridgeError as error:
+    print(error)
 """
 
 
@@ -228,6 +244,25 @@ def test_ctrl_c_while_it_starts_is_no_traceback() -> None:
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=WITHIN_S) == ("stopped\n", "")
+
+
+def test_a_start_that_gets_no_thread_goes_on_with_what_needs_none(up: Up) -> None:
+    """It waited for a process that it had forked before it asked for the thread, which waited for work, for ever."""
+    command = [sys.executable, "-c", WITHOUT_THREADS, "up", "--config", str(up.folder / "bridge.yaml")]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = iter(process.stderr.readline, "")
+        assert any("worker.1 started" in line for line in said)
+        process.terminate()
+        assert any("stopped" in line for line in said)
+    assert process.returncode == 0
+
+
+def test_a_start_whose_helper_is_killed_says_so() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", HELPER_KILLED], env=environment(), capture_output=True, text=True, timeout=WITHIN_S
+    )
+    assert process.stdout == "the process that looks after the ledger was killed; start again\n", process.stderr
 
 
 def test_it_outlives_whoever_reads_its_log(up: Up) -> None:

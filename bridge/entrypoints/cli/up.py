@@ -7,10 +7,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import Pipe, get_context
 from pathlib import Path
 from typing import Any
 
@@ -150,33 +149,57 @@ def _ledger_is_current(loaded: Any, meanwhile: Callable[[], None]) -> None:
 
     settings = loaded.settings
     origin = wiring.origin(settings, loaded.digest, "start of up")
-    with _process_apart() as apart:
-        upgraded = apart.submit(_upgraded, settings.ledger, wiring.stored_book(loaded), origin)
+    with _called_apart(_upgraded, settings.ledger, wiring.stored_book(loaded), origin) as answer:
         meanwhile()
-        before, after = upgraded.result()
+        before, after = answer()
     if before is not None and before != after:
         say(f"the ledger went from version {before} to {after}")
 
 
 @contextmanager
-def _process_apart() -> Iterator[ProcessPoolExecutor]:
-    """One forked process that ends with this one: left behind by a kill, it would hold var/up.lock for ever."""
+def _called_apart(do: Callable[..., Any], *given: Any) -> Iterator[Callable[[], Any]]:
+    """Call that in a forked process that ends with this one: left behind by a kill, it would hold var/up.lock for ever.
+
+    What comes out waits for the answer, and raises what was raised there. (A pool needs threads: where it gets none,
+    what it has forked by then waits for work for ever, and this process for its end.)
+    """
     from bridge.adapters.supervisor import die_with
 
+    answers, answering = Pipe(duplex=False)
     lifeline, ours = os.pipe()
 
-    def begin(parent: int) -> None:
+    def call(parent: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is its parent's, which waits for what is under way
         os.close(ours)
         die_with(parent, lifeline)
+        try:
+            answering.send((do(*given), None))
+        except Exception as error:  # noqa: BLE001 - raised again in the parent, whose outermost frame says it
+            answering.send((None, error))
 
-    fork = get_context("fork")
+    apart = get_context("fork").Process(target=call, args=(os.getpid(),))
     try:
-        with ProcessPoolExecutor(1, mp_context=fork, initializer=begin, initargs=(os.getpid(),)) as apart:
-            yield apart
+        apart.start()
+        answering.close()
+        yield partial(_answer_of, answers)
     finally:
+        if apart.pid is not None:
+            apart.join()
+        answers.close()
         os.close(lifeline)
         os.close(ours)
+
+
+def _answer_of(answers: Any) -> Any:
+    from bridge.wiring import StartRefused
+
+    try:
+        answer, error = answers.recv()
+    except EOFError as ended:
+        raise StartRefused("the process that looks after the ledger was killed; start again") from ended
+    if error is not None:
+        raise error
+    return answer
 
 
 def _upgraded(url: str, book: Any, origin: Any) -> tuple[str | None, str]:
