@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from bridge.adapters import logs
 from bridge.adapters.files import Meanwhile
 from bridge.adapters.ledger.receipts import Receipt
 from bridge.adapters.ledger.settle import Settled
@@ -88,11 +89,17 @@ class Writer:
 
     def _run(self) -> None:
         while not self._ended:
+            try:
+                self._round()
+            except Exception:  # noqa: BLE001 - the outermost frame of the thread: without it nothing is stored any more
+                logs.get().error(logs.TASK_FAILED, task=self._thread.name, exc_info=True)
+
+    def _round(self) -> None:
+        self._take(self._waiting.get())
+        while not self._waiting.empty() and len(self._ready) < BATCH_MAX:
             self._take(self._waiting.get())
-            while not self._waiting.empty() and len(self._ready) < BATCH_MAX:
-                self._take(self._waiting.get())
-            if self._ready:
-                self._commit(self._taken(), together=True)
+        if self._ready:
+            self._commit(self._taken(), together=True)
 
     def _prepare_until(self, ours: "Future[Any]") -> None:
         """Prepare what comes, until the ledger's lock is ours."""
@@ -138,10 +145,12 @@ class Writer:
             for slip in batch:
                 self._commit([slip], together=False)
         else:
-            if lanes:
-                self._on_committed(lanes)
-            for slip, settled in zip(batch, results, strict=True):
-                slip.settle(settled)
+            try:
+                if lanes:
+                    self._on_committed(lanes)
+            finally:  # they are stored, whoever failed to tell of it
+                for slip, settled in zip(batch, results, strict=True):
+                    slip.settle(settled)
 
 
 def _receipts(slips: Sequence[_Slip]) -> list[Receipt]:

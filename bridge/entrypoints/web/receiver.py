@@ -21,6 +21,7 @@ from bridge.domain.alert import Alert, Notice, Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
 from bridge.entrypoints.web.redacting import without_secrets
+from bridge.entrypoints.web.shortage import is_shortage
 from bridge.sources.base import BasicAuth, Introduces, NoAuth, SignatureAuth, Source
 
 REJECTED_KEEPS_BYTES = 64 * 1024
@@ -291,8 +292,10 @@ def refused(error: HTTPException) -> Response:
 
 
 def failed(error: Exception) -> Response:
-    """What we did wrong: the log has the traceback."""
+    """What we did wrong, or had no memory or thread for: the log has the traceback."""
     logs.get().error(logs.REQUEST_FAILED, method=request.method, path=line(request.path), exc_info=error)
+    if is_shortage(error):
+        return answer(503, error="this machine has no more to give just now; send it again", retry_after=RETRY_AFTER_S)
     return answer(500, error="this is a fault of Incident Bridge; its log says more")
 
 
