@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -22,6 +22,10 @@ def secret_kept_in(path: Path) -> str:
     One that a power failure cut short is drawn anew: half of it, or nothing at all, is no secret. Raises OSError with
     the file's name.
     """
+    with suppress(FileNotFoundError):
+        kept = path.read_bytes()
+        if _is_whole(kept):  # written under the lock at once: who only reads needs neither that nor the right to write
+            return kept.decode("ascii")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -34,7 +38,7 @@ def secret_kept_in(path: Path) -> str:
 def _kept_or_drawn(file: TextIO) -> str:
     fcntl.flock(file, fcntl.LOCK_EX)
     kept = file.read()
-    if len(kept.strip()) >= 2 * SECRET_BYTES:
+    if _is_whole(kept.encode()):
         return kept
     drawn = secrets.token_hex(SECRET_BYTES)
     file.seek(0)
@@ -43,6 +47,10 @@ def _kept_or_drawn(file: TextIO) -> str:
     file.flush()
     os.fsync(file.fileno())
     return drawn
+
+
+def _is_whole(kept: bytes) -> bool:
+    return len(kept.strip()) >= 2 * SECRET_BYTES
 
 
 def replace_text(path: Path, text: str) -> None:

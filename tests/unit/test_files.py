@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -174,6 +175,16 @@ def test_a_secret_is_drawn_once_whoever_asks_and_is_its_owners_alone(tmp_path: P
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(secret_kept_in, [path] * 8))) == 1
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_that_is_there_is_read_without_its_lock_or_the_right_to_write_it(tmp_path: Path) -> None:
+    """On a disk that became read-only no web process could start again, not even to answer 503."""
+    path = tmp_path / "session.key"
+    secret, found = secret_kept_in(path), SimpleQueue[str]()
+    with holding(path):
+        path.chmod(0o400)  # which root does not mind
+        threading.Thread(target=lambda: found.put(secret_kept_in(path)), daemon=True).start()
+        assert found.get(timeout=10) == secret
 
 
 def test_a_file_is_replaced_whole_with_its_mode_and_through_its_link(tmp_path: Path) -> None:
