@@ -5,13 +5,14 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.workers.gthread import PollableMethodQueue, ThreadWorker
 
-from bridge.entrypoints.web.server import AHEAD_MAX, LEAVE_TIMES, PatientSocket, PatientWorker, Shares
+from bridge.entrypoints.web.server import AHEAD_MAX, LEAVE_TIMES, PatientSocket, PatientWorker, Shares, heartbeats_in
 from tests.shortages import no_more_threads
 
 
@@ -121,6 +122,12 @@ def test_a_request_that_breaks_is_finished_too() -> None:
     assert (conn, type(error)) == ("broken", ZeroDivisionError)
     worker.tpool.shutdown()
     worker.method_queue.close()
+
+
+def test_heartbeats_are_files_in_memory_where_any_can_be_made(tmp_path: Path) -> None:
+    assert heartbeats_in(str(tmp_path)) == str(tmp_path)
+    assert heartbeats_in(str(tmp_path / "missing")) is None
+    assert heartbeats_in("/proc") is None  # there, on Linux, and nobody can make a file in it
 
 
 class MacSocket:

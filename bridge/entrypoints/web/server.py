@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -181,6 +182,15 @@ def connections_allowed() -> int:
     if not _is_less(soft, wanted):
         return CONNECTIONS_MAX
     return max(CONNECTIONS_MIN, soft - FILES_OF_OUR_OWN)
+
+
+def heartbeats_in(memory: str) -> str | None:
+    """The folder, if files can be made there; None: where this user's other temporary files go."""
+    try:
+        with tempfile.TemporaryFile(dir=memory):
+            return memory
+    except OSError:
+        return None
 
 
 def _is_less(limit: int, number: int) -> bool:
@@ -415,7 +425,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "forwarder_headers": "",
             "secure_scheme_headers": {},
             "sendfile": False,  # would overtake what a PatientSocket has not sent yet
-            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: S108 - gunicorn's own heartbeat files
+            "worker_tmp_dir": heartbeats_in("/dev/shm"),  # noqa: S108 - gunicorn's own heartbeat files
             "pre_fork": self._take_place,
             "post_fork": _keep_to_one_cpu,
             "worker_exit": lambda _server, _worker: self._on_stop(),
