@@ -10,6 +10,9 @@ published bodies. What is decided here:
   category (old servers) a resolution, or a status that says done, ends it. Jira knows no acknowledgement.
 - Episode: known only where the changelog tells that the issue came back (the resolution was taken away, or the status
   it left says done): the id of that change.
+- The post function of a workflow (no `webhookEvent`, a `transition` instead) may show the issue as it was before: the
+  status that the transition leads to counts, with the word it has, for its category is not told then. Seen so in
+  https://github.com/zulip/zulip, zerver/webhooks/jira/fixtures/change_status_v1.json (read 2026-11).
 - An update is an Alert when the changelog names anything but the fields in _ASIDE, or when there is no changelog and
   it is not about a comment or a worklog. Everything about other things than issues is a Notice.
 - Severity: the words of the priority, Highest to Lowest, Blocker to Trivial, P1 to P5.
@@ -144,7 +147,7 @@ def _notice(source: str, payload: Mapping[str, Any], issue: Mapping[str, Any], r
 
 
 def _alert(source: str, payload: Mapping[str, Any], issue: Mapping[str, Any], event: str | None) -> Alert:
-    fields = block_at(issue, "fields")
+    fields = _as_moved(payload, block_at(issue, "fields"))
     reported_at = instant_of(payload.get("timestamp")) or instant_of(fields.get("updated"))
     deleted = event is not None and _kind(event) == "issuedeleted"
     status = Status.RESOLVED if deleted or _is_done(fields) else Status.FIRING
@@ -202,6 +205,14 @@ def _of_custom_data(source: str, payload: Mapping[str, Any]) -> Reading:
     )
 
 
+def _as_moved(payload: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of an issue with the status that a workflow's transition leads to, where they show another one."""
+    to_status = text_of(block_at(payload, "transition").get("to_status"))
+    if to_status is None or spelled(to_status) == spelled(_name(fields.get("status")) or ""):
+        return fields
+    return {**fields, "status": {"name": to_status}, "resolution": None, "resolutiondate": None}
+
+
 def _is_done(fields: Mapping[str, Any]) -> bool:
     category = block_at(fields, "status", "statusCategory")
     if (key := text_of(category.get("key"))) is not None:
@@ -232,6 +243,8 @@ def _brings_back(item: Mapping[str, Any]) -> bool:
 
 def _changes(payload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     items = block_at(payload, "changelog").get("items")
+    if items is None and (moved := block_at(payload, "transition")):
+        return [{"field": "status", "fromString": moved.get("from_status"), "toString": moved.get("to_status")}]
     return [item for item in items[:_CHANGES_MAX] if isinstance(item, dict)] if isinstance(items, list) else []
 
 

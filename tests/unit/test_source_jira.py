@@ -280,3 +280,34 @@ def test_custom_data_of_an_automation_rule_is_the_issue_whose_key_it_has(
 def test_custom_data_without_an_issues_key_is_read_as_a_generic_body() -> None:
     assert alert_of({"summary": "It is slow", "key": "not one"}).fingerprint == "key:not one"
     assert alert_of({"accountId": "5b10", "username": "somebody"}).status is Status.FIRING
+
+
+def moved(before: str, after: str, shown: str, **fields: Any) -> Any:
+    """What a workflow's post function posts of a transition, with the status that its issue is shown in."""
+    transition = {"transitionId": 3, "transitionName": "x", "from_status": before, "to_status": after}
+    issue = {"id": "10", "key": "OPS-1", "fields": {"summary": "It is slow", "status": {"name": shown}, **fields}}
+    return {"transition": transition, "comment": "", "issue": issue, "timestamp": 1767607200000}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "episode"),
+    [
+        (moved("Open", "In Progress", "Open"), Status.FIRING, None),
+        (moved("Open", "In Progress", "In Progress"), Status.FIRING, None),
+        (moved("In Progress", "Resolved", "In Progress"), Status.RESOLVED, None),
+        (moved("In Progress", "Resolved", "Resolved", resolution={"name": "Fixed"}), Status.RESOLVED, None),
+        (
+            moved("Resolved", "Reopened", "Resolved", resolution={"name": "Fixed"}),
+            Status.FIRING,
+            "reopened:1767607200000",
+        ),
+        (moved("Open", "Live", "Live", resolution={"name": "Done"}), Status.RESOLVED, None),
+        (moved("Open", "Live", "Open"), Status.FIRING, None),
+    ],
+)
+def test_a_transition_counts_by_where_it_leads_though_the_issue_is_shown_as_before(
+    body: Any, status: Status, episode: str | None
+) -> None:
+    alert = alert_of(body)
+    assert (alert.status, alert.episode) == (status, episode)
+    assert alert.labels["status"] == body["transition"]["to_status"]
