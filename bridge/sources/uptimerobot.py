@@ -9,6 +9,8 @@ read 2026-11). What is decided here:
   and so is whatever else is told of it but down and up: what nothing may ever resolve must not swallow the next down.
 - Status: alertType 1 is firing, 2 resolved, 3 (a certificate expires) firing with nothing that resolves it; else the
   words of alertTypeFriendlyName; in doubt it fires. Paused and started monitors are Notices.
+- A template written for another tool may call the monitor `alertName` and `id` beside `alertTypeName`
+  (https://github.com/Zenduty/docs, zenduty-docs/docs/UptimeRobot.md; read 2026-11): then these are its name and id.
 - No episode: no variable stays the same from down to up and changes after. No severity.
 - reported_at: alertDateTime.
 - UptimeRobot signs nothing and has no id of a delivery. A request whose variables stand in the address has no body; the
@@ -43,6 +45,7 @@ _DETAILS = ("alertdetails", "details", "alertmonitordetails")
 _TYPES = ("alerttype", "alertalerttype", "type")
 _WORDS = ("alerttypefriendlyname", "alerttypename", "alertalerttypefriendlyname", "status", "alertstatus")
 _DAYS = ("sslexpirydaysleft", "sslexpiresin")
+_WITH_TYPE_NAME = {"id": "monitorid", "alertname": "monitorfriendlyname"}  # by themselves they may be anybody's
 _TAGS_MAX = 200
 
 _OF_MONITOR = frozenset({"down", "up", "paused", "started"})
@@ -62,10 +65,18 @@ class UptimeRobot(SharedSecret):
     def alerts_in(self, webhook: Webhook) -> tuple[Reading, ...]:
         """The one reading of an event; an object that names no monitor is read as the generic source would."""
         payload = object_in(webhook, form_anyway=True)
-        fields = fields_of(payload, wrappers=_WRAPPERS)
+        fields = _named(fields_of(payload, wrappers=_WRAPPERS))
         if fields.key(*_IDS) is None and fields.text(*_NAMES, *_URLS) is None:
             return (reading_anyway(self.name, self.type, payload),)
         return (_reading(self.name, payload, fields),)
+
+
+def _named(fields: Fields) -> Fields:
+    """The fields with id and name of the monitor under UptimeRobot's own names as well."""
+    if "alerttypename" not in fields.by_name:
+        return fields
+    found = {own: fields.by_name[name] for name, own in _WITH_TYPE_NAME.items() if name in fields.by_name}
+    return Fields({**found, **fields.by_name})
 
 
 def _reading(source: str, payload: Mapping[str, Any], fields: Fields) -> Reading:

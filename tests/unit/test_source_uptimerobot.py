@@ -132,6 +132,14 @@ def test_without_an_id_a_monitor_is_known_by_address_and_name() -> None:
     assert first == second != other
 
 
+def test_a_template_that_was_written_for_another_tool_names_the_monitor_beside_the_name_of_the_type() -> None:
+    told = {"alertName": "Shop", "id": "77", "alertDetails": "HTTP 503"}
+    down, up = (alert_of(**told, alertTypeName=word) for word in ("Down", "Up"))
+    assert (down.status, down.title, down.fingerprint) == (Status.FIRING, "Shop is down", alert_of(**DOWN).fingerprint)
+    assert (up.status, up.title, up.fingerprint) == (Status.RESOLVED, "Shop is up", down.fingerprint)
+    assert alert_of(alertName="Shop", id="77", status="firing").fingerprint == "key:77"
+
+
 def test_a_variable_left_unfilled_is_in_no_key_and_still_pages() -> None:
     first, second = (
         alert_of(monitorID="*monitorID*", monitorURL="*monitorURL*", alertType="1", note=note) for note in ("a", "b")
