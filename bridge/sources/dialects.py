@@ -22,6 +22,8 @@ class Dialect:
     meanings: Mapping[str, str] = field(default_factory=dict)  # his words for a status to ours; spelled
     quiet: tuple[str, frozenset[str]] = ("", frozenset())  # his name, and its words that say neither well nor ill
     joined: tuple[str, ...] = ()  # his names for what together is the problem, where `id` is of the report or the run
+    said: tuple[str, frozenset[str]] = ("", frozenset())  # his name, and the words by which alone it is he
+    kinds: Mapping[str, str] = field(default_factory=dict)  # his words for a status that tell of another problem of it
 
 
 # After these statuses Splunk Observability Cloud says nothing more of an incident
@@ -121,6 +123,165 @@ DIALECTS = (
         quiet=("buildphase", words("queued started")),
         joined=("name",),
     ),
+    # Uptime monitors. A certificate that expires is another problem of the same monitor: nothing may ever end it, and
+    # it must not swallow the next outage. updown.io (https://updown.io/api#webhooks, as in
+    # https://github.com/tldraw/tldraw, apps/health-worker/src/updown_types.ts) and Hyperping
+    # (https://github.com/PagerTree/pager_tree-integrations, its test; both read 2026-11).
+    Dialect(
+        told_by=("event", "checktoken", "checkurl"),
+        names={"event": "status", "checkalias": "name", "checkurl": "name link"},
+        meanings={"checksslvalid": "resolved", "checksslrenewed": "resolved"},
+        kinds={
+            "checksslinvalid": "certificate",
+            "checksslvalid": "certificate",
+            "checksslexpiration": "expiry",
+            "checksslrenewed": "expiry",
+            "checkperformancedrop": "performance",
+        },
+        joined=("checktoken",),
+    ),
+    Dialect(
+        told_by=("event", "checkurl", "checkdowntime"),
+        names={"event": "status", "checkurl": "name link"},
+        joined=("checkurl",),
+    ),
+    # HetrixTools (https://docs.hetrixtools.com, "Uptime Monitoring Webhook Notifications" and the like for what a
+    # server uses and for blacklists, as in PagerTree's test; read 2026-11).
+    Dialect(
+        told_by=("monitorid", "monitorstatus", "monitortarget"),
+        names={"monitorstatus": "status", "monitorid": "uniqueid"},
+        meanings={"online": "resolved"},
+        quiet=("monitorstatus", words("maintenance")),
+    ),
+    Dialect(
+        told_by=("monitorid", "monitorname", "resourceusageresourcetype"),
+        names={"monitorname": "name"},
+        joined=("monitorid", "resourceusageresourcetype"),
+    ),
+    Dialect(
+        told_by=("monitor", "blacklistedbefore", "blacklistednow"),
+        names={"blacklistednow": "status"},
+        meanings={"0": "resolved"},
+        joined=("monitor",),
+    ),
+    # UptimeRobot's default variables, and Pulsetic, of whose names none is its own (its test at PagerTree's; read
+    # 2026-11).
+    Dialect(
+        told_by=("alerttype", "alerttypefriendlyname", "monitorid"),
+        names={"alerttype": "status", "monitorfriendlyname": "name", "alertdetails": "message", "monitorurl": "link"},
+        meanings={"1": "firing", "2": "resolved"},
+        kinds={"3": "expiry"},
+        joined=("monitorid",),
+    ),
+    Dialect(
+        told_by=("alerttype", "monitorid", "monitorurl"),
+        said=("alerttype", words("monitoroffline monitoronline certificateexpiressoon")),
+        names={"alerttype": "status", "monitorurl": "name link"},
+        meanings={"monitoronline": "resolved"},
+        kinds={"certificateexpiressoon": "certificate"},
+        joined=("monitorid",),
+    ),
+    # 66uptime and what is made of it, UptimeObserver, Uptime.com (PagerTree's tests), Freshping
+    # (https://github.com/zulip/zulip, zerver/webhooks/freshping/fixtures) and Dead Man's Snitch
+    # (https://deadmanssnitch.com/docs/webhooks, as in PagerTree's test; all read 2026-11).
+    Dialect(
+        told_by=("isok", "type", "name"),
+        names={"isok": "status"},
+        meanings={"1": "resolved", "0": "firing"},
+        joined=("type", "monitorid", "heartbeatid"),
+    ),
+    Dialect(
+        told_by=("incidentid", "incidentstatus", "monitorname"),
+        names={"incidentstatus": "status", "incidenturl": "link"},
+    ),
+    Dialect(
+        told_by=("event", "serviceid", "globalalertstateid"),
+        names={"event": "status", "servicedisplayname": "name", "linksalertdetails": "link"},
+        joined=("serviceid",),
+    ),
+    Dialect(
+        told_by=("checkstatename", "checkid", "webhooktype"),
+        names={"checkstatename": "status", "checkid": "uniqueid", "requesturl": "link"},
+        meanings={"available": "resolved"},
+    ),
+    Dialect(
+        told_by=("type", "snitchtoken", "snitchname"),
+        names={"type": "status", "snitchtoken": "uniqueid", "snitchname": "title", "snitchnotes": "message"},
+        meanings={"snitchreporting": "resolved"},
+    ),
+    # Trackers of errors: the problem is an error, not what was just seen of it. Rollbar
+    # (https://rollbar.com/docs/webhooks/ and https://github.com/influxdata/telegraf, plugins/inputs/webhooks/rollbar),
+    # Airbrake (https://airbrake.io/docs/integrations/webhooks/), Raygun
+    # (https://raygun.com/documentation/product-guides/crash-reporting/integrations/webhooks) and Honeybadger, whose
+    # sites and check-ins come the same way (https://docs.honeybadger.io/guides/integrations/payloads/v2/ and
+    # PagerTree's test; all read 2026-11).
+    Dialect(
+        told_by=("eventname", "itemid", "itemtitle"),
+        names={
+            "eventname": "status",
+            "itemid": "uniqueid",
+            "itemtitle": "title",
+            "lastoccurrencelevel": "severity",
+        },
+        meanings={"resolveditem": "resolved"},
+    ),
+    Dialect(
+        told_by=("airbrakeerrorurl", "errorid"),
+        names={"errorid": "uniqueid", "errormessage": "title", "airbrakeerrorurl": "link"},
+    ),
+    Dialect(
+        told_by=("eventtype", "errorurl", "applicationname"),
+        said=("event", words("errornotification erroractivity")),
+        names={"errorstatus": "status", "errormessage": "title", "errordescription": "message", "errorurl": "link"},
+        meanings=dict.fromkeys(words("ignored permanentlyignored"), "resolved"),
+        quiet=("eventtype", words("commentadded assignedtouser")),
+        joined=("errorurl",),
+    ),
+    *(
+        Dialect(
+            told_by=("event", "message", "projectid", own),
+            names={"event": "status", "message": "title"},
+            meanings={"checkinreporting": "resolved"},
+            kinds={"certwillexpire": "certificate"},
+            quiet=("event", words("assigned unassigned commented")),
+            joined=(own,),
+        )
+        for own in ("faultid", "siteid", "checkinid")
+    ),
+    # Auvik, AppOptics (formerly Librato; its alert.clear), Papertrail's saved searches, Netlify's deploys and Squadcast
+    # (PagerTree's test; zerver/webhooks of https://github.com/zulip/zulip; https://github.com/SquadcastHub,
+    # developers.squadcast.com; read 2026-11).
+    Dialect(
+        told_by=("alertstatusstring", "correlationid"),
+        names={"alertstatusstring": "status", "correlationid": "fingerprint", "alertseveritystring": "severity"},
+    ),
+    Dialect(
+        told_by=("triggertime", "account", "clear"),
+        names={"clear": "status"},
+        meanings=dict.fromkeys(words("normal auto manual"), "resolved"),
+    ),
+    Dialect(
+        told_by=("savedsearchid", "savedsearchname"),
+        names={"savedsearchid": "uniqueid", "savedsearchname": "title", "htmlsearchurl": "link"},
+    ),
+    Dialect(
+        told_by=("siteid", "deploysslurl", "state"),
+        names={"state": "status", "errormessage": "message", "adminurl": "link"},
+        meanings={"ready": "resolved"},
+        quiet=("state", words("new enqueued building uploading uploaded preparing prepared processing processed")),
+        joined=("siteid", "context", "branch"),
+    ),
+    Dialect(
+        told_by=("resourcedataid", "resourcedatastatus", "resource"),
+        names={
+            "resourcedatastatus": "status",
+            "resourcedataid": "uniqueid",
+            "resourcedatamessage": "title",
+            "resourcedatadescription": "message",
+            "resourcedataurl": "link",
+        },
+        quiet=("resourcedatastatus", words("suppressed")),
+    ),
 )
 
 
@@ -142,19 +303,30 @@ def quiet_word(fields: Fields, dialect: Dialect) -> str | None:
 def dialect_of(fields: Fields) -> Dialect | None:
     """Whose body it is; None for a sender that is not known here."""
     names = fields.by_name.keys()
-    return next((dialect for told_by, dialect in _KNOWN if told_by <= names), None)
+    return next((dialect for told_by, dialect in _KNOWN if told_by <= names and _says_so(dialect, fields)), None)
+
+
+def _says_so(dialect: Dialect, fields: Fields) -> bool:
+    name, known = dialect.said
+    return not known or spelled(text_of(fields.by_name.get(name)) or "") in known
 
 
 def _ours(dialect: Dialect, by_name: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    kind = None
+    for theirs, ours in dialect.names.items():
+        if theirs not in by_name:
+            continue
+        value = by_name[theirs]
+        word = spelled(text_of(value) or "")
+        for name in ours.split():
+            means = name in ("status", "state")
+            kind = dialect.kinds.get(word, kind) if means else kind
+            found.setdefault(name, dialect.meanings.get(word, value) if means else value)
     parts = [key for name in dialect.joined if (key := key_of(by_name.get(name))) is not None]
     if parts:
         words_of_it = " / ".join(parts)
-        found = {"uniqueid": f"{line(words_of_it, 120)}~{digest_of(parts)}", "name": words_of_it}
-    for theirs, ours in dialect.names.items():
-        if theirs in by_name:
-            value = by_name[theirs]
-            for name in ours.split():
-                means = name in ("status", "state") and isinstance(value, str)
-                found.setdefault(name, dialect.meanings.get(spelled(value), value) if means else value)
+        parts += [kind] if kind is not None else []
+        found.setdefault("uniqueid", f"{line(words_of_it, 120)}~{digest_of(parts)}")
+        found.setdefault("name", words_of_it)
     return found
