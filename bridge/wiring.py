@@ -206,11 +206,17 @@ def refuse_sandbox_in_earnest(settings: Settings) -> None:
 
 
 def refuse_without_redis(settings: Settings) -> None:
-    """Raises ValkeyUnavailable when `redis: embedded` has no server: every process would end for it, over and over."""
+    """Raises ValkeyUnavailable when `redis: embedded` has no server, and QueueMisnamed when an address has an option
+    that cannot be: every process would end for it, over and over.
+    """
     if settings.redis == "embedded":
         from bridge.adapters.valkey import server_program
 
         server_program()
+    else:
+        from bridge.adapters.queue import client_of
+
+        client_of(settings.redis, 1.0).close()
 
 
 def sources(settings: Settings, certificate: Certificate | None = None) -> dict[str, Source]:

@@ -110,7 +110,7 @@ class Queue:
 
     def __init__(self, url: str) -> None:
         """`url` is redis://, rediss:// or unix://. Connects when first used."""
-        self._redis = _client(url, READ_TIMEOUT_S)
+        self._redis = client_of(url, READ_TIMEOUT_S)
         self._queue = _rq_queue(self._redis)
         self._rests_until = 0.0
 
@@ -354,7 +354,7 @@ def run_worker(
     lost_at: float | None = None
     failures = 0
     while not stop.is_set():
-        connection = _client(url_provider(), WORKER_READ_TIMEOUT_S)
+        connection = client_of(url_provider(), WORKER_READ_TIMEOUT_S)
         try:
             worker = _Worker(connection, name, job_timeout_s)
             while not stop.is_set():
@@ -380,12 +380,12 @@ def run_worker(
             connection.close()
 
 
-def _client(url: str, read_timeout_s: float) -> Any:
-    """A client that tries each command once, and not for long. RESP2: it needs no handshake."""
+def client_of(url: str, read_timeout_s: float, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> Any:
+    """A client that tries each command once, and not for long. RESP2: it needs no handshake. Raises QueueMisnamed."""
     try:
         client: Any = redis.Redis.from_url(
             url,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_connect_timeout=connect_timeout_s,
             socket_timeout=read_timeout_s,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
@@ -417,7 +417,11 @@ def reason_of(error: Exception) -> str:
         return f"TLS: {said}"
     if isinstance(cause, socket.gaierror):  # and this one's is one of the resolver's
         return str(cause.strerror)
+    if isinstance(cause, FileNotFoundError):  # the socket, or what ssl_ca_certs and its like name
+        return "a file that its address names is not there"
     if isinstance(cause, OSError) and cause.errno:
         return os.strerror(cause.errno)
+    if isinstance(error, redis.TimeoutError):
+        return "no answer in time"
     is_answer = isinstance(error, redis.ResponseError | redis.AuthenticationError)
     return str(error)[:200] if is_answer else type(error).__name__

@@ -592,6 +592,16 @@ def test_a_port_that_somebody_has_is_named_with_what_to_do(tmp_path: Path, comma
     assert "; stop what listens there, or change server.listen\n" in ran.err
 
 
+@pytest.mark.parametrize("command", ["serve", "worker", "clock", "up"])
+def test_an_address_of_redis_that_cannot_be_is_one_sentence(tmp_path: Path, command: str) -> None:
+    write_configuration(tmp_path, port=free_port(), redis="rediss://127.0.0.1:1/0?ssl_ca_cert=ca.pem")
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    ran = spawn(tmp_path, command, BRIDGE_SANDBOX="1")
+    assert (ran.code, ran.out) == (PROBLEMS, "")
+    assert ran.err.endswith("'redis:' has option 'ssl_ca_cert' that cannot be; mend it and start again\n")
+    assert ran.err.count("\n") == 1
+
+
 def test_a_place_that_keeps_no_key_of_the_forms_is_a_sentence(tmp_path: Path) -> None:
     write_configuration(tmp_path, port=free_port())
     assert run(tmp_path, "db", "upgrade").code == FINE

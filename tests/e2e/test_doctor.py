@@ -341,6 +341,24 @@ def test_what_is_away_is_said_with_what_to_do(tmp_path: Path, server: SandboxSer
     assert "does not exist yet" in out
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("rediss://{}/0?ssl_ca_cert=ca.pem", "the address of 'redis:' has option 'ssl_ca_cert' that cannot be\n"),
+        ("rediss://{}/0?ssl_ca_certs=nowhere.pem", "does not answer (a file that its address names is not there)\n"),
+        ("rediss://{}/0", "does not answer (no answer in time)\n"),
+    ],
+)
+def test_a_redis_that_is_asked_for_tls_in_a_way_that_cannot_be_is_a_sentence(
+    tmp_path: Path, server: SandboxServer, address: str, said: str
+) -> None:
+    with redis(tmp_path, "noeviction") as url:  # which speaks none: it waits for the end of a line
+        write_configuration(tmp_path, redis=address.format(url.split("/")[2]))
+        ran = doctor(tmp_path, server)
+    assert (ran.code, "Traceback" in ran.err) == (PROBLEMS, False)
+    assert f"PROBLEM  redis: {said}" in ran.out
+
+
 def test_a_broken_configuration_is_all_there_is_to_say(tmp_path: Path, server: SandboxServer) -> None:
     (tmp_path / "bridge.yaml").write_text("sources: {}\naccounts: 7\n")
     ran = doctor(tmp_path, server)

@@ -499,6 +499,11 @@ def raised(error: Exception, cause: Exception) -> Exception:
             raised(redis.ConnectionError(), socket.gaierror(-2, "Name or service not known")),
             "Name or service not known",
         ),
+        (raised(redis.TimeoutError("Timeout"), TimeoutError("timed out")), "no answer in time"),
+        (
+            raised(redis.ConnectionError(), FileNotFoundError(errno.ENOENT, "No such file or directory")),
+            "a file that its address names is not there",
+        ),
         (redis.AuthenticationError("Authentication required."), "Authentication required."),
         (redis.ConnectionError("at host:6379"), "ConnectionError"),
     ],

@@ -246,7 +246,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         return
     import redis
 
-    from bridge.adapters.queue import reason_of
+    from bridge.adapters.queue import QueueMisnamed, client_of, reason_of
 
     address = urlsplit(settings.redis)
     if not address.password and _is_public(address.hostname or ""):
@@ -254,10 +254,12 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             part, f"{address.hostname} is a public address without a password", "give it one, or a private address"
         )
     try:
-        client: Any = redis.Redis.from_url(
-            settings.redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
-        )
+        client: Any = client_of(settings.redis, REDIS_TIMEOUT_S, REDIS_TIMEOUT_S)
         client.set(REDIS_TRIED_KEY, 1, px=1)
+    except QueueMisnamed as error:
+        sentence, _, advice = str(error).partition("; ")
+        yield wrong(part, sentence, advice)
+        return
     except redis.ResponseError as error:  # it is full, a replica, or its ACL says no
         advice = "the clock drains the lanes without it, slower; let it take what begins with rq: and ib:"
         yield wrong(part, f"takes no jobs ({reason_of(error)})", advice)
