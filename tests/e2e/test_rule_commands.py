@@ -84,7 +84,8 @@ def test_explain_of_a_stored_event_shows_the_very_request_that_was_sent(bridge: 
     assert title_of(record) == request["title"]
     assert request["request"]["headers"]["Authorization"].endswith("[redacted]")
     assert (request["lane"]["lane"], request["lane"]["eta_s"]) == ("pd", 0.0)
-    assert ran.json["decided_by"] == ran.json["book"]
+    assert ran.json["decided_by"] == ran.json["in_force"] == ran.json["book"]
+    assert ran.err == ""
 
 
 def test_explain_says_when_other_rules_decided_the_event(bridge: Bridge, tmp_path: Path) -> None:
@@ -93,6 +94,20 @@ def test_explain_says_when_other_rules_decided_the_event(bridge: Bridge, tmp_pat
     ran = told(bridge, "explain", "--event", event, "--config", str(other))
     assert ran.code == FINE
     assert "the event was decided by another rule book" in ran.err
+
+
+def test_explain_says_that_the_files_are_not_what_webhooks_are_decided_by(bridge: Bridge, tmp_path: Path) -> None:
+    other = changed_rules(bridge.folder, tmp_path, "Checkout API", "Not reloaded yet")
+    (tmp_path / "a.json").write_text(json.dumps(alert("Disk full on db-1", account="pd")))
+    words = ("explain", "lab", str(tmp_path / "a.json"))
+    in_force = told(bridge, *words, "--json").json["book"]
+    answer = told(bridge, *words, "--config", str(other), "--json").json
+    assert answer["in_force"] == in_force != answer["book"]
+    assert told(bridge, *words, "--config", str(other)).err == (
+        f"these files are not in force: webhooks are decided by rule book {in_force[:12]}; "
+        "'incident-bridge reload' takes them, with --dry-run it says what would change\n"
+    )
+    assert told(bridge, *words).err == ""
 
 
 def changed_rules(folder: Path, target: Path, before: str, after: str) -> Path:

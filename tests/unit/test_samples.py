@@ -311,6 +311,7 @@ def written(*each: Decided, because: tuple[str, str] | None = None) -> dict[str,
         SAMPLE, each, DESTINATIONS, because=because, about="Captured from event 01J.", schema="tests.schema.json"
     )
     assert text.startswith("# yaml-language-server: $schema=tests.schema.json\n# Captured from event 01J.\n")
+    assert ("# Nothing in it fires" in text) == all(one.reading.status is not Status.FIRING for one in each)
     tree = read_tree(text, "x.test.yaml")
     assert tree.problems == ()
     assert [error.message for error in Draft7Validator(schema_of_tests()).iter_errors(tree.value)] == []

@@ -77,16 +77,20 @@ def explain(
         explanation = wiring.explained(
             loaded.settings, loaded.book, readings, source=webhook.source, event=event_id, ledger=ledger
         )
+        in_force = None if ledger is None else ledger.in_force().book
     finally:
         if ledger is not None:
             ledger.close()
     if as_json:
-        printed({**explanation_json(explanation), "decided_by": book_then})
+        printed({**explanation_json(explanation), "decided_by": book_then, "in_force": in_force})
         return 0
     for line in _lines(explanation):
         tell(line)
     if book_then is not None and book_then != explanation.book:
         say(f"the event was decided by another rule book, {book_then[:12]}; this is what today's rules say of it")
+    if in_force is not None and in_force != explanation.book:
+        advice = "'incident-bridge reload' takes them, with --dry-run it says what would change"
+        say(f"these files are not in force: webhooks are decided by rule book {in_force[:12]}; {advice}")
     return 0
 
 
