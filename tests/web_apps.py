@@ -17,6 +17,7 @@ from bridge.entrypoints.web.access import Gate
 from bridge.entrypoints.web.app import create_app
 from bridge.entrypoints.web.reloads import reload_families
 
+SESSION_KEY = "a key of this test"
 RATES = {"pd": ("pagerduty", "12/min")}
 
 
@@ -37,6 +38,7 @@ def web_app(
     tokens: Mapping[str, TokenSettings] | None = None,
     proxy: ProxySettings | None = None,
     trusted_proxies: int = 0,
+    session_key: str = SESSION_KEY,
     **gate: Any,
 ) -> Flask:
     """All blueprints of a web process."""
@@ -78,7 +80,7 @@ def web_app(
             ui.blueprint(pages),
         ),
         trusted_proxies=trusted_proxies,
-        session_key="a key of this test",
+        session_key=session_key,
     )
     app.config["TESTING"] = True
     return app

@@ -20,13 +20,16 @@ from bridge.config.models import ProxySettings, TokenSettings, UserSettings
 from bridge.domain.access import GUESSES_AT_ONCE, Role
 from bridge.domain.delivery import PermanentFailure, Reason
 from bridge.domain.silences import Silence
+from bridge.entrypoints.web.app import cookie_of
 from bridge.entrypoints.web.ui.letters import BULK_MAX
 from bridge.entrypoints.web.ui.sessions import page_of_form
 from tests.ledgers import MovedDatabase, claim, fires, ledger_of, record, route, settle
-from tests.web_apps import Browser, web_app
+from tests.web_apps import SESSION_KEY, Browser, web_app
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 PASSWORD = "correct horse battery staple"
+SESSION = cookie_of(SESSION_KEY)
+DEVICE = f"{SESSION}_device"
 USERS = {
     role.value: UserSettings(password_hash=CHEAP.hash(f"{role} {PASSWORD}"), role=role)
     for role in (Role.VIEW, Role.OPERATE, Role.ADMIN)
@@ -217,7 +220,7 @@ def test_what_a_host_signed_whose_clock_is_ahead_is_good_at_the_others(app: Flas
     serializer = sessions.get_signing_serializer(app)
     assert serializer is not None
     serializer.signer = _Ahead
-    browser._client.set_cookie("session", str(serializer.dumps(held)), domain="127.0.0.1")
+    browser._client.set_cookie(SESSION, str(serializer.dumps(held)), domain="127.0.0.1")
     assert browser.get("/").status_code == 200
     token = URLSafeTimedSerializer(str(app.secret_key), salt="wtf-csrf-token", signer=_Ahead).dumps(held["csrf_token"])
     assert browser.post("/lanes/pd/pause", csrf_token=str(token)).status_code == 303
@@ -231,6 +234,18 @@ def test_a_session_of_before_the_clock_was_set_back_is_over(app: Flask) -> None:
     assert browser.get("/").location == "/login"
     assert browser.log_in("view", password("view")).status_code == 303
     assert browser.get("/").status_code == 200
+
+
+def test_two_bridges_of_one_host_log_nobody_out_of_the_other(ledger: Ledger, app: Flask) -> None:
+    """A browser keeps the cookies of a host for all of its ports."""
+    browser, other = Browser(app), web_app(ledger, users=USERS, session_key="the key of another bridge")
+    browser.log_in("view", password("view"))
+    browser._client.application = other
+    assert browser.get("/").location == "/login"
+    browser.log_in("view", password("view"))
+    for one in (other, app):
+        browser._client.application = one
+        assert browser.get("/").status_code == 200
 
 
 def test_the_live_tail_keeps_no_session_alive(app: Flask) -> None:
@@ -251,10 +266,10 @@ def test_a_changed_password_ends_its_sessions(ledger: Ledger) -> None:
     browser = Browser(web_app(ledger, users=USERS))
     browser.log_in("view", password("view"))
     changed = {**USERS, "view": replace(USERS["view"], password_hash=CHEAP.hash("another"))}
-    cookie = browser._client.get_cookie("session", domain="127.0.0.1")
+    cookie = browser._client.get_cookie(SESSION, domain="127.0.0.1")
     assert cookie is not None
     other = Browser(web_app(ledger, users=changed))
-    other._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    other._client.set_cookie(SESSION, cookie.value, domain="127.0.0.1")
     assert other.get("/").location == "/login"
 
 
@@ -262,13 +277,13 @@ def test_a_logout_ends_every_copy_of_its_cookie_in_every_process_and_no_other_se
     browser, elsewhere = (Browser(web_app(moved, users=USERS)) for _ in range(2))
     for one in (browser, elsewhere):
         one.log_in("view", password("view"))
-    cookie = browser._client.get_cookie("session", domain="127.0.0.1")
+    cookie = browser._client.get_cookie(SESSION, domain="127.0.0.1")
     assert cookie is not None
     thief = Browser(web_app(moved, users=USERS))
-    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    thief._client.set_cookie(SESSION, cookie.value, domain="127.0.0.1")
     assert thief.get("/").status_code == 200
     assert browser.post("/logout").location == "/login"
-    thief._client.set_cookie("session", cookie.value, domain="127.0.0.1")
+    thief._client.set_cookie(SESSION, cookie.value, domain="127.0.0.1")
     assert thief.get("/").location == "/login"
     assert thief.get("/api/v1/lanes").status_code == 401
     assert elsewhere.get("/").status_code == 200
@@ -331,18 +346,18 @@ def test_a_browser_that_was_in_before_guesses_no_faster_and_for_nobody_else(ledg
 def test_a_cookie_of_our_making_is_needed_to_be_known(ledger: Ledger, app: Flask, made: str) -> None:
     browser = Browser(app, REMOTE_ADDR="10.4.0.1")
     inside = browser.log_in("view", password("view"))
-    assert "Path=/login" in next(one for one in inside.headers.getlist("Set-Cookie") if one.startswith("device="))
+    assert "Path=/login" in next(one for one in inside.headers.getlist("Set-Cookie") if one.startswith(f"{DEVICE}="))
     if made == "another password":
         changed = UserSettings(password_hash=CHEAP.hash("another"), role=Role.VIEW)
         app = web_app(ledger, users={**USERS, "view": changed})
-        known = browser._client.get_cookie("device", domain="127.0.0.1", path="/login")
+        known = browser._client.get_cookie(DEVICE, domain="127.0.0.1", path="/login")
     else:
-        known = browser._client.get_cookie("session", domain="127.0.0.1") if made == "the session" else None
+        known = browser._client.get_cookie(SESSION, domain="127.0.0.1") if made == "the session" else None
     for number in range(GUESSES_AT_ONCE):
         Browser(app, REMOTE_ADDR=f"10.4.1.{number}").log_in("view", "guess")
     stranger = Browser(app, REMOTE_ADDR="10.4.2.2")
     value = made if known is None else known.decoded_value
-    stranger._client.set_cookie("device", value, domain="127.0.0.1", path="/login")
+    stranger._client.set_cookie(DEVICE, value, domain="127.0.0.1", path="/login")
     word = "another" if made == "another password" else password("view")
     assert stranger.log_in("view", word).status_code == 429
 

@@ -1,5 +1,7 @@
 """The Flask application of one web process."""
 
+import hashlib
+
 from flask import Blueprint, Flask, Request, Response, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from gunicorn.http.errors import ParseException
@@ -34,6 +36,15 @@ class _Sessions(SecureCookieSessionInterface):
             return self.session_class()
 
 
+def cookie_of(session_key: str) -> str:
+    """What the session's cookie is called: for each key another name.
+
+    Browsers keep a host's cookies for all of its ports: two bridges there, or whatever else, would log out each other's
+    users.
+    """
+    return f"incident_bridge_{hashlib.sha256(f'cookie {session_key}'.encode()).hexdigest()[:8]}"
+
+
 def create_app(
     blueprints: tuple[Blueprint, ...], *, trusted_proxies: int = 0, session_key: str = "", https: bool = False
 ) -> Flask:
@@ -44,6 +55,7 @@ def create_app(
     app = Flask("incident_bridge", static_folder=None, template_folder=None)
     app.config.update(
         SECRET_KEY=session_key,
+        SESSION_COOKIE_NAME=cookie_of(session_key),
         MAX_CONTENT_LENGTH=FORMS_MAX_BYTES,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=https,

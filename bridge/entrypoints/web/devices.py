@@ -12,14 +12,13 @@ from flask import Request, current_app
 from itsdangerous import BadData, URLSafeTimedSerializer
 from werkzeug.wrappers import Response
 
-COOKIE = "device"
 KEPT = timedelta(days=90)
 
 
 def known(request: Request, username: str, mark: str) -> str | None:
     """The id of the browser that asks, once this user, with the password of that mark, was in with it."""
     try:
-        said = _signer().loads(request.cookies.get(COOKIE, ""), max_age=int(KEPT.total_seconds()))
+        said = _signer().loads(request.cookies.get(cookie(), ""), max_age=int(KEPT.total_seconds()))
     except BadData:
         return None
     return str(said["id"]) if (said["user"], said["mark"]) == (username, mark) else None
@@ -29,7 +28,7 @@ def remember(response: Response, username: str, mark: str, device: str | None) -
     """With this answer the browser knows that this user was in with it."""
     said = {"user": username, "mark": mark, "id": device or secrets.token_urlsafe(16)}
     response.set_cookie(
-        COOKIE,
+        cookie(),
         str(_signer().dumps(said)),
         max_age=KEPT,
         path="/login",  # nobody else asks for it
@@ -37,6 +36,11 @@ def remember(response: Response, username: str, mark: str, device: str | None) -
         samesite="Lax",
         secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
     )
+
+
+def cookie() -> str:
+    """What the cookie is called: like the session's, for it is of the same bridge."""
+    return f"{current_app.config['SESSION_COOKIE_NAME']}_device"
 
 
 def _signer() -> URLSafeTimedSerializer:
