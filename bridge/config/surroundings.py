@@ -57,6 +57,9 @@ def read_ledger(loading: FileLoading, text: str, root: Path) -> str:
     return url
 
 
+SEVERAL_HOSTS = "name several servers as postgresql+psycopg://user@/name?host=one:5432&host=two:5432&target_session_attrs=read-write"
+
+
 def ledger_url(text: str, root: Path) -> str:
     """What `ledger:` takes, as SQLAlchemy reads it; a SQLite file is named from `root`. Raises BadAddress."""
     kinds = "sqlite:///var/bridge.db or postgresql+psycopg://user@host/name"
@@ -69,7 +72,8 @@ def ledger_url(text: str, root: Path) -> str:
         return f"sqlite:///{root / name}"
     if kind in ("postgres", "postgresql", "postgresql+psycopg"):
         if not rest or url_of(text) is None:
-            raise BadAddress("the PostgreSQL ledger's address cannot be read", f"write it as {kinds}")
+            hint = SEVERAL_HOSTS if "," in rest.partition("/")[0].rpartition("@")[2] else f"write it as {kinds}"
+            raise BadAddress("the PostgreSQL ledger's address cannot be read", hint)
         return f"postgresql+psycopg://{rest}"
     what = "the ledger's address cannot be read" if not separator else "the ledger cannot be kept in this database"
     raise BadAddress(what, f"write it as {kinds}")

@@ -205,6 +205,23 @@ def test_the_ledgers_address_is_understood(ledger: str, url: str, tmp_path: Path
     assert load(tmp_path, f"ledger: {ledger}\n" + SOURCE + ACCOUNT).ledger == url
 
 
+@pytest.mark.parametrize(
+    ("ledger", "says"),
+    [
+        (
+            "postgresql://u:p@one:5432,two:5433/n",
+            "name several servers as postgresql+psycopg://user@/name?host=one:5432&",
+        ),
+        ("postgresql://u:p,w@one:five/n", "write it as sqlite:///var/bridge.db or postgresql+psycopg://user@host/name"),
+    ],
+)
+def test_an_address_of_several_servers_that_cannot_be_is_told_as_it_can(ledger: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, f"ledger: {ledger}\n" + SOURCE + ACCOUNT)
+    (problem,) = (one for one in raised.value.problems if "address cannot be read" in one.message)
+    assert (problem.hint or "").startswith(says)
+
+
 def test_units() -> None:
     assert [duration(text).total_seconds() for text in ("0s", "90s", "2m", "1.5h", "7d")] == [0, 90, 120, 5400, 604800]
     assert [size(text) for text in ("8MiB", "64KiB", "1000")] == [8388608, 65536, 1000]
