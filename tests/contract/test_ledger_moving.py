@@ -190,9 +190,17 @@ def test_a_ledger_in_use_is_not_written_over(moving: Move, said: str) -> None:
     else:
         new.silence_added(silence(new))
     before = rows(new), rows(moving.old)
-    with pytest.raises(NotMoved, match=r"in use: it holds 1 (events|silences); a ledger is moved to an empty"):
+    with pytest.raises(NotMoved, match=r"in use \((events|silences): 1\); a ledger is moved to an empty"):
         moving.moved()
     assert (rows(new), rows(moving.old)) == before
+
+
+def test_who_was_not_told_that_it_is_done_is_told_so_the_next_time(moving: Move) -> None:
+    """The command was killed, or lost its terminal, after the new ledger was written."""
+    settle(moving.old, fires("waits"))
+    moving.moved()
+    with pytest.raises(NotMoved, match=r"in use \(events: 1\); the newest event of .+ is there: it was moved before; "):
+        moving.moved()
 
 
 @pytest.mark.parametrize("which", ["old", "new"])

@@ -17,7 +17,16 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge.adapters.ledger.engine import Database, Transaction, first_line
 from bridge.adapters.ledger.read_lanes import alive
-from bridge.adapters.ledger.schema import UNFINISHED, Instant, deliveries, heartbeats, incidents, lanes, metadata
+from bridge.adapters.ledger.schema import (
+    UNFINISHED,
+    Instant,
+    deliveries,
+    events,
+    heartbeats,
+    incidents,
+    lanes,
+    metadata,
+)
 from bridge.adapters.ledger.upgrade import SchemaError, require_current, upgrade
 from bridge.domain.errors import BridgeError, LedgerUnavailable
 from bridge.domain.text import storable
@@ -87,11 +96,11 @@ def _copied(
     """Everything is in the new ledger, committed."""
     with target.writing() as new:
         _only_ours(target, new, within)
-        _require_unused(target, new)
+        _require_unused(source, old, target, new)
         _carried(source, old, new, counted)
         return Moved(
             rows=sum(_number(new, _plain(one)) for one in metadata.sorted_tables),
-            events=_number(new, metadata.tables["events"]),
+            events=_number(new, events),
             open=_number(new, incidents, incidents.c.live),
             waiting=_number(new, deliveries, deliveries.c.state.in_(UNFINISHED)),
         )
@@ -132,11 +141,22 @@ def _only_ours(database: Database, transaction: Transaction, within: timedelta) 
         )
 
 
-def _require_unused(target: Database, new: Transaction) -> None:
+def _require_unused(source: Database, old: Transaction, target: Database, new: Transaction) -> None:
     for name in _SAID:
-        if number := _number(new, metadata.tables[name]):
-            found = f"{number:,} {name if name != 'audit' else 'lines of the audit'}"
-            raise NotMoved(f"{called(target)} is in use: it holds {found}; a ledger is moved to an empty database")
+        if not (number := _number(new, metadata.tables[name])):
+            continue
+        advice = "a ledger is moved to an empty database"
+        if _is_moved(old, new):  # whoever killed the command, or lost its terminal, does not know that it was done
+            advice = (
+                f"the newest event of {called(source)} is there: it was moved before; "
+                "start the processes on the new one, and none on the old, whose lanes may not be paused"
+            )
+        raise NotMoved(f"{called(target)} is in use ({name}: {number:,}); {advice}")
+
+
+def _is_moved(old: Transaction, new: Transaction) -> bool:
+    newest = old.connection.execute(sa.select(sa.func.max(events.c.id))).scalar()
+    return newest is not None and _number(new, events, events.c.id == newest) > 0
 
 
 def _carried(source: Database, old: Transaction, new: Transaction, counted: Callable[[int, int], None]) -> None:
