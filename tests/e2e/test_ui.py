@@ -315,7 +315,10 @@ def test_with_a_login_nothing_is_shown_before_it_and_it_ends_on_request(tmp_path
         assert browser.post(bridge.url + "/login", data=form, timeout=ANSWER_WITHIN_S).status_code == 401
         inside = browser.post(bridge.url + "/login", data={**form, "password": PASSWORD}, timeout=ANSWER_WITHIN_S)
         assert '<h2 id="lanes">' in inside.text
-        assert {one.name: one.path for one in browser.cookies} == {"session": "/", "device": "/login"}
+        (inside_name,) = (one.name for one in browser.cookies if one.path == "/")
+        assert re.fullmatch(r"incident_bridge_[0-9a-f]{8}", inside_name)
+        kept = {one.name: one.path for one in browser.cookies}
+        assert kept == {inside_name: "/", f"{inside_name}_device": "/login"}
         assert all(one.has_nonstandard_attr("HttpOnly") for one in browser.cookies)
         out = browser.post(bridge.url + "/logout", data={"csrf_token": token_in(inside.text)}, timeout=20)
         assert out.url.endswith("/login")
