@@ -4,7 +4,8 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +44,12 @@ RULES_NOT_TAKEN = "rules_not_taken"
 RELOAD_FINISHED = "reload_finished"
 RELOAD_REFUSED = "reload_refused"
 SILENCE_UNREADABLE = "silence_unreadable"
+VALKEY_FAILED = "valkey_failed"
+
+# What lasts is found again by every thread of every process at its next try: three lines a second, measured.
+SELDOM = frozenset({LEDGER_UNAVAILABLE, VALKEY_FAILED})
+SAID_AGAIN_S = 60.0
+SELDOM_MAX = 256  # sentences that are remembered
 
 
 def configure(process: str) -> None:
@@ -54,6 +61,7 @@ def configure(process: str) -> None:
     renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
+            Seldom(),
             _named(process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -74,6 +82,31 @@ def _thread_failed(failed: threading.ExceptHookArgs) -> None:
     thread = "" if failed.thread is None else failed.thread.name
     raised = (failed.exc_type, failed.exc_value, failed.exc_traceback)
     get().error(TASK_FAILED, task=thread, exc_info=raised)
+
+
+class Seldom:
+    """A processor that lets what lasts be said once a minute in the same words, with `unsaid`: how often it was not.
+
+    It has no lock, for one that a thread holds while its process forks stays locked: at worst a line comes twice.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._said: dict[str, tuple[float, int]] = {}  # a sentence: when, and how often it was left out since
+
+    def __call__(self, _logger: Any, _method: str, line: Any) -> Any:
+        """The line, or structlog.DropEvent."""
+        if line["event"] not in SELDOM:
+            return line
+        sentence, now = repr(sorted(line.items())), self._monotonic()
+        at, unsaid = self._said.pop(sentence, (now - SAID_AGAIN_S, 0))
+        if now - at < SAID_AGAIN_S:
+            self._said[sentence] = (at, unsaid + 1)
+            raise structlog.DropEvent
+        if len(self._said) >= SELDOM_MAX:
+            self._said.clear()
+        self._said[sentence] = (now, 0)
+        return {**line, "unsaid": unsaid} if unsaid else line
 
 
 class _JsonLines(logging.Formatter):

@@ -26,11 +26,9 @@ from bridge.domain.errors import BridgeError
 
 VALKEY_STARTED = "valkey_started"
 VALKEY_ENDED = "valkey_ended"
-VALKEY_FAILED = "valkey_failed"
 VALKEY_UNREACHABLE = "valkey_unreachable"
 
 LOCK_EVERY_S = 0.5
-SAID_AGAIN_S = 60.0  # of what a keeper cannot do: every process has one, and a folder may be read-only for long
 READY_EVERY_S = 0.02
 SOCKET_EVERY_S = 2.0  # how often it is looked for; gone at two looks in a row, nobody can come to the server any more
 STOP_WITHIN_S = 3.0
@@ -114,7 +112,6 @@ class ValkeyKeeper:
 
     def _keep(self) -> None:
         """The keeper thread: wait for the lock, then run servers one after the other."""
-        said, said_at = "", 0.0
         while not self._stopping.is_set():
             try:
                 lock = _lock(self._var / "valkey.lock")
@@ -124,9 +121,7 @@ class ValkeyKeeper:
                     finally:
                         os.close(lock)
             except (OSError, ValkeyUnavailable) as error:  # no process, descriptor, file or folder to be had just now
-                if str(error) != said or time.monotonic() - said_at >= SAID_AGAIN_S:
-                    said, said_at = str(error), time.monotonic()
-                    logs.get().error(VALKEY_FAILED, reason=said)
+                logs.get().error(logs.VALKEY_FAILED, reason=str(error))
             self._stopping.wait(LOCK_EVERY_S)
 
     def _run_servers(self, lock: int) -> None:

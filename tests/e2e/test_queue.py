@@ -49,6 +49,8 @@ class Upstream:
 class Ledger:
     def time(self):
         if (folder / "cut off").exists():
+            with (folder / "asked").open("a") as asked:
+                asked.write("x")
             raise LedgerUnavailable("it is cut off")
 
 class Drainer:
@@ -347,7 +349,8 @@ def test_a_worker_that_is_cut_off_from_the_ledger_leaves_its_job_and_all_others_
     queue.enqueue_drain("a")
     eventually(lambda: crew.notes() == ["began:a"])
     queue.enqueue_drain("b")
-    eventually(lambda: len(crew.events("ledger_unavailable")) >= 2)  # asked again, and no job taken
+    eventually(lambda: (tmp_path / "asked").exists() and (tmp_path / "asked").stat().st_size >= 3)  # no job is taken
+    assert [row["reason"] for row in crew.events("ledger_unavailable")] == ["it is cut off"]
     assert crew.notes() == ["began:a"]
     assert queue.outstanding() == 2
     cut_off.unlink()

@@ -13,16 +13,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from structlog.testing import capture_logs
 
-from bridge.adapters.valkey import (
-    LOCK_EVERY_S,
-    VALKEY_FAILED,
-    ValkeyKeeper,
-    ValkeyUnavailable,
-    _socket_path,
-    server_program,
-)
+from bridge.adapters.valkey import ValkeyKeeper, ValkeyUnavailable, _socket_path, server_program
 from tests.e2e.living import processes
 
 pytestmark = pytest.mark.e2e
@@ -246,20 +238,6 @@ def test_a_short_private_folder_that_somebody_tidied_away_is_made_again(tmp_path
     finally:
         keeper.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_what_keeps_a_server_from_starting_is_said_once_and_not_at_every_try(tmp_path: Path) -> None:
-    """Without files to open, or on a disk that became read-only, five processes made ten lines a second."""
-    (tmp_path / "valkey.lock").mkdir()
-    keeper = ValkeyKeeper(tmp_path)
-    with capture_logs() as lines:
-        keeper.start()
-        assert not keeper.wait_ready(4 * LOCK_EVERY_S)
-        (tmp_path / "valkey.lock").rmdir()
-        assert keeper.wait_ready(WITHIN_S)
-        keeper.stop()
-    (failed,) = (one for one in lines if one["event"] == VALKEY_FAILED)
-    assert "Is a directory" in failed["reason"]
 
 
 def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
