@@ -5,13 +5,7 @@ SNS and through EventBridge the same is the same problem.
 
 Facts, and what is decided of them:
 
-- CodePipeline and CodeBuild: the problem is a pipeline, or a build project, for an execution that failed never
-  recovers, a later one does. FAILED fires, SUCCEEDED resolves, a run under way or stopped is a Notice
-  (https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html,
-  https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html; own knowledge).
-- CodeDeploy and Glue likewise: the problem is a deployment group, or a job (states of a job:
-  https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html, read 2026-11; states of a
-  deployment: https://docs.aws.amazon.com/codedeploy/latest/userguide/monitoring-cloudwatch-events.html, own knowledge).
+- What runs and ends, such as a pipeline, a job or a backup: aws_runs.py.
 - A notification rule of the developer tools (CodePipeline, CodeBuild, CodeDeploy) posts the same event through SNS
   without version and id, its kind as `detailType`
   (https://docs.aws.amazon.com/dtconsole/latest/userguide/concepts.html; read in part 2026-11).
@@ -36,29 +30,22 @@ Facts, and what is decided of them:
   (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from bridge.sources.absent import key_of, text_of
+from bridge.sources.aws_runs import RUNS, WENT_WELL, Reader, Told, state_of, where_of
 from bridge.sources.body import block_at
 from bridge.sources.fields import spelled, words
 from bridge.sources.texts import identity, texts_in
 
-Told = tuple[Mapping[str, Any], ...]
-
 _NAMES_MAX = 100  # of one message that are looked at
 _FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
-_UNDER_WAY = words(
-    "STARTED RESUMED IN_PROGRESS STOPPING STOPPED CANCELED CANCELLED SUPERSEDED"
-    " START STOP READY CREATED QUEUED INPROGRESS"  # of CodeDeploy
-    " STARTING RUNNING"  # of Glue
-)
 _COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
 _INSTANCE_UNDER_WAY = ("PENDING", "STOPPING", "SHUTTING-DOWN")
 _DEPLOYMENT = "SERVICE_DEPLOYMENT_"
 _WHY = ("error", "cause")
-_WENT_WELL = ("SUCCEEDED", "SUCCESS")
 
 
 def as_event(message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -144,7 +131,7 @@ def _vulnerability(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told
     if (arn := key_of(detail.get("findingArn"))) is None:
         return None
     resource = _first_of(detail.get("resources"))
-    name, title, status = text_of(resource.get("id")), text_of(detail.get("title")), _state(detail, "status")
+    name, title, status = text_of(resource.get("id")), text_of(detail.get("title")), state_of(detail, "status")
     told = {
         "fingerprint": arn,
         "title": f"{title} ({name})" if title and name else title,
@@ -163,7 +150,7 @@ def _first_of(values: Any) -> Mapping[str, Any]:
 
 def _service(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
     """A service of ECS, or its deployment."""
-    resources, what = texts_in(event.get("resources")), _state(detail, "eventName")
+    resources, what = texts_in(event.get("resources")), state_of(detail, "eventName")
     if what is None or not resources:
         return None
     about = "deployment" if what.startswith(_DEPLOYMENT) else "service"
@@ -192,7 +179,7 @@ def _compliance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | s
         return f"Config cannot say yet whether {resource} keeps to {rule}"
     kind = text_of(detail.get("resourceType"))
     told = {
-        "fingerprint": identity("config", *_where(event), rule, kind or "", resource),
+        "fingerprint": identity("config", *where_of(event), rule, kind or "", resource),
         "title": f"{resource} breaks the rule {rule}",
         "status": "resolved" if state in ("COMPLIANT", "NOT_APPLICABLE") else "firing",
         "description": text_of(block_at(detail, "newEvaluationResult").get("annotation")) or state,
@@ -203,7 +190,7 @@ def _compliance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | s
 
 def _execution(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
     """An execution of a state machine of Step Functions."""
-    arn, state = key_of(detail.get("executionArn")), _state(detail, "status")
+    arn, state = key_of(detail.get("executionArn")), state_of(detail, "status")
     machine = (text_of(detail.get("stateMachineArn")) or "").rpartition(":")[2]
     if arn is None or state is None or not machine:
         return None
@@ -213,7 +200,7 @@ def _execution(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | s
     told = {
         "fingerprint": identity("execution", arn),
         "title": f"Step Functions {machine} ({name})",
-        "status": "resolved" if state in _WENT_WELL else "firing",
+        "status": "resolved" if state in WENT_WELL else "firing",
         "description": ": ".join(text for text in (state, *map(text_of, map(detail.get, _WHY))) if text is not None),
         "starts_at": detail.get("startDate"),
         "labels": {"state_machine": machine, "execution": name, "state": state},
@@ -241,13 +228,13 @@ def _command(command: Mapping[str, Any]) -> Told | str | None:
 
 def _instance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
     """A machine of EC2."""
-    machine, state = key_of(detail.get("instance-id")), _state(detail, "state")
+    machine, state = key_of(detail.get("instance-id")), state_of(detail, "state")
     if machine is None or state is None:
         return None
     if state in _INSTANCE_UNDER_WAY:
         return f"the instance {machine} is {state}"
     told = {
-        "fingerprint": identity("instance", *_where(event), machine),
+        "fingerprint": identity("instance", *where_of(event), machine),
         "title": f"EC2 instance {machine} is {state.lower()}",
         "status": "resolved" if state == "RUNNING" else "firing",
         "labels": {"instance": machine, "state": state},
@@ -255,62 +242,12 @@ def _instance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str
     return (told,)
 
 
-def _where(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Account and region."""
-    return key_of(event.get("account")) or "", key_of(event.get("region")) or ""
-
-
-def _run(event: Mapping[str, Any], service: str, name: str | None, state: str | None, run: Any) -> Told | str | None:
-    if name is None or state is None:
-        return None
-    if state in _UNDER_WAY:
-        return f"a run of {name} that is {state} says neither that it works nor that it fails"
-    told = {
-        "fingerprint": identity(service, *_where(event), name),
-        "title": f"{service} {name}",
-        "status": "resolved" if state in _WENT_WELL else "firing",
-        "description": f"{state}: {text_of(run) or name}",
-        "labels": {"name": name, "state": state},
-    }
-    return (told,)
-
-
-def _pipeline(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
-    return _run(
-        event, "CodePipeline", key_of(detail.get("pipeline")), _state(detail, "state"), detail.get("execution-id")
-    )
-
-
-def _build(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
-    name, state = key_of(detail.get("project-name")), _state(detail, "build-status")
-    return _run(event, "CodeBuild", name, state, detail.get("build-id"))
-
-
-def _deployment(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
-    application, group = key_of(detail.get("application")), key_of(detail.get("deploymentGroup"))
-    name = f"{application}/{group}" if application and group else None
-    return _run(event, "CodeDeploy", name, _state(detail, "state"), detail.get("deploymentId"))
-
-
-def _job(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
-    told = _run(event, "Glue", key_of(detail.get("jobName")), _state(detail, "state"), detail.get("message"))
-    return told if not isinstance(told, tuple) else tuple({**one, "severity": detail.get("severity")} for one in told)
-
-
-def _state(detail: Mapping[str, Any], name: str) -> str | None:
-    state = text_of(detail.get(name))
-    return None if state is None else state.upper()
-
-
-_BY_KIND: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Told | str | None]] = {
-    "CodePipeline Pipeline Execution State Change": _pipeline,
-    "CodeBuild Build State Change": _build,
-    "CodeDeploy Deployment State-change Notification": _deployment,
+_BY_KIND: Mapping[str, Reader] = {
+    **RUNS,
     "Config Rules Compliance Change": _compliance,
     "EC2 Instance State-change Notification": _instance,
     "ECS Deployment State Change": _service,
     "ECS Service Action": _service,
-    "Glue Job State Change": _job,
     "Step Functions Execution Status Change": _execution,
     "Inspector2 Finding": _vulnerability,
     "Security Hub Findings - Imported": _findings,
