@@ -26,6 +26,12 @@ Facts, and what is decided of them:
   (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-sns-examples.html; read 2026-11).
 - EC2: an instance that stopped or was terminated is one problem until it runs again; what leads there is a Notice
   (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html; own knowledge).
+- EC2 Auto Scaling: a launch or termination that failed is one problem for its group, as through SNS; what it did is a
+  Notice (https://docs.aws.amazon.com/autoscaling/ec2/userguide/automating-ec2-auto-scaling-with-eventbridge.html; own
+  knowledge).
+- Trusted Advisor: a check of one resource, from WARN or ERROR to OK; one without a resource, as a limit of a service,
+  is known by what the item names (https://docs.aws.amazon.com/awssupport/latest/user/cloudwatch-events-ta.html; read in
+  part 2026-11).
 - DevOps Guru: an insight is one problem from NEW_INSIGHT to CLOSED_INSIGHT
   (https://docs.aws.amazon.com/devops-guru/latest/userguide/working-with-eventbridge.html; own knowledge).
 """
@@ -38,13 +44,21 @@ from bridge.sources.absent import key_of, text_of
 from bridge.sources.aws_runs import RUNS, WENT_WELL, Reader, Told, state_of, where_of
 from bridge.sources.body import block_at
 from bridge.sources.fields import spelled, words
-from bridge.sources.texts import identity, texts_in
+from bridge.sources.texts import identity, scalar_pairs, texts_in
 
 _NAMES_MAX = 100  # of one message that are looked at
 _FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
 _COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
 _INSTANCE_UNDER_WAY = ("PENDING", "STOPPING", "SHUTTING-DOWN")
 _DEPLOYMENT = "SERVICE_DEPLOYMENT_"
+_SCALING = (
+    "EC2 Instance Launch Successful",
+    "EC2 Instance Launch Unsuccessful",
+    "EC2 Instance Terminate Successful",
+    "EC2 Instance Terminate Unsuccessful",
+    "EC2 Instance-launch Lifecycle Action",
+    "EC2 Instance-terminate Lifecycle Action",
+)
 _WHY = ("error", "cause")
 
 
@@ -242,10 +256,50 @@ def _instance(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str
     return (told,)
 
 
+def _check(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """One item of a check of Trusted Advisor."""
+    name, status = key_of(detail.get("check-name")), state_of(detail, "status")
+    if name is None or status is None:
+        return None
+    if status == "INFO":
+        return f"the check {name} looked at something that is left out"
+    item = block_at(detail, "check-item-detail")
+    resource = key_of(detail.get("resource_id"))
+    named = [text for field in ("Region", "Service", "Limit Name", "Resource") if (text := key_of(item.get(field)))]
+    about = resource or "/".join(named)
+    told = {
+        "fingerprint": identity("check", *where_of(event), name, about),
+        "title": f"{name}: {about}" if about else name,
+        "status": "resolved" if status == "OK" else "firing",
+        "severity": {"ERROR": "error", "WARN": "warning"}.get(status),
+        "description": ", ".join(f"{key}: {value}" for key, value in scalar_pairs(item) if value is not None),
+        "labels": {"check": name, "resource": resource, "status": status},
+    }
+    return (told,)
+
+
+def _scaling(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | str | None:
+    """What EC2 Auto Scaling did to a group, or could not do."""
+    what, group = text_of(event.get("detail-type")) or "", key_of(detail.get("AutoScalingGroupName"))
+    if group is None:
+        return None
+    if not what.endswith("Unsuccessful"):
+        return f"EC2 Auto Scaling tells what it did to {group}"
+    told = {
+        "fingerprint": identity("scaling", *where_of(event), what, group),
+        "title": f"{what} ({group})",
+        "description": text_of(detail.get("StatusMessage")) or text_of(detail.get("Cause")),
+        "labels": {"group": group, "instance": detail.get("EC2InstanceId")},
+    }
+    return (told,)
+
+
 _BY_KIND: Mapping[str, Reader] = {
     **RUNS,
     "Config Rules Compliance Change": _compliance,
     "EC2 Instance State-change Notification": _instance,
+    **dict.fromkeys(_SCALING, _scaling),
+    "Trusted Advisor Check Item Refresh Notification": _check,
     "ECS Deployment State Change": _service,
     "ECS Service Action": _service,
     "Step Functions Execution Status Change": _execution,
