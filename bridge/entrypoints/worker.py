@@ -41,6 +41,7 @@ from bridge.entrypoints.confirming import CONFIRM_TOPIC
 DRAIN_FOR_S = 2.0  # nothing new is claimed after this: other lanes want the worker too
 RECORD_AGAIN_AFTER_S = (0.2, 1.0, 3.0)  # with the send's 10 s well inside the lease of 30 s
 FETCH_FOR_S = 8.0  # no further page after this: with the last one's deadline of 10 s it ends within the job's 20 s
+LEDGER_REST_S = 1.0  # of a worker whose jobs find a ledger that takes nothing
 NAMES_MAX = 20_000  # of one list
 NOT_BUILT_MAX = 5  # attempts that fail by our own fault before the delivery is a dead letter
 RESPONSE_KEEPS_BYTES = 4096
@@ -345,6 +346,8 @@ class _Process:
     queue: Queue
     confirm: Callable[[str], None] | None = None  # makes the call that an event asked for
     is_cut_off: bool = False  # the last job found no ledger
+    failures: int = 0  # jobs in a row that found none
+    rests_until: float = 0.0  # monotonic: no job is taken before
 
 
 _process: _Process | None = None
@@ -372,14 +375,24 @@ def drain(lane: str) -> None:
     try:
         with cpu.staying():
             more = _process.drainer.drain(lane)
-    except LedgerUnavailable:
-        _process.is_cut_off = True
-        with suppress(QueueUnavailable):  # somebody else may reach it, and the lane is armed for this job
-            _process.queue.enqueue_drain(lane)
-        raise
+    except LedgerUnavailable as error:
+        _cut_off(_process, lane, error)
+        return
+    _process.failures = 0
     if more:
         with suppress(QueueUnavailable):
             _process.queue.poke(lane)
+
+
+def _cut_off(process: _Process, lane: str, error: LedgerUnavailable) -> None:
+    """A job found no ledger: it is over, and no failure that Redis should keep, for another one does the same."""
+    logs.get().error(logs.LEDGER_UNAVAILABLE, reason=str(error))
+    process.is_cut_off = True
+    process.failures += 1
+    if process.failures > 1:  # it answers, and takes nothing: a disk is full, say
+        process.rests_until = time.monotonic() + LEDGER_REST_S
+    with suppress(QueueUnavailable):  # somebody else may reach it, and the lane is armed for this job
+        process.queue.enqueue_drain(lane)
 
 
 def is_able() -> bool:
@@ -389,6 +402,8 @@ def is_able() -> bool:
     """
     if _process is None or not _process.is_cut_off:
         return True
+    if time.monotonic() < _process.rests_until:
+        return False
     try:
         _process.drainer.ledger.time()
         _process.drainer.take_back()

@@ -60,6 +60,8 @@ class Drainer:
     def drain(self, lane):
         note(f"began:{lane}")
         self.ledger.time()
+        if (folder / "full").exists():
+            raise LedgerUnavailable("the disk is full")
         if lane.startswith("slow"):
             while not (folder / "go on").exists():
                 time.sleep(0.005)
@@ -355,6 +357,25 @@ def test_a_worker_that_is_cut_off_from_the_ledger_leaves_its_job_and_all_others_
     assert queue.outstanding() == 2
     cut_off.unlink()
     eventually(lambda: sorted(crew.notes()[1:]) == ["began:a", "began:b", "ended:a", "ended:b"])
+
+
+def test_a_ledger_that_answers_and_takes_nothing_is_tried_once_a_second_and_fills_no_log_and_no_redis(
+    queue: Queue, client: "redis.Redis", crew: Crew, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    full.touch()
+    crew.start()
+    queue.enqueue_drain("a")
+    eventually(lambda: len(crew.notes()) >= 4)
+    began = len(crew.notes())
+    time.sleep(3.0)
+    assert len(crew.notes()) - began <= 5
+    assert [row["reason"] for row in crew.events("ledger_unavailable")] == ["the disk is full"]
+    assert crew.events("job_failed") == []
+    assert client.zcard("rq:failed:ib-drain") == 0
+    assert len(client.keys("rq:job:*") + client.keys("rq:results:*")) <= 1
+    full.unlink()
+    eventually(lambda: "ended:a" in crew.notes())
 
 
 def test_a_worker_killed_in_mid_job_leaves_nothing_that_blocks_or_runs_again(
