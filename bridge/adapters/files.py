@@ -81,6 +81,14 @@ def replace_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Into whatever is there: a file, a pipe. Raises OSError with its name, which one of a full disk lacks."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 class FileLock:
     """An exclusive lock that any number of threads and processes on this machine share; fair enough to wait in line.
 

@@ -68,6 +68,16 @@ def test_init_on_a_full_disk_leaves_no_half_a_file_that_the_next_try_would_take_
     assert _contents(half) == _contents(whole)
 
 
+def test_results_for_a_full_disk_are_a_sentence(folder: Path) -> None:
+    done = subprocess.run(
+        [*CLI, "test", "--junit", "results.xml"], cwd=folder, env=environment(), capture_output=True, text=True,
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)),
+    )  # fmt: skip
+    assert done.returncode == PROBLEMS
+    assert "incident-bridge: results.xml cannot be read or written: File too large; " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def _contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

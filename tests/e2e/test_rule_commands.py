@@ -2,7 +2,9 @@
 
 import json
 import re
+import resource
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from bridge.entrypoints.cli.sending import sample_bytes
 from bridge.sandbox.pages import title_of
-from tests.e2e.processes import Bridge, alert, write_configuration
+from tests.e2e.processes import CLI, Bridge, alert, write_configuration
 from tests.e2e.test_commands import FINE, PROBLEMS, USAGE, Ran, run
 
 pytestmark = pytest.mark.e2e
@@ -283,6 +285,27 @@ def test_capture_writes_a_redacted_fixture_and_a_test_of_what_is_decided(bridge:
     assert again.code == PROBLEMS
     assert "nothing was written (--force writes over it)" in again.err
     assert told(bridge, "capture", event, "--to", str(tmp_path), "--force", "--name", stem[:-7]).code == FINE
+
+
+def test_capture_on_a_full_disk_leaves_the_fixture_that_is_there_whole(bridge: Bridge, tmp_path: Path) -> None:
+    """No file may be longer than half of the fixture."""
+    event = bridge.deliver(alert("Capture me whole", account="pd", description="so much " * 1_000))["event"]
+    words = ("capture", event, "--to", str(tmp_path), "--name", "whole", "--force")
+    assert told(bridge, *words).code == FINE
+    fixture = tmp_path / "fixtures" / "whole.json"
+    before = fixture.read_bytes()
+    limit = len(before) // 2
+    for tried, refused in ((words, fixture), (("export", str(tmp_path / "x")), tmp_path / "x" / "lab")):
+        done = subprocess.run(
+            [*CLI, *tried, "--config", str(bridge.config)], cwd=bridge.folder, env=bridge.env(), capture_output=True,
+            text=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )  # fmt: skip
+        assert done.returncode == PROBLEMS
+        assert f"incident-bridge: {refused}" in done.stderr
+        assert " cannot be read or written: File too large" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert fixture.read_bytes() == before
+    assert sorted(one.name for one in fixture.parent.iterdir()) == ["whole.headers.json", "whole.json"]
 
 
 # -- schema

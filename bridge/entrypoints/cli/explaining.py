@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bridge.adapters.files import replace_bytes
 from bridge.domain.alert import Alert, Reading, Webhook
 from bridge.domain.keys import canonical
 from bridge.entrypoints.cli import PROBLEMS_FOUND, config_option, json_option, say, tell
@@ -22,7 +23,6 @@ from bridge.entrypoints.cli.traffic import (
     redactor_of,
     stored_event,
     webhook_of,
-    written,
 )
 from bridge.explain.plain import as_json as explanation_json
 from bridge.explain.values import AlertExplanation, Answer, Explanation, Kind, Request, RuleAnswer, Verdict
@@ -283,8 +283,9 @@ def capture(
     if there and not force:
         say(f"{there[0]} exists and is left alone; nothing was written (--force writes over it)")
         return PROBLEMS_FOUND
-    written(files)
-    for path in files:
+    for path, content in files.items():  # the test last: `up` may take it the moment it is there
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_bytes(path, content)
         tell(f"wrote {path}")
     say("look through the fixture before it goes into a repository: what is secret in it, only you know")
     return 0

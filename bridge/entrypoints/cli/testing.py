@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import click
 
+from bridge.adapters.files import write_bytes
 from bridge.config.rule_tests import Case, read_cases, test_files
 from bridge.config.texts import text_in
 from bridge.domain.errors import ConfigError, Problem
@@ -77,7 +78,7 @@ def test(
     never = [rule.id for rule in loaded.book.rules if rule.id not in matched]
     failed = sum(not result["ok"] for result in results)
     if junit is not None:
-        junit.write_bytes(_junit(results, problems))
+        write_bytes(junit, _junit(results, problems))
     if as_json:
         ok = not failed and not problems and missing is None
         said = [problem.as_json() for problem in problems]

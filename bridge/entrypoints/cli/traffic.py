@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bridge.adapters.files import write_bytes
 from bridge.adapters.ids import made_at
 from bridge.config import units
 from bridge.config.models import Settings
@@ -211,4 +212,4 @@ def written(files: Mapping[Path, bytes]) -> None:
     """The files are there, and the folders they lie in."""
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_bytes(path, content)
