@@ -279,6 +279,22 @@ def test_of_a_batch_those_alerts_are_listed_that_were_asked_for_or_tell_most(led
     assert [told(1, **one) for one in asked] == [["unsaid"], ["again"], ["warns"], ["nobody"], ["critical"]]
 
 
+def test_a_list_says_which_alerts_opened_what_could_not_be_sent(ledger: Ledger) -> None:
+    dead(ledger, "unsent")
+    settle(ledger, fires("waits"), fires("unsent-not"))
+    ids = [event["id"] for event in ledger.events(EventQuery()).items]
+
+    def states(most: int | None) -> dict[str, tuple[str, str]]:
+        lines = [line for found in ledger.event_lines(ids, most).values() for line in found]
+        return {line["fingerprint"]: (line["outcome"], line["incident_state"]) for line in lines}
+
+    pending = ("opened", "pending")
+    assert states(None) == states(9) == {"unsent": ("opened", "dead"), "waits": pending, "unsent-not": pending}
+    rows = re.findall(r"<tr>.*?</tr>", Browser(web_app(ledger)).get("/events").text, re.DOTALL)
+    (marked,) = (row for row in rows if '<span class="chip bad">dead</span>' in row)
+    assert "unsent is down" in marked
+
+
 def test_what_is_bound_to_an_account_that_is_not_configured_is_on_the_first_page(ledger: Ledger) -> None:
     pages = Browser(web_app(ledger))
     settle(ledger, fires("a"))

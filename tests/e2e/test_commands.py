@@ -476,6 +476,8 @@ def test_a_dead_letter_is_listed_shown_and_replayed(bridge: Bridge) -> None:
     assert shown["request"]["fields"]["title"] == "to be replayed"
     assert [(one["status"], one["reason"]) for one in shown["attempts"]] == [(400, "bad_request")] * 2
     assert re.search(r"\(rule at rules/\S+:\d+:\d+\)$|field 'title', rules/\S+:\d+:\d+\)$", shown["detail"])
+    events = run(bridge.folder, "events", "-q", "to be replayed")
+    assert " to be replayed  opened, dead  " in events.out
 
     ran = run(bridge.folder, "dead", "replay", letter)
     assert (ran.code, ran.out) == (FINE, f"{letter} waits in lane pd\n")

@@ -155,7 +155,7 @@ def event_item(row: Row) -> dict[str, Any]:
 def event_alerts(
     transaction: Transaction, ids: Sequence[str], most: int | None = None, query: EventQuery = EVERYTHING
 ) -> dict[str, list[dict[str, Any]]]:
-    """A short line per alert of these events: title, status, outcome, rule, incident.
+    """A short line per alert of these events: title, status, outcome, rule, incident and what has become of it.
 
     Of each event `most` lines, the most telling first: what a query asks for, then what is no repetition, then what is
     severe. A list of batches would be megabytes long otherwise.
@@ -165,14 +165,20 @@ def event_alerts(
     if most is not None:
         number = func.row_number().over(partition_by=alerts.c.event_id, order_by=_telling_first(query)).label("number")
         numbered = wanted.add_columns(number).subquery()
-        wanted = select(numbered).where(numbered.c.number <= most).order_by(numbered.c.event_id, numbered.c.number)
+        shown = select(numbered, _state_of(numbered.c.incident_id)).where(numbered.c.number <= most)
+        wanted = shown.order_by(numbered.c.event_id, numbered.c.number)
     else:
-        wanted = wanted.order_by(alerts.c.event_id, alerts.c.position)
+        wanted = wanted.add_columns(_state_of(alerts.c.incident_id)).order_by(alerts.c.event_id, alerts.c.position)
     found: dict[str, list[dict[str, Any]]] = {}
     for row in transaction.connection.execute(wanted).mappings():
         line = {key: row[key] for key in keys[:6]}
-        found.setdefault(row["event_id"], []).append({**line, "incident": row["incident_id"]})
+        about = {"incident": row["incident_id"], "incident_state": row["incident_state"]}
+        found.setdefault(row["event_id"], []).append({**line, **about})
     return found
+
+
+def _state_of(incident_id: ColumnElement[Any]) -> ColumnElement[Any]:
+    return select(incidents.c.state).where(incidents.c.id == incident_id).scalar_subquery().label("incident_state")
 
 
 def _telling_first(query: EventQuery) -> list[ColumnElement[Any]]:

@@ -107,7 +107,13 @@ def _event_rows(item: Any, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not lines:
         what = "rejected" if item["state"] == "rejected" else "no alerts"
         return [{**base, "title": item["reason"], "outcome": what}]
-    return [{**base, **line} for line in lines]
+    return [{**base, **line, "outcome": _became(line)} for line in lines]
+
+
+def _became(line: dict[str, Any]) -> str:
+    """An alert that opened an incident which could not be sent has paged nobody."""
+    dead = line["outcome"] == Outcome.OPENED.value and line["incident_state"] == IncidentState.DEAD.value
+    return f"{line['outcome']}, {line['incident_state']}" if dead else str(line["outcome"])
 
 
 @click.command()
