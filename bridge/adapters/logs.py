@@ -44,6 +44,7 @@ RULES_NOT_TAKEN = "rules_not_taken"
 RELOAD_FINISHED = "reload_finished"
 RELOAD_REFUSED = "reload_refused"
 SILENCE_UNREADABLE = "silence_unreadable"
+SILENCE_OVER = "silence_over"
 VALKEY_FAILED = "valkey_failed"
 
 # What lasts is found again by every thread of every process at its next try: three lines a second, measured.

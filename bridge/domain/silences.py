@@ -1,7 +1,7 @@
 """Silences: for a while, alerts that match open nothing. Each has an end, an author and a reason.
 
 A silence hides no critical unless it was asked to. What it hides is on record with its id and is not lost: once it is
-over, the next report of a problem that still fires pages. What is over is always passed on.
+over, what nothing was said of since is received again, and pages. What is over is always passed on.
 """
 
 from collections.abc import Collection, Iterable, Mapping

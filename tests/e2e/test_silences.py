@@ -1,9 +1,11 @@
 """Silences on a running bridge: through the API and the command line, in every web process, within two seconds."""
 
 import json
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +146,69 @@ def test_the_command_adds_tries_lists_and_ends_silences(bridge: Bridge) -> None:
         (("expire", "nothing"), 1),
     ):
         assert command(bridge, *words).returncode == code, words
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Iterator[Bridge]:
+    """With workers and a clock."""
+    with Bridge(tmp_path) as running:
+        yield running
+
+
+def hidden(bridge: Bridge, *titles: str) -> dict[str, Any]:
+    """One webhook of alerts that a silence of `env: quiet` hides; the answer."""
+    body = [alert(title, severity="error", labels={"env": "quiet"}) for title in titles]
+    answer = bridge.deliver(body if len(body) > 1 else body[0])
+    assert {one["outcome"] for one in bridge.get(f"events/{answer['event']}")["alerts"]} == {"silenced"}
+    return answer
+
+
+def titles(bridge: Bridge) -> list[str]:
+    return [one.incident["title"] for one in bridge.upstream()]
+
+
+@pytest.mark.parametrize("ends", ["by itself", "by hand", "while every web process is killed"])
+def test_what_fires_on_pages_once_when_its_silence_is_over_though_nobody_repeats_it(whole: Bridge, ends: str) -> None:
+    """Most senders report a problem once. Two web processes look."""
+    length = "6s" if ends == "by itself" else "1h"
+    made = add(whole, match={"labels.env": "quiet"}, **{"for": length}).json()
+    whole.eventually(lambda: whole.get("silences")["items"][0]["state"] == "active")
+    time.sleep(TAKEN_WITHIN_S)
+    hidden(whole, "fires on", "over before the end")
+    hidden(whole, "comes again")
+    hidden(whole, "comes again")
+    whole.deliver(alert("over before the end", status="resolved", labels={"env": "quiet"}))
+    assert whole.upstream() == []
+    if ends == "by hand":
+        assert end(whole, made["id"]).status_code == 200
+    if ends == "while every web process is killed":
+        whole.kill("web")
+        ended = command(whole, "expire", made["id"])
+        assert ended.returncode == 0, ended.stderr
+        whole.start("web")
+        whole.answers()
+    for title in ("fires on", "comes again"):
+        whole.arrives(title, 30.0)
+    time.sleep(12.0)  # two looks more of each process
+    assert sorted(titles(whole)) == ["comes again", "fires on"]
+    told = [one for one in whole.every("events") if one["alerts"]]
+    assert len(told) == 6, "three that were hidden, one that ended, two that were heard"
+    whole.deliver(alert("fires on", status="resolved"))
+    whole.eventually(lambda: whole.upstream("fires on")[0].incident["status"] == "resolved")
+
+
+def test_what_cannot_be_read_any_more_is_said_and_keeps_nothing_else_back(whole: Bridge) -> None:
+    made = add(whole, match={"labels.env": "quiet"}).json()
+    time.sleep(2 * TAKEN_WITHIN_S)
+    gone = hidden(whole, "without a body")
+    hidden(whole, "with one")
+    with sqlite3.connect(whole.ledger) as ledger:
+        ledger.execute("UPDATE events SET body = NULL WHERE id = ?", (gone["event"],))
+    assert end(whole, made["id"]).status_code == 200
+    whole.arrives("with one", 30.0)
+    assert titles(whole) == ["with one"]
+    said = [json.loads(line) for line in whole.said("web").splitlines() if '"silence_over"' in line]
+    unread = [one for one in said if one["hidden_event"] == gone["event"]]
+    assert unread
+    assert "its body is no longer kept" in unread[0]["reason"]
+    assert not [one for one in said if one["hidden_event"] != gone["event"] and "reason" in one]

@@ -114,7 +114,7 @@ def silences_add(
 @click.option("--author", help="Who ends it; else your login name.")
 @config_option
 def silences_expire(silence_id: str, author: str | None, config: Path) -> int:
-    """End a silence now. Its record stays; problems that still fire page with their next report."""
+    """End a silence now. Its record stays; problems that still fire page within seconds."""
     with opened(config) as (ledger, _):
         no_such = (None, False)
         by = author or user_name()

@@ -37,6 +37,7 @@ NOT_MEANT = "received again for another alert of the same webhook"
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
 Decide = Callable[[tuple[Reading, ...]], tuple[Decided, ...]]
+Chosen = Callable[[tuple[Reading, ...]], tuple[Reading, ...]]  # which of a webhook's readings count
 
 
 class Ruling(Protocol):
@@ -146,9 +147,22 @@ def taken_again(receiver: Receiver, webhook: Webhook, only: Collection[int] | No
 
     `only` the alerts at these positions count then, as if said now: what came since makes none of them late.
     """
+    chosen = tuple if only is None else partial(_only, only, said_now=True)
+    return _settled_again(receiver, webhook, None, chosen).event_id
+
+
+def heard_at_last(receiver: Receiver, webhook: Webhook, only: Collection[int], delivery_id: str) -> Settled:
+    """The alerts at these positions of a stored webhook are settled as a new event, once under this id.
+
+    They are as old as they are: what came since goes before them. Raises DecodeError, LedgerUnavailable.
+    """
+    return _settled_again(receiver, webhook, delivery_id, partial(_only, only, said_now=False))
+
+
+def _settled_again(receiver: Receiver, webhook: Webhook, delivery_id: str | None, chosen: Chosen) -> Settled:
     source = receiver.sources[webhook.source]
-    made = _receipt(receiver, source, webhook, zlib.compress(webhook.body, 1), None, only)
-    return receiver.settle(lambda: made).event_id
+    made = _receipt(receiver, source, webhook, zlib.compress(webhook.body, 1), delivery_id, chosen)
+    return receiver.settle(lambda: made)
 
 
 def _receipt(
@@ -157,7 +171,7 @@ def _receipt(
     safe: Webhook,
     packed: bytes,
     delivery_id: str | None,
-    only: Collection[int] | None = None,
+    chosen: Chosen = tuple,
 ) -> Receipt:
     """Read, decide and prepare; in the writer's thread as a rule. Raises DecodeError."""
     ruling = receiver.ruling()
@@ -170,14 +184,14 @@ def _receipt(
         body=safe.body,
         packed_body=packed,
         delivery_id=delivery_id,
-        decided=ruling.decide(readings if only is None else _said_now(readings, only)),
+        decided=ruling.decide(chosen(readings)),
         book=ruling.hash,
     )
 
 
-def _said_now(readings: Sequence[Reading], only: Collection[int]) -> tuple[Reading, ...]:
+def _only(only: Collection[int], readings: Sequence[Reading], *, said_now: bool) -> tuple[Reading, ...]:
     return tuple(
-        replace(one, reported_at=None)
+        (replace(one, reported_at=None) if said_now else one)
         if position in only and isinstance(one, Alert)
         else Notice(
             source=one.source, source_type=one.source_type, reason=NOT_MEANT, payload=one.payload, title=one.title

@@ -25,6 +25,8 @@ from bridge.entrypoints.web.poker import Poker
 from bridge.entrypoints.web.reloads import reload_families
 from bridge.entrypoints.web.ui.trials import Trials
 from bridge.entrypoints.web.ui.workshop import Workshop
+from bridge.entrypoints.web.unsilencing import LOOK_EVERY_S as UNSILENCING_EVERY_S
+from bridge.entrypoints.web.unsilencing import Unsilencing
 from bridge.entrypoints.web.waiting import Waiting
 
 SWITCH_EVERY_S = 0.02
@@ -86,7 +88,6 @@ class WebProcess:
         tally = health.Tally()
         flushing = Flushing(tally, ledger)
         flushing.start()
-        self._running = (pulse, writer, poker, keeper, watch, flushing, rounds)
         rates = wiring.rates(settings)
         incoming = receiver.Receiver(
             sources=wiring.sources(settings, wiring.certificates()),
@@ -97,6 +98,9 @@ class WebProcess:
             body_max_bytes=settings.server.max_body_bytes,
             count=tally.count,
         )
+        unsilencing = Repeating("unsilencing", Unsilencing(ledger, incoming).look, UNSILENCING_EVERY_S, at_once=True)
+        unsilencing.start()
+        self._running = (pulse, writer, poker, keeper, watch, flushing, rounds, unsilencing)
         reading = api.Api(
             ledger=ledger,
             gate=gate,
@@ -158,9 +162,10 @@ class WebProcess:
             self._waiting.stop()
         if self._running is None:
             return
-        pulse, writer, poker, keeper, watch, flushing, rounds = self._running
+        pulse, writer, poker, keeper, watch, flushing, rounds, unsilencing = self._running
         self._running = None
         watch.stop()
+        unsilencing.stop()
         rounds.stop()
         writer.close()
         poker.close()

@@ -1,10 +1,10 @@
 """The ledger as the rules use it: the book in force, silences, and what shadow rules would have done."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.adapters.ledger import books, shadows, silences
+from bridge.adapters.ledger import books, shadows, silences, unsilencing
 from bridge.adapters.ledger.books import InForce, Origin, RulesState, StoredBook
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.front.base import Base
@@ -89,6 +89,25 @@ class ForRules(Base):
         """Those that are not over."""
         with self.database.reading() as transaction:
             return silences.standing(transaction)
+
+    def silences_over(self) -> unsilencing.Look:
+        """Silences that ended since they were last looked for."""
+        with self.database.reading() as transaction:
+            return unsilencing.look(transaction)
+
+    def silence_hid(self, silence: unsilencing.Over) -> dict[str, tuple[int, ...]]:
+        """What a silence hid and nothing was said of since: positions of alerts in events."""
+        with self.database.reading() as transaction:
+            return unsilencing.hidden(transaction, silence)
+
+    def last_words(self, event_id: str, positions: Sequence[int]) -> tuple[int, ...]:
+        """Those of an event's alerts after which nothing was said of their problem."""
+        with self.database.reading() as transaction:
+            return unsilencing.last_words(transaction, event_id, positions)
+
+    def silences_reached(self, until: datetime) -> None:
+        """Silences that ended until then are done with."""
+        self._written(lambda transaction: unsilencing.reached(transaction, until))
 
     def silence_preview(
         self, matches: Callable[[Alert], bool], *, criticals: bool, within: timedelta, reads_payload: bool

@@ -90,7 +90,7 @@ def add_pages(routes: Blueprint, on: Quiet) -> None:
             return auditing.not_done("That silence was over already.", "/quiet")
         if on.keeper is not None:
             on.keeper.look()
-        flash("The silence is over: what still fires pages with its next report.")
+        flash("The silence is over: what still fires pages within seconds.")
         return redirect("/quiet", 303)
 
 
