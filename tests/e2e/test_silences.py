@@ -189,7 +189,7 @@ def test_what_fires_on_pages_once_when_its_silence_is_over_though_nobody_repeats
         whole.answers()
     for title in ("fires on", "comes again"):
         whole.arrives(title, 30.0)
-    time.sleep(12.0)  # two looks more of each process
+    time.sleep(6.0)  # a look more of each process
     assert sorted(titles(whole)) == ["comes again", "fires on"]
     told = [one for one in whole.every("events") if one["alerts"]]
     assert len(told) == 6, "three that were hidden, one that ended, two that were heard"

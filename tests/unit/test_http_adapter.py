@@ -294,10 +294,10 @@ def test_a_server_that_never_answers_is_a_timeout_after_sending(http: Http, upst
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
     ],
 )
-def test_an_answer_that_breaks_off_leaves_the_outcome_unknown(
-    http: Http, upstream: Callable[..., Upstream], text: bytes
-) -> None:
+def test_an_answer_that_breaks_off_leaves_the_outcome_unknown(upstream: Callable[..., Upstream], text: bytes) -> None:
+    http = Http(deadline_s=PATIENT_S, answer_max_bytes=1 << 16)
     missing = no_answer(http.send(request(upstream(ending_with(text)).url)))
+    http.close()
     assert (missing.reason, missing.sent) == (Reason.CONNECTION_LOST, True)
 
 
