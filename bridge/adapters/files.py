@@ -120,7 +120,12 @@ class FileLock:
             self._waiter = _one_thread()  # by somebody who takes the lock, and whom nobody asks to give it back
             self.__enter__()
             return
-        meanwhile(ours)
+        try:
+            meanwhile(ours)
+        except BaseException:  # the lock comes all the same, and nobody else would give it back
+            ours.result()
+            self.__exit__(None, None, None)
+            raise
         ours.result()
 
     def _taken_at_once(self) -> bool:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,20 @@ def test_without_a_thread_that_waits_for_it_it_is_waited_for_all_the_same_and_gi
         assert not had.wait(0.1)
         other.communicate()
         assert had.wait(10)
+    assert taken(lock).wait(10)
+
+
+def test_an_error_meanwhile_gives_it_back(tmp_path: Path) -> None:
+    """Every process on the machine would wait for it, for as long as this one lives."""
+    lock = FileLock(tmp_path / "lock")
+
+    def fails(_ours: Future[Any]) -> None:
+        raise MemoryError
+
+    with holding(lock.path) as other:
+        threading.Timer(0.1, other.kill).start()
+        with pytest.raises(MemoryError), lock.held(fails):
+            pass
     assert taken(lock).wait(10)
 
 
