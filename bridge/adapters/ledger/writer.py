@@ -8,6 +8,7 @@ fails is written again one by one, so that one webhook never spoils its neighbou
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -63,6 +64,7 @@ class Writer:
         self._waiting: queue.SimpleQueue[_Slip | object] = queue.SimpleQueue()
         self._ended = False
         self._ready: list[_Slip] = []  # prepared; the writing thread's own
+        self._apart: deque[_Slip] = deque()  # of a batch that failed, each to be written alone; its own, too
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -88,14 +90,18 @@ class Writer:
         self._thread.join(timeout=ANSWER_WITHIN_S)
 
     def _run(self) -> None:
-        while not self._ended:
+        while self._apart or self._ready or not self._ended:
             try:
                 self._round()
             except Exception:  # noqa: BLE001 - the outermost frame of the thread: without it nothing is stored any more
                 logs.get().error(logs.TASK_FAILED, task=self._thread.name, exc_info=True)
 
     def _round(self) -> None:
-        self._take(self._waiting.get())
+        if self._apart:
+            self._commit([self._apart.popleft()], together=False)
+            return
+        if not self._ready:  # else they were prepared for a batch that failed before it took them along
+            self._take(self._waiting.get())
         while not self._waiting.empty() and len(self._ready) < BATCH_MAX:
             self._take(self._waiting.get())
         if self._ready:
@@ -142,8 +148,7 @@ class Writer:
             if len(batch) == 1:
                 batch[0].settle(None, error)
                 return
-            for slip in batch:
-                self._commit([slip], together=False)
+            self._apart.extend(batch)
         else:
             try:
                 if lanes:
