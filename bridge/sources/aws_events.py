@@ -64,9 +64,10 @@ _WHY = ("error", "cause")
 
 def as_event(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """A notification of the developer tools as the event it was made of; any other message as it is."""
-    if "detail-type" in message or text_of(message.get("detailType")) is None or not block_at(message, "detail"):
+    kind, origin = text_of(message.get("detailType")), text_of(message.get("source")) or ""
+    if "detail-type" in message or kind is None or not block_at(message, "detail") or not origin.startswith("aws."):
         return message
-    return {**message, "detail-type": message["detailType"]}
+    return {**message, "detail-type": kind}
 
 
 def told_by_service(message: Mapping[str, Any]) -> Told | str | None:

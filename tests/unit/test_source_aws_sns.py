@@ -607,6 +607,13 @@ def test_a_notification_rule_that_tells_nothing_of_a_run_pages(broken: dict[str,
     assert alert.status is Status.FIRING
 
 
+@pytest.mark.parametrize("source", [None, "backups", 7])
+def test_a_message_of_ones_own_with_a_detail_type_is_read_as_it_is(source: Any) -> None:
+    own = {"detailType": "backup", "source": source, "id": "job-7", "status": "resolved", "detail": {"tables": 3}}
+    (alert,) = readings_of(in_envelope(own))
+    assert (alert.fingerprint, alert.status) == ("key:job-7", Status.RESOLVED)
+
+
 @pytest.mark.parametrize("state", ["STARTED", "IN_PROGRESS", "SUPERSEDED", "STOPPED", "START", "READY", "RUNNING"])
 @pytest.mark.parametrize("run", [pipeline, build, deployment, job])
 def test_a_run_under_way_pages_nobody(run: Any, state: str) -> None:
