@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from bridge.adapters.ledger import Claimed, Ledger, receipt
 from bridge.adapters.ledger.engine import Database
-from bridge.adapters.ledger.moving import CHUNK_ROWS, Moved, NotMoved, NotPaused, move
+from bridge.adapters.ledger.moving import CHUNK_ROWS, Moved, NotMoved, NotPaused, called, move
 from bridge.adapters.ledger.schema import metadata
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.domain.alarms import BEATS_WITHIN
@@ -275,3 +275,18 @@ def test_letters_that_postgresql_refuses_are_carried_as_signs(tmp_path: Path, po
     assert [one["title"] for one in new.incidents(limit=1).items] == ["a�b"]
     for one in (old, new, target):
         one.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("u:hidden@db.example.com/name", "u:***@db.example.com/name"),
+        ("u@db.example.com/name?password=hidden&sslpassword=hidden", "u@db.example.com/name"),
+        ("u@/name?host=a&host=b&password=hidden", "u@/name?host=a&host=b"),
+    ],
+)
+def test_a_ledger_is_called_by_where_it_is_without_its_password(address: str, name: str) -> None:
+    """The name stands on the screen and in the audit."""
+    ledger = Database(f"postgresql+psycopg://{address}")
+    assert called(ledger) == f"postgresql+psycopg://{name}"
+    ledger.close()

@@ -61,8 +61,13 @@ class Moved:
 
 
 def called(database: Database) -> str:
-    """A ledger's name for people: its file, or its address without the password."""
-    return str(database.file) if database.file is not None else make_url(database.url).render_as_string()
+    """A ledger's name for people: its file, or its address without what it is opened with."""
+    if database.file is not None:
+        return str(database.file)
+    address = make_url(database.url)
+    # of the options only where it is: a password may be one of them
+    places = {name: value for name, value in address.query.items() if name in ("host", "port", "dbname", "user")}
+    return address.set(query=places).render_as_string()
 
 
 def move(source: Database, target: Database, within: timedelta, counted: Callable[[int, int], None]) -> Moved:
