@@ -65,7 +65,11 @@ class Difference:
     alert: str  # its title
     old: Side | None
     new: Side | None
-    details: tuple[str, ...]  # clauses, for people
+    details: tuple[str, ...]  # a clause for each change, in their order, and what holds for all of them after those
+
+    def said_of(self, change: Change) -> tuple[str, ...]:
+        """The clauses about one of its changes."""
+        return (self.details[self.changes.index(change)], *self.details[len(self.changes) :])
 
 
 Names = Mapping[tuple[str, str], Sequence[NamedThing]]  # (account, kind) -> what is known to be there

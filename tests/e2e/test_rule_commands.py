@@ -187,6 +187,26 @@ def test_diff_of_the_same_rules_says_so_and_can_tell_a_script(bridge: Bridge, tm
     assert told(bridge, "diff", ".", str(other), "--since", "1h", "--fail").code == PROBLEMS
 
 
+def test_each_table_of_a_diff_says_the_change_it_is_about(quiet: Path, tmp_path: Path) -> None:
+    export = quiet / "exported" / "lab"
+    export.mkdir(parents=True)
+    (export / "an-event.json").write_text(json.dumps(alert("Replica of orders-db in eu-1 is half an hour behind")))
+    for name, service, urgency in (("old", "Catch-all", "low"), ("new", "Checkout API", "high")):
+        (quiet / name).mkdir()
+        (quiet / name / "a.yaml").write_text(
+            f"rules:\n  - {{id: of-{name}, account: pd, match: {{}}, incident: {{title: 'In the {name} words: "
+            f"{{{{ alert.title }}}}', service: {service}, urgency: {urgency}}}}}\nunmatched: record\n"
+        )
+    ran = run(quiet, "diff", "old", "new", "--events", "exported")
+    assert ran.code == FINE, ran.err
+    of = {part.split()[1].rstrip(":"): part for part in ran.out.split("\n\n")[1:]}
+    assert "title 'In the old words" in of["retitled"]
+    assert 'key from ["Catch-all","lab"' in of["rekeyed"]
+    assert "  field urgency 'low' becomes 'high'; by rule of-new instead of of-old" in of["reprioritised"]
+    assert "  other fields: service; by rule" in of["changed"]
+    assert "words" not in of["rekeyed"] + of["reprioritised"] + of["changed"]
+
+
 @pytest.mark.parametrize("command", ["diff rules rules --fail", "check --offline --keys"])
 def test_a_folder_that_is_no_export_proves_nothing(quiet: Path, command: str) -> None:
     export = quiet / "exported" / "lab"

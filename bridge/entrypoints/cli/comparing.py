@@ -194,20 +194,21 @@ def _report_shown(comparison: Comparison, examples: Mapping[Change, Sequence[Dif
         if number:
             tell("")
             tell(f"{number:,} {change.value}: {_MEANING[change]}")
-            rows = [_example_row(one) for one in examples[change]]
+            rows = [_example_row(one, change) for one in examples[change]]
             if rows:
                 columns = {"EVENT": "event", "SOURCE": "source", "RULE": "rule", "ALERT": "title"}
                 shown({**columns, "WHAT CHANGES": "detail"}, rows, "")
 
 
-def _example_row(one: Difference) -> dict[str, Any]:
+def _example_row(one: Difference, change: Change) -> dict[str, Any]:
+    """What the table of one kind of change says: of the others their own tables do, for a line has no room."""
     side = one.new or one.old
     return {
         "event": one.event,
         "source": one.source,
         "rule": None if side is None else side.rule,
         "title": one.alert,
-        "detail": "; ".join(one.details),
+        "detail": "; ".join(one.said_of(change)),
     }
 
 
