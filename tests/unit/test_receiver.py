@@ -102,6 +102,24 @@ def test_a_401_says_nothing_and_the_log_says_which_check_failed(
     assert desk.counted[before:] == [("zendesk", "unauthorized")]
 
 
+def test_a_webhook_for_a_source_there_is_none_of_is_in_the_log_by_its_name_and_counted_without(desk: Desk) -> None:
+    before = len(desk.counted)
+    with structlog.testing.capture_logs() as lines:
+        answer = desk.post("zendesk-emea", TICKET, JSON)
+        desk.post("%1b[31m" + "x" * 100, TICKET, JSON)
+    assert (answer.status_code, answer.get_json()) == (404, {"error": "there is no source 'zendesk-emea' here"})
+    first, second = lines
+    assert (first["event"], first["source"], first["reason"], first["log_level"]) == (
+        "webhook_rejected",
+        "zendesk-emea",
+        "unknown_source",
+        "warning",
+    )
+    assert second["source"].isprintable()
+    assert len(second["source"]) < 90
+    assert desk.counted[before:] == [("", "unknown_source")] * 2
+
+
 def test_a_sender_that_waits_to_be_asked_for_its_password_is_asked(desk: Desk) -> None:
     body = b'{"incident": {"incident_id": "0.abc", "state": "open"}, "version": "1.2"}'
     refused = desk.post("gcp", body, JSON)

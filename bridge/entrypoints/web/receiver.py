@@ -90,7 +90,7 @@ def blueprint(receiver: Receiver) -> Blueprint:
     def receive(name: str) -> Response:
         source = receiver.sources.get(name)
         if source is None:
-            return answer(404, error=f"there is no source '{name[:80]}' here")
+            return _unknown(receiver, name)
         encoding = request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
         if encoding not in ("", "identity"):
             return answer(415, error="this address takes bodies as they are; send without Content-Encoding")
@@ -246,6 +246,13 @@ def _body(incoming: Request, limit: int) -> bytes:
         if size > limit:
             raise _TooLarge(b"".join(parts)[:REJECTED_KEEPS_BYTES])
     return b"".join(parts)
+
+
+def _unknown(receiver: Receiver, name: str) -> Response:
+    """404, told by the log, for nothing is stored. Counted without the name: strangers make up as many as they like."""
+    receiver.count("", "unknown_source")
+    logs.get().warning(logs.EVENT_REJECTED, source=line(name[:80]), reason="unknown_source")
+    return answer(404, error=f"there is no source '{name[:80]}' here")
 
 
 def _unauthorized(receiver: Receiver, source: Source, error: SignatureError) -> Response:
