@@ -135,6 +135,15 @@ def test_a_silence_is_ended_once(quiet: Path) -> None:
     assert deeds == ["end", "silence"]
 
 
+def test_a_list_of_silences_says_which_of_them_hide_criticals(quiet: Path) -> None:
+    for env, more in (("a", ()), ("b", ("--criticals",))):
+        words = ("silences", "add", f"labels.env={env}", "--for", "1h", "--reason", "a test", *more)
+        assert run(quiet, *words).code == FINE
+    heading, second, first = run(quiet, "silences", "list").out.splitlines()
+    at = heading.index("CRITICALS")
+    assert [row[at:].split("  ")[0] for row in (first, second)] == ["page", "hidden, too"]
+
+
 def test_a_list_of_silences_says_that_more_of_them_hold(quiet: Path) -> None:
     for env in ("a", "b", "c"):
         assert run(quiet, "silences", "add", f"labels.env={env}", "--for", "1h", "--reason", "a test").code == FINE

@@ -49,10 +49,17 @@ def silences_list(everything: bool, limit: int, before: str | None, as_json: boo
         printed({"items": items, "next": goes_on})
         return 0
     rows = [
-        {**one, "match": match_text(one["match"]), "ends_at": one["ended_at"] or one["ends_at"], "why": one["reason"]}
+        {
+            **one,
+            "match": match_text(one["match"]),
+            "ends_at": one["ended_at"] or one["ends_at"],
+            "critical": "hidden, too" if one["criticals"] else "page",
+            "why": one["reason"],
+        }
         for one in items
     ]
-    columns = {"SILENCE": "id", "STATE": "state", "UNTIL": "ends_at", "HID": "hidden", "AUTHOR": "author"}
+    columns = {"SILENCE": "id", "STATE": "state", "UNTIL": "ends_at", "HID": "hidden", "CRITICALS": "critical"}
+    columns |= {"AUTHOR": "author"}
     columns |= {"MATCHES": "match", "WHY": "why"}
     shown(columns, rows, "there are no silences" if everything else "no silence holds; --all lists those that are over")
     following(goes_on)
