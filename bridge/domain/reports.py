@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from bridge.domain.alert import Alert, Status
 
 AHEAD_MAX = timedelta(hours=1)  # a report from further in the future has no time: else its sender's clock silences it
+OLD_FROM = timedelta(minutes=10)  # no parallel delivery holds a report up for longer; then its age is told as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ def why_ignored(alert: Alert, last: LastReport | None, now: datetime) -> str | N
     report = last_report(alert, now)
     if report.reported_at is not None and last.reported_at is not None and report.reported_at < last.reported_at:
         said, newer = report.reported_at.isoformat(), last.reported_at.isoformat()
-        return f"stale: reported at {said}, and a newer report, {last.status} at {newer}, came before it"
+        why = f"stale: reported at {said}, and a newer report, {last.status} at {newer}, came before it"
+        return why if now - report.reported_at < OLD_FROM else f"{why}; {_old(now - report.reported_at)}"
     if alert.status is not Status.RESOLVED or last.status is Status.RESOLVED or last.episode is None:
         return None
     began_at = _began_at(last.episode, now)
@@ -56,6 +58,11 @@ def why_ignored(alert: Alert, last: LastReport | None, now: datetime) -> str | N
     if alert.episode is not None and alert.episode != last.episode:
         return f"other_episode: it ends episode {alert.episode}, and {last.episode} is the one that goes on"
     return None
+
+
+def _old(age: timedelta) -> str:
+    minutes = age // timedelta(minutes=1)
+    return f"it was {minutes} min old when it came in: held up on its way, or its sender's clock is behind"
 
 
 def _began_at(episode: str, now: datetime) -> datetime | None:

@@ -30,6 +30,15 @@ def test_an_older_report_is_stale_and_says_after_which() -> None:
     )
 
 
+def test_a_stale_report_that_was_old_when_it_came_in_says_how_old_and_what_may_be_wrong() -> None:
+    last = LastReport(status=Status.RESOLVED, episode=None, reported_at=NOW)
+    behind = str(why_ignored(alert("f", reported_at=NOW - timedelta(hours=2)), last, NOW))
+    assert behind.endswith("; it was 120 min old when it came in: held up on its way, or its sender's clock is behind")
+    newer = LastReport(status=Status.RESOLVED, episode=None, reported_at=NOW - timedelta(hours=2))
+    assert "min old" not in str(why_ignored(alert("f", reported_at=NOW - timedelta(minutes=9)), last, NOW))
+    assert why_ignored(alert("f", reported_at=NOW - timedelta(hours=1)), newer, NOW) is None
+
+
 @pytest.mark.parametrize("at", [None, NOW, NOW + timedelta(seconds=1)])
 def test_a_report_without_a_time_of_the_same_time_or_newer_counts(at: datetime | None) -> None:
     last = LastReport(status=Status.FIRING, episode=None, reported_at=NOW)
