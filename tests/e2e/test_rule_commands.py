@@ -90,6 +90,19 @@ def test_explain_of_a_stored_event_shows_the_very_request_that_was_sent(bridge: 
     assert ran.err == ""
 
 
+def test_explain_of_a_stored_event_says_what_became_of_it(bridge: Bridge) -> None:
+    first = delivered(bridge, title="Opened once", account="pd", timestamp="2026-01-05T12:00:00Z")
+    late = bridge.deliver(alert("Opened once", account="pd", timestamp="2026-01-05T09:00:00Z"))["event"]
+    incident = bridge.get(f"events/{first}")["alerts"][0]["incident"]
+    summary = "   => rule to-pd matches: an incident at pd\n"
+    opened = told(bridge, "explain", "--event", first)
+    assert f"{summary}   when it came in: opened under rule to-pd, incident {incident}\n" in opened.out
+    ignored = told(bridge, "explain", "--event", late)
+    assert f"{summary}   when it came in: ignored under rule to-pd: stale: reported at 2026-01-05T09:" in ignored.out
+    ((decision,),) = told(bridge, "explain", "--event", late, "--json").json["became"]
+    assert (decision["outcome"], decision["rule"]) == ("ignored", "to-pd")
+
+
 def test_explain_says_when_other_rules_decided_the_event(bridge: Bridge, tmp_path: Path) -> None:
     event = delivered(bridge, title="Decided before", account="pd")
     other = changed_rules(bridge.folder, tmp_path, "Checkout API", "Other service")

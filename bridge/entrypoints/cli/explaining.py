@@ -1,7 +1,7 @@
 """`explain`: why an alert does or does not page, and the request byte for byte. `capture`: the same as a test."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,8 @@ from bridge.explain.values import AlertExplanation, Answer, Explanation, Kind, R
 from bridge.rules.paths import rfc3339
 from bridge.samples import slug
 from bridge.wiring import Loaded
+
+Became = Sequence[Mapping[str, Any]]  # of one alert: what was decided when it came in, per rule
 
 STANDARD_INPUT = "-"
 LABEL_WIDTH = 12
@@ -68,9 +70,11 @@ def explain(
     ledger = wiring.open_ledger(loaded.settings) if with_event else ledger_if_there(loaded.settings)
     try:
         book_then: str | None = None
+        became: Sequence[Became] = ()
         if with_event and ledger is not None:
             stored = stored_event(ledger, str(event_id))
             webhook, book_then = webhook_of(stored), stored.book
+            became = [one["decisions"] for one in (ledger.event(stored.id) or {"alerts": ()})["alerts"]]
         else:
             webhook = _webhook(loaded, str(source), file, sample, headers)
         readings = readings_in(wiring.sources(loaded.settings), webhook)
@@ -82,12 +86,14 @@ def explain(
         if ledger is not None:
             ledger.close()
     if as_json:
-        printed({**explanation_json(explanation), "decided_by": book_then, "in_force": in_force})
+        then = {"decided_by": book_then, "in_force": in_force, "became": became}
+        printed({**explanation_json(explanation), **then})
         return 0
-    for line in _lines(explanation):
+    for line in _lines(explanation, became):
         tell(line)
     if book_then is not None and book_then != explanation.book:
-        say(f"the event was decided by another rule book, {book_then[:12]}; this is what today's rules say of it")
+        now = "this is what the rules in the files say of it"
+        say(f"the event was decided by another rule book, {book_then[:12]}; {now}")
     if in_force is not None and in_force != explanation.book:
         advice = "'incident-bridge reload' takes them, with --dry-run it says what would change"
         say(f"these files are not in force: webhooks are decided by rule book {in_force[:12]}; {advice}")
@@ -116,7 +122,7 @@ def _webhook(loaded: Loaded, source: str, file: Path | None, sample: str | None,
 # -- text
 
 
-def _lines(explanation: Explanation) -> Iterator[str]:
+def _lines(explanation: Explanation, became: Sequence[Became]) -> Iterator[str]:
     number = len(explanation.alerts)
     yield f"{explanation.source}: {counted(number, 'reading')}, rule book {explanation.book[:12]}"
     for position, one in enumerate(explanation.alerts, start=1):
@@ -124,6 +130,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         yield f"{position}. {one.reading.title or one.summary}"
         yield from _indented(_reading_lines(one.reading))
         yield f"   => {one.summary}"
+        if position <= len(became):
+            yield from _indented(map(_became_line, became[position - 1]))
         if one.rules:
             yield ""
             yield "   Rules"
@@ -132,6 +140,14 @@ def _lines(explanation: Explanation) -> Iterator[str]:
             yield ""
             yield f"   {'Request' if request.sent else 'Request, not sent'} of rule {request.rule}"
             yield from _indented(_request_lines(request), 5)
+
+
+def _became_line(decision: Mapping[str, Any]) -> str:
+    """What became of a stored alert: what was open or said before decides that as well, and no rule shows it."""
+    of = "" if decision["rule"] is None else f" under rule {decision['rule']}"
+    to = "" if decision["incident"] is None else f", incident {decision['incident']}"
+    why = "" if decision["reason"] is None else f": {decision['reason']}"
+    return f"when it came in: {decision['outcome']}{of}{to}{why}"
 
 
 def _reading_lines(reading: Reading) -> Iterator[str]:
