@@ -149,6 +149,15 @@ def test_a_paused_lane_sends_nothing_until_it_is_resumed(bridge: Bridge) -> None
     bridge.arrives("held back")
 
 
+def test_a_lane_whose_key_is_refused_does_not_say_when_all_is_told(tmp_path: Path) -> None:
+    with Bridge(tmp_path) as bridge:
+        bridge.script(match={"method": "POST", "path_prefix": "/pagerduty/incidents"}, do={"status": 401})
+        bridge.deliver(alert("Refused key", account="pd"))
+        bridge.eventually(lambda: "pd refuses our key (401)" in page(bridge, "/"))
+        assert "1 critical · oldest" in page(bridge, "/")
+        assert "all told in" not in page(bridge, "/")
+
+
 def test_the_api_pauses_and_resumes_a_lane_as_the_page_does(bridge: Bridge) -> None:
     def told(path: str) -> requests.Response:
         return requests.post(f"{bridge.url}/api/v1/lanes/{path}", json={}, timeout=ANSWER_WITHIN_S)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
-from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of
+from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of, waits_for_a_person
 from bridge.entrypoints.web.ui.words import body_text, json_text, link, titled, with_beats, with_links
 
 
@@ -82,6 +82,22 @@ def test_a_dead_letter_names_the_line_of_its_rule_or_that_the_rule_is_gone() -> 
     assert need.links[0][0] == "/dead?account=pd&rule=a+b&reason=bad_request"
     (need,) = needs_of((), [{**cause, "detail": None}], (), {}, ())
     assert need.more == "rule a b, which is not in force any more"
+
+
+def test_a_dead_letter_that_no_rule_is_at_fault_for_sends_nobody_to_the_rule_alone() -> None:
+    cause = {"account": "pd", "rule": "a", "reason": "refused", "detail": "'from' is no user there", "number": 2}
+    (need,) = needs_of((), [cause], (), {"a": "rules/x.yaml:4"}, ())
+    assert "the account in bridge.yaml (its from, its base_url; then start the bridge anew)" in need.mend
+    (need,) = needs_of((), [{**cause, "reason": "bad_request"}], (), {"a": "rules/x.yaml:4"}, ())
+    assert "bridge.yaml" not in need.mend
+
+
+@pytest.mark.parametrize(
+    ("held_by", "waits"),
+    [("auth", True), ("forbidden", True), ("paused", True), ("rate_limited", False), ("failing", False), (None, False)],
+)
+def test_a_lane_that_a_person_has_to_mend_has_no_time_at_which_all_is_told(held_by: str | None, waits: bool) -> None:
+    assert waits_for_a_person(lane(held_by=held_by)) == waits
 
 
 def test_the_title_says_whether_anybody_is_needed() -> None:

@@ -34,7 +34,9 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
             "behind": behind_sentence(folding=lane["folding"], waiting=lane["waiting"]),
             "paused_by": _paused_by(ledger, lane["account"]) if lane["held_by"] == "paused" else None,
             "open": troubles["open"].get(lane["account"], 0),
-            "last_s": ledger.finish_s(lane["account"], 0) if lane["waiting"] else None,
+            "last_s": None
+            if not lane["waiting"] or needs.waits_for_a_person(lane)
+            else ledger.finish_s(lane["account"], 0),
         }
         for lane in ledger.lanes(ui.rates)
     ]

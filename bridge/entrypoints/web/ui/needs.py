@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from bridge.domain.delivery import Reason
 from bridge.entrypoints.web.ui.words import LONG_WAIT_S, plural, span
 
 UNREACHED_WAIT_S = 120.0  # a shorter trouble of an upstream mends itself as a rule
@@ -50,6 +51,11 @@ def needs_of(
     found += [_of_cause(cause, places) for cause in causes]
     found += [_of_template(one, places) for one in templates]
     return tuple(found)
+
+
+def waits_for_a_person(lane: Mapping[str, Any]) -> bool:
+    """Whether a lane goes on when somebody has acted and not before, so that nobody can tell when all is told."""
+    return lane["held_by"] in ("auth", "forbidden", "paused")
 
 
 def _of_lane(lane: Mapping[str, Any]) -> Need | None:
@@ -113,10 +119,14 @@ def _of_cause(cause: Mapping[str, Any], places: Mapping[str, str]) -> Need:
     query = urlencode({key: cause[key] or "" for key in ("account", "rule", "reason")})
     place = places.get(cause["rule"])
     rule = f"rule {cause['rule']}" + (f" ({place})" if place else ", which is not in force any more")
+    mend = "Mend the rule, or the letter itself, and replay; nothing empties by itself."
+    if cause["reason"] == Reason.REFUSED:  # such as an unknown `from`, or a proxy's redirect: no rule can mend that
+        mend = "Mend what these words name: the account in bridge.yaml (its from, its base_url; then start the bridge "
+        mend += "anew), else the rule or the letter itself; and replay. Nothing empties by itself."
     return Need(
         what=f"{plural(cause['number'], 'dead letter')} of {cause['account']}: {cause['detail'] or cause['reason']}",
         more=rule,
-        mend="Mend the rule, or the letter itself, and replay; nothing empties by itself.",
+        mend=mend,
         links=((f"/dead?{query}", "See the letters" if cause["number"] > 1 else "See the letter"),),
     )
 
