@@ -87,7 +87,8 @@ def on_reported(step: Transition, body: CreateBody, now: datetime, trust: Trust)
     `body` is what a new episode would open with from then on; it is kept for the one that may follow.
     """
     if is_quiet(step.incident):
-        why = f"somebody closed it upstream; if it still fires, a new one follows at {_time(step.incident.renews_at)}"
+        at = f"{_time(step.incident.renews_at)} (respect_human_close)"
+        why = f"somebody closed it upstream; if it still fires, a new one follows at {at}, or once it is sent again"
         incident = step.incident if step.outcome is Outcome.DUPLICATE else replace(step.incident, renewal=body)
         return replace(step, incident=incident, reason=why)
     if is_asked_after(step.incident) and step.outcome is not Outcome.DUPLICATE:

@@ -74,7 +74,9 @@ def test_what_fires_where_a_person_closed_is_told_when_the_next_page_is_due_and_
     assert step.incident == replace(joined.incident, renewal=NEWER)
     assert step.add == ()
     assert step.reason is not None
-    assert step.reason.endswith("a new one follows at 2026-01-05T12:30:00+00:00")
+    assert step.reason.endswith(
+        "a new one follows at 2026-01-05T12:30:00+00:00 (respect_human_close), or once it is sent again"
+    )
 
 
 def test_a_repetition_changes_nothing_of_what_the_next_page_says() -> None:
