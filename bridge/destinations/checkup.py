@@ -14,8 +14,11 @@ _LIMITS = ("ratelimit-limit", "x-ratelimit-limit")
 _LEFT = ("ratelimit-remaining", "x-ratelimit-remaining")
 
 
-def reached(part: str, answer: HttpResponse | NoAnswer, *, key: str, may: str) -> tuple[Finding, ...]:
-    """Whether the key was taken; `key` is what it is called in bridge.yaml, `may` what it has to be allowed."""
+def reached(part: str, answer: HttpResponse | NoAnswer, *, key: str, may: str, holds: str) -> tuple[Finding, ...]:
+    """Whether the key was taken; `key` is what it is called in bridge.yaml, `may` what it has to be allowed.
+
+    `holds`: a name that the API's own answer has. A proxy's page, to log in for one, comes with a 200 as well.
+    """
     match answer:
         case NoAnswer(detail=detail):
             advice = "is the address right, and does this machine reach it (firewall, DNS, TLS)?"
@@ -29,9 +32,11 @@ def reached(part: str, answer: HttpResponse | NoAnswer, *, key: str, may: str) -
             return (odd(part, "too many calls on this key just now (429)", "who else uses it? Ask again in a minute"),)
         case HttpResponse(status=status) if status >= 500:
             return (wrong(part, f"the upstream is not well (HTTP {status})", "see its status page; deliveries wait"),)
-        case HttpResponse(status=200):
+        case HttpResponse(status=200, body=body) if wire.within(wire.json_in(body), holds) is not None:
             return (well(part, "the key is taken"),)
-    return (wrong(part, f"an odd answer (HTTP {answer.status})", "is 'base_url' the address of this API?"),)
+    sentence = f"an odd answer (HTTP {answer.status}" + (f" without '{holds}')" if answer.status == 200 else ")")
+    advice = "is 'base_url' the address of this API, and does no proxy answer in its place?"
+    return (wrong(part, sentence, advice),)
 
 
 def noticed(part: str, answer: HttpResponse | NoAnswer, now: datetime) -> tuple[Finding, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from bridge.destinations import wire
 from bridge.destinations.checkup import noticed, reached
 from bridge.destinations.incident_io import IncidentIo
-from bridge.domain.checkup import Finding, odd, well, wrong
+from bridge.domain.checkup import Finding, Health, odd, well, wrong
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 
 NEEDED = ("incident_creator", "incident_editor", "viewer")  # going by the roles' names (UPSTREAM B1)
@@ -20,8 +20,9 @@ def checkup(
     part = f"account {account.account}"
     headers = account.names_request("severity").headers
     answer = ask(HttpRequest(method="GET", url=f"{account.base_url}/v1/identity", headers=headers))
-    found = reached(part, answer, key="api_key", may=_MAY) + noticed(part, answer, now())
-    if not isinstance(answer, HttpResponse) or answer.status != 200:
+    taken = reached(part, answer, key="api_key", may=_MAY, holds="identity")
+    found = taken + noticed(part, answer, now())
+    if not isinstance(answer, HttpResponse) or any(finding.health is not Health.OK for finding in taken):
         return found
     identity = wire.within(wire.json_in(answer.body), "identity")
     roles = wire.within(identity, "roles")

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from bridge.destinations import wire
 from bridge.destinations.checkup import noticed, reached
 from bridge.destinations.pagerduty import BASE_URLS, PagerDuty
-from bridge.domain.checkup import Finding, odd, well, wrong
+from bridge.domain.checkup import Finding, Health, odd, well, wrong
 from bridge.domain.delivery import HttpRequest, HttpResponse, NoAnswer
 
 Ask = Callable[[HttpRequest], HttpResponse | NoAnswer]
@@ -18,10 +18,11 @@ def checkup(account: PagerDuty, ask: Ask, now: Callable[[], datetime]) -> tuple[
     """Ask what any key may ask, and look for the user of `from`. Nothing is written upstream."""
     part = f"account {account.account}"
     abilities = ask(_asking(account, "abilities"))
-    found = reached(part, abilities, key="token", may="full access, not read-only") + noticed(part, abilities, now())
+    taken = reached(part, abilities, key="token", may="full access, not read-only", holds="abilities")
+    found = taken + noticed(part, abilities, now())
     if isinstance(abilities, HttpResponse) and abilities.status == 401:
         return found + _of_another_region(account, ask, part)
-    if not isinstance(abilities, HttpResponse) or abilities.status != 200:
+    if any(finding.health is not Health.OK for finding in taken):
         return found
     return found + _from(account, ask, part)
 

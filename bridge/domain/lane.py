@@ -223,14 +223,14 @@ def after(state: LaneState, of: LaneClass, result: AttemptResult, now: datetime)
             return _park(_mended(state), of, now + PARK_REFUSED, Reason.FORBIDDEN)
         case TransientFailure(reason=Reason.NOT_BUILT) | PermanentFailure(reason=Reason.NOT_BUILT):
             return state  # nothing was asked of the upstream
-        case TransientFailure() | UnknownOutcome(reason=Reason.TIMEOUT | Reason.CONNECTION_LOST | Reason.SERVER_ERROR):
+        case TransientFailure() | UnknownOutcome():
             failures = state.failures + 1
             probe_at = now + _probe_gap(failures) if failures >= FAILING_AFTER else None
             return replace(state, failures=failures, probe_at=probe_at)
         case Delivered(exhausted_s=float(wait_s)):
             wait = timedelta(seconds=min(wait_s, PARK_MAX.total_seconds()))
             return _park(_mended(state), of, now + max(PARK_MIN, wait), Reason.EXHAUSTED)
-        case Delivered() | KeyIsOpen() | KeySpent() | NothingFound() | PermanentFailure() | UnknownOutcome():
+        case Delivered() | KeyIsOpen() | KeySpent() | NothingFound() | PermanentFailure():
             return _mended(state)
     assert_never(result)
 

@@ -332,9 +332,11 @@ def test_a_429_parks_the_create_class_and_not_the_updates(ledger: Ledger) -> Non
 def test_three_failures_in_a_row_leave_one_probe_at_a_time(ledger: Ledger) -> None:
     for name in "abcd":
         settle(ledger, fires(name))
+    assert ledger.last_said("pd") is None
     for _ in range(3):
         record(ledger, claim(ledger), NOT_CONNECTED)
     assert ledger.claim("pd") is None
+    assert ledger.last_said("pd") == NOT_CONNECTED.detail
     assert "no usable answer" in ledger.lanes({"pd": ("pagerduty", "12/min")})[0]["parked"]
 
 

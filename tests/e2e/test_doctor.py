@@ -113,6 +113,16 @@ def test_every_refusal_has_its_sentence(server: SandboxServer, status: int, heal
         assert len([one for one in found if one[0] is not Health.OK]) == 1
 
 
+@pytest.mark.parametrize("body", [b"<html><title>Log in to the proxy</title></html>", b'{"welcome": true}', b""])
+def test_a_proxys_own_page_is_no_key_that_was_taken(body: bytes) -> None:
+    page = HttpResponse(status=200, headers={"content-type": "text/html"}, body=body)
+    account = PagerDuty(account="pd", token="t", from_="a@example.com")
+    other = IncidentIo(account="pd", token="t")
+    said = "an odd answer (HTTP 200 without '{}')"
+    assert lines(pagerduty_checkup(account, lambda _: page, now)) == [(Health.PROBLEM, said.format("abilities"))]
+    assert lines(incident_io_checkup(other, lambda _: page, now)) == [(Health.PROBLEM, said.format("identity"))]
+
+
 def test_a_key_of_the_other_region_is_known(server: SandboxServer) -> None:
     asked: list[str] = []
 

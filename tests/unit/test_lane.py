@@ -258,13 +258,12 @@ def test_any_usable_answer_ends_the_failing() -> None:
         KeyIsOpen(detail=""),
         NothingFound(detail=""),
         PermanentFailure(reason=Reason.REFUSED, detail=""),
-        UnknownOutcome(reason=Reason.UNREADABLE_ANSWER, detail=""),
     ):
         assert after(failing, CREATE, answer, NOW) == FRESH
     for refusal in (limited(1), TransientFailure(reason=Reason.AUTH, detail="")):
         mended = after(failing, CREATE, refusal, NOW)
         assert (mended.failures, mended.probe_at) == (0, None)
-    for reason in (Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR):
+    for reason in (Reason.TIMEOUT, Reason.CONNECTION_LOST, Reason.SERVER_ERROR, Reason.UNREADABLE_ANSWER):
         for none in (UnknownOutcome(reason=reason, detail=""), TransientFailure(reason=reason, detail="")):
             worse = after(replace(failing, failures=2, probe_at=None), UPDATE, none, NOW)
             assert (worse.failures, worse.probe_at) == (3, NOW + 10 * SECOND)

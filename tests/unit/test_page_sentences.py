@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
-from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of, waits_for_a_person
+from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of, waits_for_others
 from bridge.entrypoints.web.ui.words import body_text, json_text, link, titled, with_beats, with_links
 
 
@@ -41,7 +41,7 @@ def test_what_mends_itself_needs_nobody(held_by: str | None) -> None:
         ({"held_by": "forbidden"}, "pd forbids this to our key (403)", "Probe now"),
         ({"held_by": "paused"}, "pd is held back by an operator", "Resume"),
         ({"held_by": "paused", "paused_by": "alice"}, "pd is held back by alice", "Resume"),
-        ({"held_by": "failing", "oldest_wait_s": 200.0}, "pd cannot be reached", "Probe now"),
+        ({"held_by": "failing", "oldest_wait_s": 200.0}, "pd brings no usable answer", "Probe now"),
     ],
 )
 def test_what_does_not_comes_with_its_remedy(changes: dict[str, Any], what: str, act: str) -> None:
@@ -50,6 +50,11 @@ def test_what_does_not_comes_with_its_remedy(changes: dict[str, Any], what: str,
     assert need.mend
     assert need.act is not None
     assert need.act[1] == act
+
+
+def test_a_lane_that_fails_says_what_it_heard_at_last() -> None:
+    (need,) = needed(held_by="failing", oldest_wait_s=200.0, parked="3 calls", last_said="HTTP 200: <title>Log in")
+    assert "3 calls; at last: HTTP 200: <title>Log in; " in need.more
 
 
 def test_a_lane_far_behind_shows_what_waits() -> None:
@@ -94,10 +99,10 @@ def test_a_dead_letter_that_no_rule_is_at_fault_for_sends_nobody_to_the_rule_alo
 
 @pytest.mark.parametrize(
     ("held_by", "waits"),
-    [("auth", True), ("forbidden", True), ("paused", True), ("rate_limited", False), ("failing", False), (None, False)],
+    [("auth", True), ("forbidden", True), ("paused", True), ("rate_limited", False), ("failing", True), (None, False)],
 )
-def test_a_lane_that_a_person_has_to_mend_has_no_time_at_which_all_is_told(held_by: str | None, waits: bool) -> None:
-    assert waits_for_a_person(lane(held_by=held_by)) == waits
+def test_a_lane_that_waits_for_others_has_no_time_at_which_all_is_told(held_by: str | None, waits: bool) -> None:
+    assert waits_for_others(lane(held_by=held_by)) == waits
 
 
 def test_the_title_says_whether_anybody_is_needed() -> None:

@@ -33,6 +33,18 @@ def list_lanes(
     ]
 
 
+def last_said(transaction: Transaction, routes: Mapping[str, Route], account: str) -> str | None:
+    """Why the first of an account's deliveries that are tried again was not delivered, in the upstream's words."""
+    tried_again = (
+        select(func.coalesce(deliveries.c.detail, deliveries.c.reason))
+        .where(deliveries.c.lane == route_of(routes, account).lane, deliveries.c.account == account)
+        .where(deliveries.c.state == "pending", deliveries.c.reason.is_not(None))
+        .order_by(deliveries.c["class"], deliveries.c.order_key)  # creates first, as the lane takes them
+        .limit(1)
+    )
+    return transaction.connection.execute(tried_again).scalar()
+
+
 def unconfigured(transaction: Transaction, accounts: Collection[str]) -> list[dict[str, Any]]:
     """What is bound to accounts other than these: incidents that are open there, deliveries that nobody sends."""
     other = deliveries.c.account.not_in(sorted(accounts))

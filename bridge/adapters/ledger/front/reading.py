@@ -145,6 +145,11 @@ class ForReading(Base):
         with self.database.reading() as transaction:
             return read_lanes.list_lanes(transaction, self.routes, rates)
 
+    def last_said(self, account: str) -> str | None:
+        """Why the first of an account's deliveries that are tried again was not delivered."""
+        with self.database.reading() as transaction:
+            return read_lanes.last_said(transaction, self.routes, account)
+
     def unconfigured(self, accounts: Collection[str]) -> list[dict[str, Any]]:
         """What is bound to accounts other than these, which are all that are configured: nobody sends it."""
         with self.database.reading() as transaction:

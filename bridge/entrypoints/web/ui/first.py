@@ -33,9 +33,10 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
             "spark": _spark_of(lane["account"], day, of_account),
             "behind": behind_sentence(folding=lane["folding"], waiting=lane["waiting"]),
             "paused_by": _paused_by(ledger, lane["account"]) if lane["held_by"] == "paused" else None,
+            "last_said": ledger.last_said(lane["account"]) if lane["held_by"] == "failing" else None,
             "open": troubles["open"].get(lane["account"], 0),
             "last_s": None
-            if not lane["waiting"] or needs.waits_for_a_person(lane)
+            if not lane["waiting"] or needs.waits_for_others(lane)
             else ledger.finish_s(lane["account"], 0),
         }
         for lane in ledger.lanes(ui.rates)

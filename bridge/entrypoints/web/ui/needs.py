@@ -53,15 +53,16 @@ def needs_of(
     return tuple(found)
 
 
-def waits_for_a_person(lane: Mapping[str, Any]) -> bool:
-    """Whether a lane goes on when somebody has acted and not before, so that nobody can tell when all is told."""
-    return lane["held_by"] in ("auth", "forbidden", "paused")
+def waits_for_others(lane: Mapping[str, Any]) -> bool:
+    """Whether a lane goes on when somebody has acted or its upstream is back: nobody can tell when all is told."""
+    return lane["held_by"] in ("auth", "forbidden", "paused", "failing")
 
 
 def _of_lane(lane: Mapping[str, Any]) -> Need | None:
     account, oldest_s = lane["account"], lane["oldest_wait_s"] or 0.0
     waits = plural(lane["waiting"], "delivery waits", "deliveries wait")
     probe = (f"/lanes/{account}/probe", "Probe now")
+    last = lane.get("last_said") and f"at last: {lane['last_said']}"
     match lane["held_by"]:
         case "auth":
             return Need(
@@ -87,9 +88,10 @@ def _of_lane(lane: Mapping[str, Any]) -> Need | None:
             )
         case "failing" if oldest_s > UNREACHED_WAIT_S:
             return Need(
-                what=f"{account} cannot be reached",
-                more=f"{lane['parked']}; {waits}, the oldest for {span(oldest_s)}",
-                mend="Look whether the upstream is up, and whether the account's base_url or region is right.",
+                what=f"{account} brings no usable answer",
+                more="; ".join(filter(None, (lane["parked"], last, f"{waits}, the oldest for {span(oldest_s)}"))),
+                mend="Look whether the upstream is up, whether the account's base_url or region is right, and whether "
+                "a proxy answers in its place.",
                 act=probe,
             )
     if oldest_s > LONG_WAIT_S:
