@@ -167,6 +167,19 @@ def test_what_no_row_tells_of_is_added_by_whoever_counted_it(ledger: Ledger) -> 
     assert ledger.totals()[tallies.REFUSED] == {("lab", "unauthorized"): 6}
 
 
+def test_a_source_that_takes_nothing_for_want_of_the_secret_is_named_until_one_is_authentic(moved: Ledger) -> None:
+    refused = {("s", tallies.UNAUTHORIZED): 3, ("", "unknown_source"): 2, ("t", "rejected"): 1}
+    moved.tallied_more(tallies.REFUSED, refused)
+    settle_bodies(moved, "t", 1, 100)
+    assert moved.turned_away() == {"s": 3}
+    settle(moved, fires("a"))
+    assert moved.turned_away() == {}, "the sender has the right one: others knock beside it"
+    ahead(moved, timedelta(hours=2))
+    assert moved.turned_away() == {}, "nobody knocks any more"
+    moved.tallied_more(tallies.REFUSED, {("s", tallies.UNAUTHORIZED): 1})
+    assert moved.turned_away() == {"s": 1}
+
+
 def test_a_storming_source_keeps_no_more_bodies_than_its_limit_and_costs_no_other_its_own(moved: Ledger) -> None:
     limit = 200_000
     quiet = settle_bodies(moved, "quiet", 20, 1_000)

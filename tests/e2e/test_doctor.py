@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 from bench.load import free_port
 from bridge.adapters.http import Http
+from bridge.adapters.ledger import tallies
 from bridge.adapters.ledger.engine import Database
 from bridge.adapters.valkey import server_program
 from bridge.destinations.checkup import noticed
@@ -318,6 +319,15 @@ def test_a_lane_that_somebody_paused_is_said(tmp_path: Path, server: SandboxServ
         settle(ledger, fires("a"))
     waiting = "warning  account pd: is paused by an operator, with 1 to be told there: nothing is sent\n"
     assert waiting in doctor(tmp_path, server).out
+
+
+def test_a_source_that_refuses_every_webhook_is_said(tmp_path: Path, server: SandboxServer) -> None:
+    write_configuration(tmp_path, accounts={"pd": PAGERDUTY})
+    assert run(tmp_path, "db", "upgrade").code == FINE
+    with closing(ledger_of(Database(f"sqlite:///{tmp_path / 'var' / 'bridge.db'}"), pd=route("pd"))) as ledger:
+        ledger.tallied_more(tallies.REFUSED, {("lab", tallies.UNAUTHORIZED): 14})
+    said = "warning  source lab: 14 webhooks refused (401) in this hour and the last, and none taken\n"
+    assert said in doctor(tmp_path, server).out
 
 
 def test_what_is_bound_to_a_renamed_account_or_source_is_said(tmp_path: Path, server: SandboxServer) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.entrypoints.web.ui.incident_pages import ordinal, place_sentence
-from bridge.entrypoints.web.ui.needs import Need, needs_of, title_of, waits_for_others
+from bridge.entrypoints.web.ui.needs import Need, needs_of, of_turned_away, title_of, waits_for_others
 from bridge.entrypoints.web.ui.words import body_text, json_text, link, titled, with_beats, with_links
 
 
@@ -55,6 +55,15 @@ def test_what_does_not_comes_with_its_remedy(changes: dict[str, Any], what: str,
 def test_a_lane_that_fails_says_what_it_heard_at_last() -> None:
     (need,) = needed(held_by="failing", oldest_wait_s=200.0, parked="3 calls", last_said="HTTP 200: <title>Log in")
     assert "3 calls; at last: HTTP 200: <title>Log in; " in need.more
+
+
+def test_a_source_that_refuses_everybody_names_the_secret_and_what_came_before() -> None:
+    (need,) = of_turned_away({"dd": 14})
+    assert need.what == "dd refuses every webhook (401)"
+    assert need.more.startswith("14 webhooks in this hour and the last")
+    assert "sources.dd in bridge.yaml" in need.mend
+    assert need.links == (("/events?source=dd", "See what came before"),)
+    assert of_turned_away({}) == ()
 
 
 def test_a_lane_far_behind_shows_what_waits() -> None:

@@ -101,6 +101,22 @@ def _put(line: list[int], hours: Mapping[datetime, int], first: datetime) -> Non
             line[at] += number
 
 
+def turned_away(transaction: Transaction) -> dict[str, int]:
+    """Sources that refused every webhook of this hour and the one before it as not authentic: how many of each.
+
+    Nobody is named while one authentic webhook came in as well: then a stranger knocks, or a sender is one of several.
+    """
+    found = tallies.by_hour(transaction, (tallies.REFUSED, tallies.RECEIVED), HOUR)
+    if not found.is_whole:
+        return {}
+    heard = {source for source, state in found.numbers[tallies.RECEIVED] if state != "rejected"}
+    return {
+        source: sum(hours.values())
+        for (source, why), hours in sorted(found.numbers[tallies.REFUSED].items())
+        if why == tallies.UNAUTHORIZED and source not in heard
+    }
+
+
 def broken_templates(transaction: Transaction, book: str) -> list[dict[str, Any]]:
     """Rules of this book whose templates failed within a day: rule, account, note, number, newest incident, its event.
 

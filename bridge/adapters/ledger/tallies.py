@@ -56,6 +56,7 @@ FOLDED = "folded"  # account -> creates that another incident carries
 WAITED = "waited"  # account, bound in seconds (inf) -> creates by their wait for the first attempt
 WAITED_US = "waited_us"  # account -> microseconds they waited, all together
 REFUSED = "refused"  # source, why -> requests refused and not stored; added by the web processes
+UNAUTHORIZED = "unauthorized"  # a reason of these
 KINDS = (RECEIVED, BODIES, OUTCOMES, HITS, ATTEMPTS, FINISHED, FOLDED, WAITED, WAITED_US, REFUSED)
 
 Labels = tuple[str, ...]

@@ -153,6 +153,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             yield from clocks(ledger.database.ahead)
             yield from _processes(ledger, settings)
             yield from _paused(ledger, settings)
+            yield from _turned_away(ledger)
             yield from _not_configured(ledger, settings)
     except SchemaError as error:
         yield wrong("ledger", str(error), "")
@@ -209,6 +210,14 @@ def _paused(ledger: Ledger, settings: Settings) -> Iterator[Finding]:
             waits = f", with {lane['waiting']:,} to be told there" if lane["waiting"] else ""
             advice = f"'incident-bridge lanes --resume {lane['account']}' lets it go on"
             yield odd(f"account {lane['account']}", f"is paused by an operator{waits}: nothing is sent", advice)
+
+
+def _turned_away(ledger: Ledger) -> Iterator[Finding]:
+    """Sources whose senders have another secret, or that only strangers know."""
+    for source, number in ledger.turned_away().items():
+        sentence = f"{counted(number, 'webhook')} refused (401) in this hour and the last, and none taken"
+        advice = "compare its secret with the sender's; the log's webhook_rejected names the check that failed"
+        yield odd(f"source {source}", sentence, advice)
 
 
 def _not_configured(ledger: Ledger, settings: Settings) -> Iterator[Finding]:

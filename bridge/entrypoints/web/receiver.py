@@ -16,7 +16,7 @@ from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from bridge.adapters import logs
-from bridge.adapters.ledger import Receipt, Settled, receipt
+from bridge.adapters.ledger import Receipt, Settled, receipt, tallies
 from bridge.domain.alert import Alert, Notice, Reading, Webhook
 from bridge.domain.decision import Decided
 from bridge.domain.errors import DecodeError, LedgerUnavailable, SignatureError, Unverifiable
@@ -256,8 +256,8 @@ def _unknown(receiver: Receiver, name: str) -> Response:
 
 
 def _unauthorized(receiver: Receiver, source: Source, error: SignatureError) -> Response:
-    receiver.count(source.name, "unauthorized")
-    logs.get().warning(logs.EVENT_REJECTED, source=source.name, reason="unauthorized", check=error.check)
+    receiver.count(source.name, tallies.UNAUTHORIZED)
+    logs.get().warning(logs.EVENT_REJECTED, source=source.name, reason=tallies.UNAUTHORIZED, check=error.check)
     response = answer(401, error="unauthorized")
     if isinstance(source.auth, BasicAuth):
         response.headers["WWW-Authenticate"] = BASIC_CHALLENGE

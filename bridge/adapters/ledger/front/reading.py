@@ -196,6 +196,11 @@ class ForReading(Base):
                 "proven": rfc3339(activity.last_proven(transaction)),
             }
 
+    def turned_away(self) -> dict[str, int]:
+        """Sources that lately refused every webhook as not authentic, and how many."""
+        with self.database.reading() as transaction:
+            return activity.turned_away(transaction)
+
     def hits(self, within: timedelta, lately: timedelta) -> dict[str, tallies.Sum]:
         """How often each rule decided, within two spans of time up to now."""
         with self.database.reading() as transaction:

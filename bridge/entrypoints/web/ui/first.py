@@ -46,6 +46,7 @@ def page_of(ui: "Ui", latest: Page) -> dict[str, Any]:
     found = (
         *reloads.need_of_rules(ledger),
         *needs.needs_of(lanes, causes[:CAUSES_SHOWN], troubles["templates"], places, ui.missing(), others),
+        *needs.of_turned_away(ledger.turned_away()),
     )
     return {
         "title": needs.title_of(found),

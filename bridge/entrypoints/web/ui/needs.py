@@ -104,6 +104,20 @@ def _of_lane(lane: Mapping[str, Any]) -> Need | None:
     return None
 
 
+def of_turned_away(numbers: Mapping[str, int]) -> tuple[Need, ...]:
+    """Sources that took nothing lately, because no webhook showed the right secret: source -> how many."""
+    return tuple(
+        Need(
+            what=f"{source} refuses every webhook (401)",
+            more=f"{plural(number, 'webhook')} in this hour and the last, and none that was authentic; none is kept",
+            mend=f"Compare the secret of sources.{source} in bridge.yaml with the sender's: one of them was changed, "
+            "or a stranger knocks. The log's webhook_rejected names the check that failed.",
+            links=((f"/events?{urlencode({'source': source})}", "See what came before"),),
+        )
+        for source, number in numbers.items()
+    )
+
+
 def _of_unconfigured(one: Mapping[str, Any]) -> Need:
     account = one["account"]
     is_open = f"{plural(one['open'], 'incident is', 'incidents are')} open there" if one["open"] else ""
