@@ -420,7 +420,7 @@ def _found(delivery: Delivery, content: Any, answered_at: datetime | None) -> At
     create under the key.
     """
     if not isinstance(wire.within(content, "incidents"), list):
-        detail = "the list of incidents could not be read"
+        detail = "no list of incidents in the answer"
         return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail=detail)
     ours = [incident for incident in wire.objects(content["incidents"]) if _is_ours(delivery, incident)]
     began_at = delivery.first_attempt_at or delivery.created_at
@@ -489,7 +489,7 @@ def _noted(answer: HttpResponse, content: Any) -> AttemptResult:
 def _noted_before(delivery: Delivery, content: Any) -> AttemptResult:
     """Whether one of the incident's notes is this delivery's: the list is not paged (spec, GET notes)."""
     if not isinstance(wire.within(content, "notes"), list):
-        return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail="the list of notes could not be read")
+        return TransientFailure(reason=Reason.UNREADABLE_ANSWER, detail="no list of notes in the answer")
     written = [text for note in wire.objects(content["notes"]) for text in wire.texts(note.get("content"))]
     if any(text.rstrip().endswith(_mark(delivery)) for text in written):
         return Delivered(reference=None, adopted=True, detail="found among the incident's notes")

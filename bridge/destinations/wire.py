@@ -368,10 +368,20 @@ def result_of(
         return unanswered(answer, creates=creates, secret=secret)
     content = json_in(answer.body)
     if 200 <= answer.status < 300:
-        return noting_exhaustion(accepted(answer, content), answer)
+        told = _with_its_words(accepted(answer, content), answer, content, secret)
+        return noting_exhaustion(told, answer)
     detail = said(answer, words(content), secret)
     result = special(answer.status, content, detail) or refused(answer, detail, creates=creates)
     return replace(result, field=field_of(content)) if isinstance(result, PermanentFailure) else result
+
+
+def _with_its_words(result: AttemptResult, answer: HttpResponse, content: Any, secret: str) -> AttemptResult:
+    """What could not be read with its beginning: a proxy's own page, as to log in, says whose it is."""
+    if content is not None or getattr(result, "reason", None) is not Reason.UNREADABLE_ANSWER:
+        return result
+    text = answer.body[:DETAIL_SCAN_CHARS].decode("utf-8", "replace").strip()
+    kind = f"is no JSON: {text}" if text else "is empty"
+    return replace(result, detail=clean(f"{result.detail}; its body {kind}", secret))
 
 
 def without_incident(response: HttpResponse, *, creates: bool) -> AttemptResult:
