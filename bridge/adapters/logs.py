@@ -43,12 +43,13 @@ RULES_TAKEN = "rules_taken"
 RULES_NOT_TAKEN = "rules_not_taken"
 RELOAD_FINISHED = "reload_finished"
 RELOAD_REFUSED = "reload_refused"
+RULES_UNWATCHED = "rules_unwatched"
 SILENCE_UNREADABLE = "silence_unreadable"
 SILENCE_OVER = "silence_over"
 VALKEY_FAILED = "valkey_failed"
 
 # What lasts is found again by every thread of every process at its next try: three lines a second, measured.
-SELDOM = frozenset({LEDGER_UNAVAILABLE, VALKEY_FAILED})
+SELDOM = frozenset({LEDGER_UNAVAILABLE, VALKEY_FAILED, RULES_UNWATCHED})
 SAID_AGAIN_S = 60.0
 SELDOM_MAX = 256  # sentences that are remembered
 

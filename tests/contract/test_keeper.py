@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge import wiring
+from bridge.adapters import logs
 from bridge.adapters.ledger import Ledger
 from bridge.adapters.ledger.upgrade import upgrade
 from bridge.domain.alert import Severity
@@ -214,3 +216,13 @@ def test_files_that_changed_while_nobody_watched_are_due(tmp_path: Path) -> None
 def test_of_all_processes_of_a_folder_one_watches(tmp_path: Path) -> None:
     first, second = watcher(tmp_path, missed=True), watcher(tmp_path, missed=True)
     assert [(first.is_due(now), second.is_due(now)) for now in (0.0, QUIET_S)] == [(False, False), (True, False)]
+
+
+def test_a_lock_that_cannot_be_opened_is_a_sentence_and_tried_again(tmp_path: Path) -> None:
+    watching, lock = watcher(tmp_path, missed=True), tmp_path / "watch.lock"
+    lock.mkdir()
+    with capture_logs() as said:
+        assert not watching.is_due(0.0)
+    assert [(line["event"], str(lock) in line["reason"]) for line in said] == [(logs.RULES_UNWATCHED, True)]
+    lock.rmdir()
+    assert [watching.is_due(now) for now in (1.0, 1.0 + QUIET_S)] == [False, True]

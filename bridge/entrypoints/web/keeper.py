@@ -171,7 +171,11 @@ class Watcher:
     def _is_mine(self) -> bool:
         if self._descriptor is not None:
             return True
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:  # read-only since the disk failed, no descriptor left: both may pass
+            logs.get().error(logs.RULES_UNWATCHED, reason=str(error))
+            return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
