@@ -5,6 +5,7 @@ import re
 import sqlite3
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from bridge.sources import SOURCES
 from bridge.sources.base import NoAuth
 from bridge.wiring import rule_book
 from tests import ledgers
+from tests.relays import Trips, relayed
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -502,10 +504,14 @@ def test_every_relative_link_leads_somewhere(path: Path) -> None:
 
 
 class Counter:
-    """Counts what one call sends to the database, BEGIN and COMMIT aside: at the driver, whoever sends it."""
+    """Counts what one call sends to the database, BEGIN and COMMIT aside: at the driver, whoever sends it.
 
-    def __init__(self, ledger: Ledger) -> None:
+    And how often it waits for an answer, BEGIN and COMMIT included: none of it is told apart on the way.
+    """
+
+    def __init__(self, ledger: Ledger, trips: Trips) -> None:
         self.number = 0
+        self._trips = trips
         counter = self
 
         class SqliteCursor(sqlite3.Cursor):
@@ -538,6 +544,7 @@ class Counter:
                 arguments[1]["factory"] = SqliteConnection
             else:
                 dialect_or_connection.cursor_factory = PostgresCursor
+                dialect_or_connection.prepare_threshold = None  # preparing is a trip of its own, once
 
         ledger.database.close()  # the connections made before
         ledger.time()  # and one that is new says something of its own
@@ -545,18 +552,28 @@ class Counter:
     def note(self, sql: str) -> None:
         self.number += sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
 
-    def of(self, does: Callable[[], Any]) -> int:
-        before = self.number
+    def of(self, does: Callable[[], Any]) -> tuple[int, int]:
+        before = self.number, self._trips.number
         does()
-        return self.number - before
+        return self.number - before[0], self._trips.number - before[1]
 
 
 def test_the_statements_table_is_what_the_ledger_sends(ledger_url: str) -> None:
-    ledger = ledgers.open_ledger(ledger_url)
-    ledger.names_stored(ledgers.ACCOUNT, "service", [NamedThing(id="S1", name="S")])
-    counter = Counter(ledger)
+    trips, is_sqlite = Trips(), ledger_url.startswith("sqlite")
+    with nullcontext((None, ledger_url)) if is_sqlite else relayed(ledger_url, trips.answers, trips.asks) as (_, url):
+        numbers = _sent(ledgers.open_ledger(url), trips)
+    rows = rows_of(block((ROOT / "bridge" / "README.md").read_text(encoding="utf-8"), "statements"))
+    if is_sqlite:
+        assert {row[0]: int(row[1]) for row in rows} == {name: statements for name, (statements, _) in numbers.items()}
+    else:
+        assert {row[0]: (int(row[2]), int(row[3])) for row in rows} == numbers
 
-    def settled(*decided: Decided, delivery_id: str | None = None) -> int:
+
+def _sent(ledger: Ledger, trips: Trips) -> dict[str, tuple[int, int]]:
+    ledger.names_stored(ledgers.ACCOUNT, "service", [NamedThing(id="S1", name="S")])
+    counter = Counter(ledger, trips)
+
+    def settled(*decided: Decided, delivery_id: str | None = None) -> tuple[int, int]:
         receipt = ledgers.webhook(ledger, *decided, delivery_id=delivery_id)
         return counter.of(lambda: ledger.settle([receipt]))
 
@@ -584,7 +601,4 @@ def test_the_statements_table_is_what_the_ledger_sends(ledger_url: str) -> None:
     settled(ledgers.ends("b"))
     numbers["ends the last problem of an open incident"] = settled(ledgers.ends("a"))
     ledger.close()
-
-    rows = rows_of(block((ROOT / "bridge" / "README.md").read_text(encoding="utf-8"), "statements"))
-    column = 1 if ledger_url.startswith("sqlite") else 2
-    assert {row[0]: int(row[column]) for row in rows} == numbers | idle
+    return numbers | idle

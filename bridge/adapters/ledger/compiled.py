@@ -7,7 +7,7 @@ and a webhook runs a dozen of them. Errors are therefore the driver's own: engin
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +20,21 @@ from bridge.adapters.ledger.schema import Instant, from_us, to_us
 Convert = Callable[[Any], Any]
 _VALUES = re.compile(r"(INSERT INTO .* VALUES )(\(.*?\))((?: ON CONFLICT .*)?)", re.DOTALL)
 ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)  # of an insert: few sizes, so that each stays prepared
+
+
+def in_one_trip(connection: Connection) -> AbstractContextManager[None]:
+    """What these statements write goes to PostgreSQL together, and is waited for once: see patience.py."""
+    if connection.dialect.name == "sqlite":
+        return nullcontext()
+    driver: Any = connection.connection.dbapi_connection  # that of SQLAlchemy's pool is none once it is detached
+    trip: AbstractContextManager[None] = driver.in_one_trip()
+    return trip
+
+
+def _depart(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        driver: Any = connection.connection.dbapi_connection
+        driver.depart()
 
 
 def _instant_in(value: Any) -> Any:
@@ -110,6 +125,7 @@ class Statement:
         bound = [text.bound(row) for row in rows]
         if not bound:
             return
+        _depart(connection)
         with closing(connection.connection.cursor()) as cursor:
             if len(bound) == 1:
                 cursor.execute(text.sql, bound[0])
@@ -137,7 +153,8 @@ class InsertStatement:
         left = [self._values(row) for row in rows]
         if not left:
             return
-        with closing(connection.connection.cursor()) as cursor:
+        with in_one_trip(connection), closing(connection.connection.cursor()) as cursor:
+            _depart(connection)
             for size in ROWS_AT_ONCE:
                 while len(left) >= size:
                     sql, is_positional = self._statement(connection, size)

@@ -215,7 +215,12 @@ class Database:
             begun = connection.begin()  # SQLAlchemy has let go of every connection that is as old, and makes a new one
             now = self.now(connection)
         with begun:
-            yield Transaction(connection, now)
+            try:
+                yield Transaction(connection, now)
+            except self._trouble as error:
+                if not connection.invalidated and getattr(connection.connection.dbapi_connection, "closed", False):
+                    connection.invalidate(error)  # else a rollback, which it cannot do any more, would hide why
+                raise
 
     def _locked(self, meanwhile: Meanwhile | None) -> AbstractContextManager[Any]:
         if self._lock is None:
@@ -362,6 +367,12 @@ def _postgresql_engine(url: str) -> Engine:
         connection.commit()
         if process != connection.info.backend_pid:
             connection.prepare_threshold = None
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _arrive(connection: Connection, *_more: Any) -> None:
+        """SQLAlchemy looks for rows that, in one trip with others, would not be there yet."""
+        driver: Any = connection.connection.dbapi_connection  # also of a connection that is detached
+        driver.arrive()
 
     return engine
 

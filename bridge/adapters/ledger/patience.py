@@ -1,7 +1,8 @@
 """PostgreSQL's driver, which by itself waits for an answer however long none comes."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from psycopg import Connection, OperationalError
@@ -19,6 +20,36 @@ class HeardConnection(Connection[Any]):
     """
 
     silence_max_s = SILENCE_MAX_S
+    _trip: ExitStack | None = None
+    _departed = False
+
+    @contextmanager
+    def in_one_trip(self) -> Iterator[None]:
+        """What is written in this block goes without waiting for each answer, until rows are asked for.
+
+        An error of one shows there, or at the end of the block, which waits for all of them; of blocks inside others
+        only the outermost does. Whoever writes says so with `depart`.
+        """
+        if self._trip is not None:
+            yield
+            return
+        with ExitStack() as self._trip:
+            self._trip.callback(self._arrived)
+            yield
+
+    def depart(self) -> None:
+        """Something is written: within `in_one_trip`, what follows goes with it. Whoever only asks waits once less."""
+        if self._trip is not None and not self._departed:
+            self._trip.enter_context(self.pipeline())
+            self._departed = True
+
+    def arrive(self) -> None:
+        """Wait for what is on its way, and from here on for each answer again."""
+        if self._departed and self._trip is not None:
+            self._trip.close()
+
+    def _arrived(self) -> None:
+        self._trip, self._departed = None, False
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
         """psycopg comes here with every question, and wakes the generator ten times a second. Raises OperationalError.

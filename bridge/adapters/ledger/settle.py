@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from bridge.adapters.ledger import sightings
 from bridge.adapters.ledger.changes import Changes, Route
-from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, listed, padded
+from bridge.adapters.ledger.compiled import InsertStatement, SizedStatement, in_one_trip, listed, padded
 from bridge.adapters.ledger.engine import Transaction
 from bridge.adapters.ledger.receipts import AlertReceipt, Receipt, decision_document
 from bridge.adapters.ledger.reports import applied, ends, fires, why_late
@@ -50,13 +50,14 @@ def settle(
     A webhook whose delivery id is known, from before or from earlier in the batch, changes nothing.
     """
     connection, now = transaction.connection, transaction.now
-    results, fresh = _without_repeats(connection, batch)
-    world = load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
-    rows = [_settle_alert(connection, world, one, item) for one in fresh for item in one.alerts]
-    put_problems(connection, world)
-    _INSERT_EVENTS.run(connection, (one.event for one in fresh))
-    _INSERT_ALERTS.run(connection, rows)
-    world.changes.flush(connection)
+    with in_one_trip(connection):
+        results, fresh = _without_repeats(connection, batch)
+        world = load(connection, Changes(now=now, routes=routes, new_id=new_id), fresh)
+        rows = [_settle_alert(connection, world, one, item) for one in fresh for item in one.alerts]
+        put_problems(connection, world)
+        _INSERT_EVENTS.run(connection, (one.event for one in fresh))
+        _INSERT_ALERTS.run(connection, rows)
+        world.changes.flush(connection)
     return results, frozenset(world.changes.lanes)
 
 

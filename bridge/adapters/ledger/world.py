@@ -181,7 +181,7 @@ def lock_series(
     if connection.dialect.name == "sqlite":
         changes.new_series = {str(row["id"]): row for row in rows}
         return
-    connection.execute(postgresql.insert(series).on_conflict_do_nothing(), rows)
+    _MAKE_SERIES.run(connection, rows)
     for row in _LOCK_SERIES.rows(connection, ids=padded(missing)):
         changes.next_no[row["id"]] = row["next_no"]
 
@@ -261,6 +261,7 @@ def _upsert(dialect: Any) -> Any:
 
 _NO_REPORT = ""  # of a problem's row that only holds its lock: nothing was applied yet
 _CLAIM_PROBLEMS = InsertStatement(problems, lambda table: postgresql.insert(table).on_conflict_do_nothing())
+_MAKE_SERIES = InsertStatement(series, lambda table: postgresql.insert(table).on_conflict_do_nothing())
 _UPSERT_PROBLEM = {
     "sqlite": InsertStatement(problems, lambda _table: _upsert(sqlite)),
     "postgresql": InsertStatement(problems, lambda _table: _upsert(postgresql)),

@@ -8,6 +8,7 @@ from bridge.adapters.files import Meanwhile
 from bridge.adapters.ids import Ulids
 from bridge.adapters.ledger import upkeep
 from bridge.adapters.ledger.changes import Route
+from bridge.adapters.ledger.compiled import in_one_trip
 from bridge.adapters.ledger.engine import Database, Transaction, is_contention
 from bridge.adapters.ledger.lanes import LaneWork
 from bridge.adapters.ledger.names import NameBook
@@ -53,9 +54,10 @@ class Base:
 
     def _at_lane(self, lane: str, does: Callable[[LaneWork], T], *, waits: bool = True) -> T:
         def worked(transaction: Transaction) -> T:
-            work = self._work(transaction, lane, waits=waits)
-            done = does(work)
-            work.save()
+            with in_one_trip(transaction.connection):
+                work = self._work(transaction, lane, waits=waits)
+                done = does(work)
+                work.save()
             return done
 
         return self._written(worked)
