@@ -50,7 +50,9 @@ def test_what_is_asked_for_in_a_trip_is_there(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("asks", ["nothing", "rows", "sqlalchemy"])
-def test_an_error_in_a_trip_undoes_all_of_it_and_nothing_else(ledger: Ledger, asks: str) -> None:
+def test_an_error_in_a_trip_undoes_all_of_it_and_nothing_else(
+    ledger: Ledger, asks: str, caplog: pytest.LogCaptureFixture
+) -> None:
     def write() -> None:
         with ledger.database.writing() as transaction, in_one_trip(transaction.connection):
             PUT.run(transaction.connection, [mark("a")])
@@ -65,6 +67,7 @@ def test_an_error_in_a_trip_undoes_all_of_it_and_nothing_else(ledger: Ledger, as
     assert type(refused.value).__name__ in ("UniqueViolation", "IntegrityError")
     assert known(ledger.database) == []
     settle(ledger, fires("p"))
+    assert caplog.messages == []
 
 
 def test_a_batch_of_webhooks_makes_as_few_trips_as_one(postgres_url: str) -> None:
