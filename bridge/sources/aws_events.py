@@ -21,8 +21,10 @@ Facts, and what is decided of them:
 - Config: a resource that breaks a rule is one problem until it is COMPLIANT, or the rule no longer applies to it
   (https://docs.aws.amazon.com/config/latest/developerguide/monitor-config-with-cloudwatchevents.html; own knowledge).
 - Step Functions: an execution is one problem, for others of its state machine run beside it; only its own redrive can
-  end well (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html; own knowledge).
-- Run Command through SNS: the problem is a command, on one machine where it names one; what is under way is a Notice
+  end well; one that somebody aborted is a Notice
+  (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html; own knowledge).
+- Run Command through SNS: the problem is a command, on one machine where it names one; what is under way, or was
+  cancelled, is a Notice
   (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitoring-sns-examples.html; read 2026-11).
 - EC2: an instance that stopped or was terminated is one problem until it runs again; what leads there is a Notice
   (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-instance-state-changes.html; own knowledge).
@@ -48,7 +50,8 @@ from bridge.sources.texts import identity, scalar_pairs, texts_in
 
 _NAMES_MAX = 100  # of one message that are looked at
 _FINDINGS_MAX = 1_000  # of one event; one with more pages as a whole
-_COMMAND_UNDER_WAY = words("pending inprogress delayed cancelling")
+_COMMAND_NO_FAILURE = words("pending inprogress delayed cancelling cancelled")
+_EXECUTION_NO_FAILURE = ("RUNNING", "PENDING_REDRIVE", "ABORTED")
 _INSTANCE_UNDER_WAY = ("PENDING", "STOPPING", "SHUTTING-DOWN")
 _DEPLOYMENT = "SERVICE_DEPLOYMENT_"
 _SCALING = (
@@ -210,7 +213,7 @@ def _execution(_event: Mapping[str, Any], detail: Mapping[str, Any]) -> Told | s
     if arn is None or state is None or not machine:
         return None
     name = text_of(detail.get("name")) or arn
-    if state in ("RUNNING", "PENDING_REDRIVE"):
+    if state in _EXECUTION_NO_FAILURE:
         return f"the execution {name} of {machine} is {state}"
     told = {
         "fingerprint": identity("execution", arn),
@@ -229,7 +232,7 @@ def _command(command: Mapping[str, Any]) -> Told | str | None:
     if number is None or state is None:
         return None
     name, machine = text_of(command.get("documentName")) or number, key_of(command.get("instanceId"))
-    if spelled(state) in _COMMAND_UNDER_WAY:
+    if spelled(state) in _COMMAND_NO_FAILURE:
         return f"the command {name} is {state}"
     told = {
         "fingerprint": identity("command", number, machine or ""),
