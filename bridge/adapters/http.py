@@ -16,6 +16,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 from http.client import SWITCHING_PROTOCOLS, HTTPException, HTTPResponse, IncompleteRead, LineTooLong
+from ipaddress import IPv4Address, ip_address
 from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
@@ -295,7 +296,7 @@ def _body(raw: Any, limit: int) -> bytes:
 
 def _connected(host: str, port: int, call: _Call, options: Any) -> _Socket:
     """A connection to the first address of a name that answers; every address gets its share of the time."""
-    addresses = _addresses(host, port, call.connect_until - time.monotonic())
+    addresses = _literal(host, port) or _addresses(host, port, call.connect_until - time.monotonic())
     failure: OSError = OSError("the name has no address")
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         share_s = (call.connect_until - time.monotonic()) / (len(addresses) - number)
@@ -315,6 +316,19 @@ def _connected(host: str, port: int, call: _Call, options: Any) -> _Socket:
         else:
             return sock
     raise failure
+
+
+def _literal(host: str, port: int) -> list[Any]:
+    """The address that stands in the place of a name, as getaddrinfo gives it; nothing where somebody has to be asked."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return []
+    if isinstance(address, IPv4Address):
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+    if address.scope_id is not None:  # the name of a network card
+        return []
+    return [(socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port, 0, 0))]
 
 
 def _addresses(host: str, port: int, within_s: float) -> list[Any]:

@@ -50,7 +50,7 @@ class Bench:
             ),
             "io": IncidentIo(account="io", token="account-key-1", base_url=sandbox.incident_io_url),
         }
-        self.drainer = Drainer(self.ledger, destinations, Http(deadline_s=1.0))
+        self.drainer = Drainer(self.ledger, destinations, Http(deadline_s=5.0))
 
     def pages(self, name: str, **changes: Any) -> list[str]:
         service = NameRef(field="service", kind="service", text="Checkout API")

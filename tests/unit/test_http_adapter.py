@@ -373,7 +373,7 @@ def test_without_a_thread_to_look_a_name_up_with_a_call_was_surely_not_sent(
 ) -> None:
     server = upstream(ending_with(OK))
     with no_more_threads():
-        missing = no_answer(http.send(request(server.url)))
+        missing = no_answer(http.send(request(server.url.replace("127.0.0.1", "localhost"))))
     assert (missing.reason, missing.sent) == (Reason.NOT_CONNECTED, False)
     assert "the name cannot be looked up: can't start new thread" in missing.detail
 
@@ -577,6 +577,17 @@ def macos(monkeypatch: pytest.MonkeyPatch) -> Known:
 def test_on_macos_a_name_is_asked_for_one_kind_of_address_at_a_time(macos: Known, known: Known) -> None:
     macos.update(known)
     assert adapter._addresses("api.example.com", 443, DEADLINE_S) == list(known.values())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "2001:db8::7"])
+def test_an_address_is_taken_as_it_stands_and_nobody_asked(host: str) -> None:
+    known = [one for one in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM) if one[1] == socket.SOCK_STREAM]
+    assert adapter._literal(host, 443) == known
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1", "api.example.com", "fe80::1%lo", ""])
+def test_what_is_no_address_is_looked_up(host: str) -> None:
+    assert adapter._literal(host, 443) == []
 
 
 def test_on_macos_too_a_name_that_nobody_knows_is_said_to_be_so(macos: Known) -> None:

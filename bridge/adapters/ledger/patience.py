@@ -1,5 +1,6 @@
 """PostgreSQL's driver, which by itself waits for an answer however long none comes."""
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,8 @@ from psycopg import Connection, OperationalError
 # Above the 10 s after which the server lets go of what a host that is gone had locked: who waits for that gets it.
 # Below the 20 s of a job, with the 5 s that a new connection may take to be refused.
 SILENCE_MAX_S = 12.0
+# It warns of what follows from an error ("pipeline aborted"), and that error is raised.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 class HeardConnection(Connection[Any]):
