@@ -319,7 +319,7 @@ def _connected(host: str, port: int, call: _Call, options: Any) -> _Socket:
 
 
 def _literal(host: str, port: int) -> list[Any]:
-    """The address that stands in the place of a name, as getaddrinfo gives it; nothing where somebody has to be asked."""
+    """The address that stands in the place of a name, as getaddrinfo gives it; nothing where that has to be asked."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -18,7 +18,7 @@ def checkup(account: PagerDuty, ask: Ask, now: Callable[[], datetime]) -> tuple[
     """Ask what any key may ask, and look for the user of `from`. Nothing is written upstream."""
     part = f"account {account.account}"
     abilities = ask(_asking(account, "abilities"))
-    taken = reached(part, abilities, key="token", may="full access, not read-only", holds="abilities")
+    taken = _taken(part, abilities)
     found = taken + noticed(part, abilities, now())
     if isinstance(abilities, HttpResponse) and abilities.status == 401:
         return found + _of_another_region(account, ask, part)
@@ -39,12 +39,16 @@ def _from(account: PagerDuty, ask: Ask, part: str) -> tuple[Finding, ...]:
     return (wrong(part, sentence, "give the login address of a user as 'from', best a user of the bridge's own"),)
 
 
+def _taken(part: str, abilities: HttpResponse | NoAnswer) -> tuple[Finding, ...]:
+    return reached(part, abilities, key="token", may="full access, not read-only", holds="abilities")
+
+
 def _of_another_region(account: PagerDuty, ask: Ask, part: str) -> tuple[Finding, ...]:
     """A key of the other region looks like a wrong one (UPSTREAM A1)."""
     for region, base_url in BASE_URLS.items():
         if account.base_url in BASE_URLS.values() and base_url != account.base_url:
             answer = ask(_asking(replace(account, base_url=base_url), "abilities"))
-            if isinstance(answer, HttpResponse) and answer.status == 200:
+            if any(finding.health is Health.OK for finding in _taken(part, answer)):
                 return (wrong(part, f"the key belongs to the region '{region}'", f"write 'region: {region}'"),)
     return ()
 

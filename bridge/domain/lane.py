@@ -197,6 +197,16 @@ def is_failing(state: LaneState) -> bool:
     return state.failures >= FAILING_AFTER
 
 
+def offered(state: LaneState) -> tuple[LaneClass, ...]:
+    """The classes in the order in which a claim looks for something due: creates first.
+
+    Of a failing lane's probes every other one is for what waits behind its creates. Where these arrive and only their
+    answers are lost, a look-up finds them and mends the lane; else each probe would send one more that nobody confirms.
+    """
+    looks_first = is_failing(state) and state.failures % 2 == 1
+    return (LaneClass.UPDATE, LaneClass.CREATE) if looks_first else (LaneClass.CREATE, LaneClass.UPDATE)
+
+
 def take(pace: Pace, state: LaneState, of: LaneClass, now: datetime) -> LaneState:
     """The lane after a call has started."""
     step = interval(pace, state, of, now)

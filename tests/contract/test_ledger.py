@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from bridge.adapters.ledger import Ledger, NamesNeeded, Recorded
 from bridge.adapters.ledger.letters import LetterError
-from bridge.adapters.ledger.schema import deliveries
+from bridge.adapters.ledger.schema import deliveries, lanes
 from bridge.domain.alert import Severity, Status
 from bridge.domain.decision import KeyRule, OnAcknowledge, Policy
 from bridge.domain.delivery import (
@@ -329,6 +329,24 @@ def test_a_429_parks_the_create_class_and_not_the_updates(ledger: Ledger) -> Non
     assert lane["paused_until"] is not None
 
 
+def test_of_a_failing_lane_the_first_probe_looks_whether_what_it_sent_is_there(ledger: Ledger) -> None:
+    unread = UnknownOutcome(reason=Reason.UNREADABLE_ANSWER, detail="HTTP 201 without an incident in it")
+    for name in "abcdef":
+        settle(ledger, fires(name))
+    for _ in range(3):
+        created = claim(ledger)
+        assert created.of is LaneClass.CREATE
+        record(ledger, created, unread)
+    assert ledger.claim("pd") is None
+    with ledger.database.writing() as transaction:  # its time has come, and that of what waits to be looked up
+        transaction.connection.execute(update(lanes).values(probe_at=transaction.now))
+        transaction.connection.execute(update(deliveries).values(next_at=transaction.now))
+    looks = claim(ledger)
+    assert (looks.of, looks.delivery.phase) == (LaneClass.UPDATE, Phase.LOOK_UP)
+    record(ledger, looks, delivered(adopted=True))
+    assert claim(ledger).of is LaneClass.CREATE, "the lane is mended, and goes on with what was never sent"
+
+
 def test_three_failures_in_a_row_leave_one_probe_at_a_time(ledger: Ledger) -> None:
     for name in "abcd":
         settle(ledger, fires(name))
@@ -337,6 +355,10 @@ def test_three_failures_in_a_row_leave_one_probe_at_a_time(ledger: Ledger) -> No
         record(ledger, claim(ledger), NOT_CONNECTED)
     assert ledger.claim("pd") is None
     assert ledger.last_said("pd") == NOT_CONNECTED.detail
+    with ledger.database.writing() as transaction:
+        waits = update(deliveries).where(deliveries.c.reason == Reason.NOT_CONNECTED.value)
+        transaction.connection.execute(waits.values(reason=Reason.NOTHING_FOUND.value))
+    assert ledger.last_said("pd") is None, "what a look-up answered is no answer that fails"
     assert "no usable answer" in ledger.lanes({"pd": ("pagerduty", "12/min")})[0]["parked"]
 
 

@@ -176,8 +176,10 @@ def test_a_source_that_takes_nothing_for_want_of_the_secret_is_named_until_one_i
     assert moved.turned_away() == {}, "the sender has the right one: others knock beside it"
     ahead(moved, timedelta(hours=2))
     assert moved.turned_away() == {}, "nobody knocks any more"
+    moved.tallied_more(tallies.REFUSED, {("s", tallies.UNAUTHORIZED): 2})
+    assert moved.turned_away() == {}, "a stranger, or two"
     moved.tallied_more(tallies.REFUSED, {("s", tallies.UNAUTHORIZED): 1})
-    assert moved.turned_away() == {"s": 1}
+    assert moved.turned_away() == {"s": 3}
 
 
 def test_a_storming_source_keeps_no_more_bodies_than_its_limit_and_costs_no_other_its_own(moved: Ledger) -> None:

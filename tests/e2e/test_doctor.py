@@ -124,19 +124,23 @@ def test_a_proxys_own_page_is_no_key_that_was_taken(body: bytes) -> None:
     assert lines(incident_io_checkup(other, lambda _: page, now)) == [(Health.PROBLEM, said.format("identity"))]
 
 
-def test_a_key_of_the_other_region_is_known(server: SandboxServer) -> None:
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"abilities": []}', "the key belongs to the region 'eu'"),
+        (b"<title>Log in to the proxy</title>", "the key is refused (401)"),
+    ],
+)
+def test_a_key_of_the_other_region_is_known(server: SandboxServer, body: bytes, says: str) -> None:
     asked: list[str] = []
 
     def ask(request: HttpRequest) -> HttpResponse:
         asked.append(request.url)
         good = request.url.startswith("https://api.eu.pagerduty.com/")
-        return HttpResponse(status=200 if good else 401, headers={}, body=b"{}")
+        return HttpResponse(status=200 if good else 401, headers={}, body=body)
 
     account = replace(pagerduty(server), base_url="https://api.pagerduty.com")
-    assert lines(pagerduty_checkup(account, ask, now))[-1] == (
-        Health.PROBLEM,
-        "the key belongs to the region 'eu'",
-    )
+    assert lines(pagerduty_checkup(account, ask, now))[-1] == (Health.PROBLEM, says)
     assert len(asked) == 2
 
 

@@ -35,6 +35,7 @@ from bridge.domain.lane import (
     interval,
     is_ahead,
     is_failing,
+    offered,
     order_key,
     parked_sentence,
     reserve_of,
@@ -389,3 +390,14 @@ def test_what_was_refused_is_behind_everything_and_the_critical_is_first_there()
     assert sorted(refused) == [behind_the_others(key) for key in sorted(keys)]
     assert [behind_the_others(key) for key in refused] == refused
     assert [in_its_place(key) for key in (*refused, *keys)] == keys * 2
+
+
+@pytest.mark.parametrize(
+    ("failures", "first"),
+    [(0, LaneClass.CREATE), (1, LaneClass.CREATE), (2, LaneClass.CREATE), (3, LaneClass.UPDATE), (4, LaneClass.CREATE)],
+)
+def test_every_other_probe_of_a_failing_lane_is_for_what_waits_behind_its_creates(
+    failures: int, first: LaneClass
+) -> None:
+    classes = offered(replace(FRESH, failures=failures))
+    assert (classes[0], set(classes)) == (first, set(LaneClass))

@@ -23,6 +23,7 @@ HOURS = 24
 RECENT = timedelta(minutes=10)  # what "receipts per minute" is measured over
 FAILED_TEMPLATE = "its template failed"  # as render's notes say it
 TROUBLES_MAX = 10
+TURNED_AWAY_MIN = 3  # webhooks of a source
 NOTED_MAX = 200  # creates with notes that are looked through
 _KINDS = {  # the line of a sparkline that a finished create counts for
     DeliveryState.DELIVERED.value: "created",
@@ -105,7 +106,11 @@ def turned_away(transaction: Transaction) -> dict[str, int]:
     """Sources that refused every webhook of this hour and the one before it as not authentic: how many of each.
 
     Nobody is named while one authentic webhook came in as well: then a stranger knocks, or a sender is one of several.
+    Nor for fewer than TURNED_AWAY_MIN, which is what a source that anybody can reach meets on a quiet day.
     """
+    refused = tallies.by_hour(transaction, (tallies.REFUSED,), HOUR)
+    if not any(why == tallies.UNAUTHORIZED for _, why in refused.numbers[tallies.REFUSED]):
+        return {}
     found = tallies.by_hour(transaction, (tallies.REFUSED, tallies.RECEIVED), HOUR)
     if not found.is_whole:
         return {}
@@ -113,7 +118,7 @@ def turned_away(transaction: Transaction) -> dict[str, int]:
     return {
         source: sum(hours.values())
         for (source, why), hours in sorted(found.numbers[tallies.REFUSED].items())
-        if why == tallies.UNAUTHORIZED and source not in heard
+        if why == tallies.UNAUTHORIZED and source not in heard and sum(hours.values()) >= TURNED_AWAY_MIN
     }
 
 

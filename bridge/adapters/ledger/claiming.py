@@ -23,7 +23,7 @@ from bridge.adapters.ledger.telling import note_of
 from bridge.adapters.ledger.truth import is_another_one_now
 from bridge.domain.delivery import Action, DeliveryState, LaneClass, Phase, Reason
 from bridge.domain.incident import Incident
-from bridge.domain.lane import LEASE, Slot, slot, take
+from bridge.domain.lane import LEASE, Slot, offered, slot, take
 from bridge.domain.retry import phase_after_unknown
 from bridge.domain.telling import noted
 from bridge.domain.transitions import is_moot, on_claimed, on_not_sent
@@ -86,7 +86,7 @@ def claim(work: LaneWork) -> Claim:
     busy = _after_ended_leases(work)
     folds = Folds(work)
     found: Claim = None
-    for of in LaneClass:
+    for of in offered(work.state):
         if of in busy:
             continue
         now_slot = slot(work.pace, work.state, of, work.now, in_flight=len(busy))

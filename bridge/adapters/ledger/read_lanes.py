@@ -13,9 +13,20 @@ from bridge.adapters.ledger.reads import rfc3339
 from bridge.adapters.ledger.rows import lane_from
 from bridge.adapters.ledger.schema import UNFINISHED, deliveries, heartbeats, incidents, lanes, members
 from bridge.domain.alert import Severity
-from bridge.domain.delivery import Action, LaneClass
+from bridge.domain.delivery import Action, LaneClass, Reason
 from bridge.domain.folding import is_still_behind
 from bridge.domain.lane import held_by, parked_sentence, sane, tokens
+
+_NO_ANSWER = tuple(
+    one.value
+    for one in (
+        Reason.TIMEOUT,
+        Reason.CONNECTION_LOST,
+        Reason.NOT_CONNECTED,
+        Reason.SERVER_ERROR,
+        Reason.UNREADABLE_ANSWER,
+    )
+)  # what makes a lane a failing one
 
 
 def list_lanes(
@@ -34,11 +45,11 @@ def list_lanes(
 
 
 def last_said(transaction: Transaction, routes: Mapping[str, Route], account: str) -> str | None:
-    """Why the first of an account's deliveries that are tried again was not delivered, in the upstream's words."""
+    """What the upstream said instead of an answer to the first of an account's deliveries that are tried again."""
     tried_again = (
         select(func.coalesce(deliveries.c.detail, deliveries.c.reason))
         .where(deliveries.c.lane == route_of(routes, account).lane, deliveries.c.account == account)
-        .where(deliveries.c.state == "pending", deliveries.c.reason.is_not(None))
+        .where(deliveries.c.state == "pending", deliveries.c.reason.in_(_NO_ANSWER))
         .order_by(deliveries.c["class"], deliveries.c.order_key)  # creates first, as the lane takes them
         .limit(1)
     )

@@ -109,7 +109,7 @@ def of_turned_away(numbers: Mapping[str, int]) -> tuple[Need, ...]:
     return tuple(
         Need(
             what=f"{source} refuses every webhook (401)",
-            more=f"{plural(number, 'webhook')} in this hour and the last, and none that was authentic; none is kept",
+            more=f"{plural(number, 'webhook')} in this hour and the last, and none was taken; none is kept",
             mend=f"Compare the secret of sources.{source} in bridge.yaml with the sender's: one of them was changed, "
             "or a stranger knocks. The log's webhook_rejected names the check that failed.",
             links=((f"/events?{urlencode({'source': source})}", "See what came before"),),
